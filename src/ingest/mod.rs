@@ -1,0 +1,3 @@
+//! Agents' logs into the store.
+
+pub mod record;

@@ -1,0 +1,147 @@
+//! What a parser says of a log: the one vocabulary all formats are translated to.
+//!
+//! A parser turns each JSON record into [`Item`]s, in the order of the file; the assembler makes turns and commits of them.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::model::{Agent, Millis, Role, Tokens, ToolStatus};
+
+/// Who a log file is: known from its path and its first records, before any item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionHead {
+    pub agent: Agent,
+    /// The agent's own id of the session; for a subagent, of the subagent (`agent-a2271d1`).
+    pub native_id: String,
+    /// Set when the file is a subagent's: the native id of the session that started it.
+    pub parent: Option<String>,
+    /// `general-purpose`, `Explore`, ..., where the log says so.
+    pub subagent_kind: Option<String>,
+    /// The task given to the subagent, where the log says so: its title.
+    pub description: Option<String>,
+}
+
+/// One format's reader. It keeps what it must remember between records; [`Parser::state`] saves that, so that an import can
+/// go on at an offset.
+pub trait Parser: Send {
+    /// Translates one JSON record. What is not understood becomes [`Item::Ignored`]; nothing is an error.
+    fn record(&mut self, record: &Value, out: &mut Vec<Item>);
+
+    /// What must be remembered to go on later at this place of the file; `Value::Null` when nothing.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Goes on where [`Parser::state`] was taken.
+    fn restore(&mut self, _state: &Value) {}
+}
+
+/// Recognises a file by its path and its first records, and opens its parser. Each format has one such function.
+pub type Open = fn(path: &Path, head: &[Value]) -> Option<(SessionHead, Box<dyn Parser>)>;
+
+/// A translated piece of a record.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    /// Facts about the session from here on.
+    Context(Context),
+    /// Something said, or a tool called.
+    Turn(NewTurn),
+    /// The result of a call made earlier.
+    Result(ToolResult),
+    /// What a message cost; the largest of several for one key holds.
+    Usage { key: String, model: Option<String>, tokens: Tokens },
+    /// The agent's own title of a session.
+    Title(Title),
+    /// A record that makes no turn. It stays in `raw.jsonl`; `known` is false when its kind was never seen before.
+    Ignored { kind: String, known: bool },
+}
+
+/// Facts about a session. `None` leaves what was known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Context {
+    pub cwd: Option<String>,
+    pub git_branch: Option<String>,
+    /// The remote's URL as the log has it.
+    pub git_remote: Option<String>,
+    pub agent_version: Option<String>,
+    pub started_at: Option<Millis>,
+}
+
+/// Where a turn belongs inside its file.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Stream {
+    /// The session itself.
+    #[default]
+    Main,
+    /// A subagent logged inside its parent's file: the key that all records of one subagent share.
+    Inline(String),
+}
+
+/// A turn to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTurn {
+    /// The record's own id at its source, with the block's index (`<uuid>#0`). `None` when the record has none.
+    pub native: Option<String>,
+    /// The id of the API message it is part of: tells a copied history whose records got new ids.
+    pub message_key: Option<String>,
+    pub stream: Stream,
+    pub role: Role,
+    /// `None`: the time of the turn before.
+    pub at: Option<Millis>,
+    pub model: Option<String>,
+    /// Verbatim.
+    pub text: String,
+    /// For `Role::System`: `compaction`, `command`, `hook`, `notice`, ...
+    pub label: Option<String>,
+    pub images: Vec<Image>,
+    /// For `Role::Tool`.
+    pub call: Option<Call>,
+}
+
+/// A tool call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    pub call_id: String,
+    pub name: String,
+    /// JSON text, or plain text for tools that take free text.
+    pub input: String,
+    /// The shell command line, when the tool is a shell: what the search for git commits reads.
+    pub shell: Option<String>,
+}
+
+/// The result of a tool call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolResult {
+    pub call_id: String,
+    pub stream: Stream,
+    pub at: Option<Millis>,
+    /// Verbatim.
+    pub output: String,
+    pub status: ToolStatus,
+    pub images: Vec<Image>,
+    /// The native id of the subagent that this call started, as in [`SessionHead::native_id`].
+    pub subagent: Option<String>,
+}
+
+/// A picture found in a record, decoded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    pub mime: String,
+    pub bytes: Vec<u8>,
+}
+
+/// A title given by the agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Title {
+    pub text: String,
+    /// The native id of the record it is about, when that may lie in another session.
+    pub leaf: Option<String>,
+}
+
+/// Decodes an image's base64 text; `None` when it is damaged (the record stays in `raw.jsonl`).
+#[must_use]
+pub fn decode_base64(data: &str) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(data.trim()).ok()
+}

@@ -1,0 +1,410 @@
+//! The records everything else speaks of: plain data, no I/O.
+//!
+//! Owns the vocabulary (project, commit, session, turn, visual), the ids and the times. Must not use any other module.
+
+use std::fmt;
+
+use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, UTC: the resolution the agents log in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Millis(pub i64);
+
+impl Millis {
+    /// The current time.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(Utc::now().timestamp_millis())
+    }
+
+    /// Parses an RFC 3339 timestamp as the agents write it; `None` when it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        DateTime::parse_from_rfc3339(text).ok().map(|t| Self(t.timestamp_millis()))
+    }
+
+    /// The time as a date; a time outside the calendar's range is shown as the epoch.
+    #[must_use]
+    pub fn utc(self) -> DateTime<Utc> {
+        Utc.timestamp_millis_opt(self.0).single().unwrap_or_default()
+    }
+
+    /// `2026-08-19T14:03:22.123Z`, for JSON.
+    #[must_use]
+    pub fn iso(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Millis, true)
+    }
+
+    /// `2026-08-19 14:03:22`, for people.
+    #[must_use]
+    pub fn readable(self) -> String {
+        self.utc().format("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// `2026-08-19T14-03-22Z`, for file names: sorts by time, holds no colon.
+    #[must_use]
+    pub fn file_name(self) -> String {
+        self.utc().format("%Y-%m-%dT%H-%M-%SZ").to_string()
+    }
+
+    /// `2026-08-19`.
+    #[must_use]
+    pub fn date(self) -> String {
+        self.utc().format("%Y-%m-%d").to_string()
+    }
+}
+
+/// A record's identity on every machine: 128 bits derived from (source, native ids), printed as a UUID (version 8).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(pub [u8; 16]);
+
+impl Id {
+    /// Derives the id of a record from the parts that name it at its source.
+    #[must_use]
+    pub fn derive(parts: &[&[u8]]) -> Self {
+        use sha2::{Digest, Sha256};
+        let mut hash = Sha256::new();
+        for part in parts {
+            // The length in front keeps ("ab","c") and ("a","bc") apart.
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        let digest = hash.finalize();
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        bytes[6] = (bytes[6] & 0x0f) | 0x80;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        Self(bytes)
+    }
+
+    /// Reads an id back from the database; `None` when it is not 16 bytes.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The first six hex digits: what names end in.
+    #[must_use]
+    pub fn short(&self) -> String {
+        format!("{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({self})")
+    }
+}
+
+/// The program that wrote a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Agent {
+    ClaudeCode,
+    Codex,
+}
+
+impl Agent {
+    /// Every agent, in the order of their database values.
+    pub const ALL: [Self; 2] = [Self::ClaudeCode, Self::Codex];
+
+    /// The name in the database, in JSON and in ids.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude_code",
+            Self::Codex => "codex",
+        }
+    }
+
+    /// The name in file names.
+    #[must_use]
+    pub fn slug(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "claude-code",
+            Self::Codex => "codex",
+        }
+    }
+
+    /// The name as its maker writes it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ClaudeCode => "Claude Code",
+            Self::Codex => "Codex",
+        }
+    }
+
+    /// Reads [`Agent::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|a| a.as_str() == text)
+    }
+}
+
+/// Who speaks in a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Role {
+    /// A prompt a human typed.
+    User = 1,
+    /// Text the model said.
+    Assistant = 2,
+    /// The model's readable reasoning.
+    Thinking = 3,
+    /// A tool call with its result.
+    Tool = 4,
+    /// Text the agent put in: notices, slash commands, compaction summaries, injected context.
+    System = 5,
+}
+
+impl Role {
+    /// Reads the database value back.
+    #[must_use]
+    pub fn from_u8(value: u8) -> Option<Self> {
+        [Self::User, Self::Assistant, Self::Thinking, Self::Tool, Self::System].into_iter().find(|r| *r as u8 == value)
+    }
+
+    /// The word in file names and headings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Thinking => "thinking",
+            Self::Tool => "tool",
+            Self::System => "system",
+        }
+    }
+}
+
+/// How a tool call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum ToolStatus {
+    /// No result is in the log (yet).
+    #[default]
+    Pending = 0,
+    Ok = 1,
+    Error = 2,
+}
+
+impl ToolStatus {
+    /// Reads the database value back.
+    #[must_use]
+    pub fn from_u8(value: u8) -> Option<Self> {
+        [Self::Pending, Self::Ok, Self::Error].into_iter().find(|s| *s as u8 == value)
+    }
+
+    /// The word in JSON and headings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What ended a cognitive commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClosedBy {
+    GitCommit,
+    SessionEnd,
+    Explicit,
+}
+
+impl ClosedBy {
+    /// The name in the database and in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::GitCommit => "git_commit",
+            Self::SessionEnd => "session_end",
+            Self::Explicit => "explicit",
+        }
+    }
+
+    /// Reads [`ClosedBy::as_str`] back.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::GitCommit, Self::SessionEnd, Self::Explicit].into_iter().find(|c| c.as_str() == text)
+    }
+}
+
+/// Tokens as the model's provider counts them. `input` is what was neither read from nor written to a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Tokens {
+    pub input: u64,
+    pub output: u64,
+    pub cache_read: u64,
+    pub cache_write: u64,
+}
+
+/// A project: a git repository, or a folder where none is known.
+#[derive(Debug, Clone)]
+pub struct Project {
+    pub row: i64,
+    pub id: Id,
+    pub name: String,
+    pub dir_name: String,
+    /// `github.com/owner/name`, when a remote is known.
+    pub remote: Option<String>,
+    /// The folders it was seen in, oldest first.
+    pub paths: Vec<String>,
+    pub created_at: Millis,
+    pub updated_at: Millis,
+}
+
+/// A cognitive commit: the work between two git commits.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub row: i64,
+    pub id: Id,
+    pub project_row: i64,
+    pub dir_name: String,
+    pub title: String,
+    pub git_hash: Option<String>,
+    pub git_subject: Option<String>,
+    pub closed_by: ClosedBy,
+    pub started_at: Millis,
+    pub closed_at: Millis,
+    /// Sessions in it overlap in time.
+    pub parallel: bool,
+    pub hidden: bool,
+    pub published: bool,
+    pub display_order: i64,
+    pub tags: Vec<String>,
+    pub note: String,
+    /// When the record last changed.
+    pub updated_at: Millis,
+}
+
+/// A session, or the part of one that belongs to one commit: what one directory under `sessions/` or `subagents/` shows.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub row: i64,
+    pub id: Id,
+    pub agent: Agent,
+    /// The agent's own id of the session.
+    pub native_id: String,
+    /// 1 for the first part of a session, counting on at each git commit.
+    pub part: u32,
+    pub dir_name: String,
+    pub commit_row: Option<i64>,
+    /// The session (part) that started this subagent.
+    pub parent_row: Option<i64>,
+    /// A subagent's type (`general-purpose`, ...); `None` for a session of its own.
+    pub subagent_kind: Option<String>,
+    pub title: Option<String>,
+    pub cwd: Option<String>,
+    pub git_branch: Option<String>,
+    pub agent_version: Option<String>,
+    /// The models that spoke, in order of appearance.
+    pub models: Vec<String>,
+    pub started_at: Millis,
+    pub ended_at: Millis,
+    pub turns: u32,
+    pub prompts: u32,
+    pub tool_calls: u32,
+    pub images: u32,
+    pub tokens: Tokens,
+    /// Size of the transcript's turns, without the header, with empty link prefixes.
+    pub sections: SectionSize,
+    pub raw_bytes: u64,
+    pub raw_records: u64,
+    /// When the record last changed.
+    pub updated_at: Millis,
+}
+
+/// The size of rendered turns, independent of where the page that holds them lies: a link to a turn file or to a visual is
+/// counted without the prefix that leads to its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SectionSize {
+    pub bytes: u64,
+    pub turn_links: u64,
+    pub visual_links: u64,
+}
+
+impl SectionSize {
+    /// Bytes of the page when links carry these prefixes.
+    #[must_use]
+    pub fn total(&self, turn_prefix: &str, visual_prefix: &str) -> u64 {
+        self.bytes + self.turn_links * turn_prefix.len() as u64 + self.visual_links * visual_prefix.len() as u64
+    }
+}
+
+impl std::ops::AddAssign for SectionSize {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.turn_links += other.turn_links;
+        self.visual_links += other.visual_links;
+    }
+}
+
+impl std::ops::SubAssign for SectionSize {
+    fn sub_assign(&mut self, other: Self) {
+        self.bytes -= other.bytes;
+        self.turn_links -= other.turn_links;
+        self.visual_links -= other.visual_links;
+    }
+}
+
+/// One thing said or done in a session.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// 1 for the first turn of the session (part).
+    pub number: u32,
+    pub role: Role,
+    pub at: Millis,
+    pub model: Option<String>,
+    /// What was said, verbatim. Empty for a tool call.
+    pub text: String,
+    /// What kind of system turn it is (`compaction`, `command`, ...).
+    pub label: Option<String>,
+    pub tool: Option<Tool>,
+    /// File names in the commit's `visuals/`, in order.
+    pub visuals: Vec<String>,
+}
+
+/// A tool call with its result.
+#[derive(Debug, Clone, Default)]
+pub struct Tool {
+    pub name: String,
+    /// The input: JSON text, or plain text for tools that take free text (Codex's `apply_patch`).
+    pub input: String,
+    /// The output as text, verbatim.
+    pub output: String,
+    pub status: ToolStatus,
+}
+
+/// A screenshot or picture that a turn holds.
+#[derive(Debug, Clone)]
+pub struct Visual {
+    pub row: i64,
+    pub commit_row: i64,
+    pub file_name: String,
+    /// Hex SHA-256 of the bytes: the blob's name.
+    pub sha256: String,
+    pub mime: String,
+    pub bytes: u64,
+    pub captured_at: Millis,
+}
