@@ -1,3 +1,24 @@
 //! Agents' logs into the store.
+//!
+//! One file an agent's format (`claude_code`, `codex`), which all speak the vocabulary of `record`; everything behind that
+//! is the same for all: `assemble` makes turns, parts and commits, `carve` finds git commits, `link` ties sessions together.
+//! Import copies: a source that disappears never deletes anything, and importing twice changes nothing.
 
+mod assemble;
+pub mod carve;
+pub mod claude_code;
+pub mod codex;
+pub mod discover;
+pub mod lines;
+mod link;
+mod part;
+pub mod project;
 pub mod record;
+mod replay;
+mod run;
+mod source;
+mod summary;
+pub mod title;
+
+pub use run::{ImportError, Options, Progress, import};
+pub use summary::{Skipped, Summary};

@@ -1,0 +1,222 @@
+-- Rows are numbered by `row` (never reused: inode numbers are made of it); `id` is the record's identity on every machine.
+-- Times are milliseconds since the epoch, UTC.
+
+CREATE TABLE projects (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
+    id         BLOB NOT NULL UNIQUE,
+    identity   TEXT NOT NULL UNIQUE,          -- 'git:host/owner/name' or 'path:/folder'
+    name       TEXT NOT NULL,
+    dir_name   TEXT NOT NULL UNIQUE,
+    remote     TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+);
+
+-- Every folder a project was seen in. A folder known by its path alone is folded into the project of its remote later.
+CREATE TABLE project_paths (
+    path        TEXT PRIMARY KEY,
+    project_row INTEGER NOT NULL REFERENCES projects(row),
+    first_seen  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX project_paths_by_project ON project_paths(project_row);
+
+CREATE TABLE cognitive_commits (
+    row           INTEGER PRIMARY KEY AUTOINCREMENT,
+    id            BLOB NOT NULL UNIQUE,
+    project_row   INTEGER NOT NULL REFERENCES projects(row),
+    dir_name      TEXT NOT NULL,
+    title         TEXT NOT NULL,
+    title_rank    INTEGER NOT NULL,           -- where the title comes from: see TitleRank
+    git_hash      TEXT,
+    git_subject   TEXT,
+    closed_by     TEXT NOT NULL,
+    started_at    INTEGER NOT NULL,
+    closed_at     INTEGER NOT NULL,
+    parallel      INTEGER NOT NULL DEFAULT 0,
+    hidden        INTEGER NOT NULL DEFAULT 0,
+    published     INTEGER NOT NULL DEFAULT 0,
+    display_order INTEGER NOT NULL DEFAULT 0,
+    tags          TEXT NOT NULL DEFAULT '[]',
+    note          TEXT NOT NULL DEFAULT '',
+    updated_at    INTEGER NOT NULL,
+    UNIQUE (project_row, dir_name)
+);
+CREATE INDEX commits_by_hash ON cognitive_commits(project_row, git_hash) WHERE git_hash IS NOT NULL;
+CREATE INDEX commits_by_start ON cognitive_commits(started_at);
+CREATE INDEX commits_by_closing ON cognitive_commits(project_row, closed_at);
+
+-- Every git commit made during a cognitive commit: the one that closed it, others of the same command, and subagents'.
+CREATE TABLE git_commits (
+    commit_row INTEGER NOT NULL REFERENCES cognitive_commits(row),
+    hash       TEXT NOT NULL,
+    branch     TEXT,
+    subject    TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    PRIMARY KEY (commit_row, hash)
+) WITHOUT ROWID;
+CREATE INDEX git_commits_by_hash ON git_commits(hash);
+
+-- A session, or the part of one that belongs to one commit.
+CREATE TABLE sessions (
+    row                   INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                    BLOB NOT NULL UNIQUE,
+    agent                 TEXT NOT NULL,
+    native_id             TEXT NOT NULL,
+    part                  INTEGER NOT NULL,
+    commit_row            INTEGER REFERENCES cognitive_commits(row),  -- NULL: nothing to show yet
+    parent_row            INTEGER REFERENCES sessions(row),
+    parent_native         TEXT,
+    subagent_kind         TEXT,
+    ordinal               INTEGER NOT NULL DEFAULT 0,
+    dir_name              TEXT NOT NULL DEFAULT '',
+    title                 TEXT,
+    title_rank            INTEGER NOT NULL DEFAULT 0,
+    cwd                   TEXT,
+    git_branch            TEXT,
+    git_remote            TEXT,
+    agent_version         TEXT,
+    models                TEXT NOT NULL DEFAULT '[]',
+    closed                INTEGER NOT NULL DEFAULT 0,                 -- a git commit ended this part
+    started_at            INTEGER NOT NULL,
+    ended_at              INTEGER NOT NULL,
+    turns                 INTEGER NOT NULL DEFAULT 0,
+    prompts               INTEGER NOT NULL DEFAULT 0,
+    tool_calls            INTEGER NOT NULL DEFAULT 0,
+    images                INTEGER NOT NULL DEFAULT 0,
+    tokens_input          INTEGER NOT NULL DEFAULT 0,
+    tokens_output         INTEGER NOT NULL DEFAULT 0,
+    tokens_cache_read     INTEGER NOT NULL DEFAULT 0,
+    tokens_cache_write    INTEGER NOT NULL DEFAULT 0,
+    section_bytes         INTEGER NOT NULL DEFAULT 0,
+    section_turn_links    INTEGER NOT NULL DEFAULT 0,
+    section_visual_links  INTEGER NOT NULL DEFAULT 0,
+    raw_bytes             INTEGER NOT NULL DEFAULT 0,
+    raw_records           INTEGER NOT NULL DEFAULT 0,
+    updated_at            INTEGER NOT NULL,
+    tool_names            TEXT NOT NULL DEFAULT '[]',                 -- what turn_index entries name by number
+    turn_index            BLOB NOT NULL DEFAULT x'',                  -- 16 bytes a turn: see store::index
+    UNIQUE (agent, native_id, part)
+);
+CREATE INDEX sessions_by_commit ON sessions(commit_row, ordinal);
+CREATE INDEX sessions_by_parent ON sessions(parent_row, ordinal) WHERE parent_row IS NOT NULL;
+CREATE INDEX sessions_unlinked ON sessions(parent_native) WHERE parent_native IS NOT NULL AND parent_row IS NULL;
+
+-- row = session row << 16 | number: a session's turns lie side by side.
+CREATE TABLE turns (
+    row          INTEGER PRIMARY KEY,
+    id           BLOB NOT NULL,
+    role         INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    model        TEXT,
+    label        TEXT,
+    images       INTEGER NOT NULL DEFAULT 0,
+    tool_name    TEXT,
+    tool_call_id TEXT,
+    tool_status  INTEGER NOT NULL DEFAULT 0,
+    text         TEXT NOT NULL DEFAULT '',
+    tool_input   TEXT,
+    tool_output  TEXT
+);
+CREATE UNIQUE INDEX turns_by_id ON turns(id);
+
+CREATE VIRTUAL TABLE turns_fts USING fts5(
+    text, tool_input, tool_output,
+    content = 'turns', content_rowid = 'row', tokenize = "unicode61 remove_diacritics 2"
+);
+CREATE TRIGGER turns_fts_insert AFTER INSERT ON turns BEGIN
+    INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
+    VALUES (new.row, new.text, new.tool_input, new.tool_output);
+END;
+CREATE TRIGGER turns_fts_delete AFTER DELETE ON turns BEGIN
+    INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
+    VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);
+END;
+CREATE TRIGGER turns_fts_update AFTER UPDATE OF text, tool_input, tool_output ON turns BEGIN
+    INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
+    VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);
+    INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
+    VALUES (new.row, new.text, new.tool_input, new.tool_output);
+END;
+
+-- The pictures; their bytes are files in blobs/, named by SHA-256.
+CREATE TABLE visuals (
+    row         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          BLOB NOT NULL UNIQUE,
+    commit_row  INTEGER REFERENCES cognitive_commits(row),
+    turn_row    INTEGER NOT NULL,
+    ordinal     INTEGER NOT NULL,
+    file_name   TEXT NOT NULL,
+    sha256      TEXT NOT NULL,
+    mime        TEXT NOT NULL,
+    bytes       INTEGER NOT NULL,
+    captured_at INTEGER NOT NULL
+);
+CREATE INDEX visuals_by_commit ON visuals(commit_row, ordinal);
+CREATE INDEX visuals_by_turn ON visuals(turn_row);
+CREATE INDEX visuals_by_blob ON visuals(sha256);
+
+-- The source's records, byte for byte, compressed. row = session row << 16 | chunk number.
+CREATE TABLE raw_chunks (
+    row         INTEGER PRIMARY KEY,
+    session_row INTEGER NOT NULL,
+    start       INTEGER NOT NULL,             -- offset in the session's raw.jsonl
+    length      INTEGER NOT NULL,             -- bytes when uncompressed
+    data        BLOB NOT NULL                 -- zstd
+);
+CREATE INDEX raw_chunks_by_start ON raw_chunks(session_row, start);
+
+-- What a message cost: once a message, whatever the number of records that repeat it.
+CREATE TABLE message_usage (
+    key         BLOB PRIMARY KEY,
+    session_row INTEGER NOT NULL,
+    model       TEXT,
+    input       INTEGER NOT NULL,
+    output      INTEGER NOT NULL,
+    cache_read  INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Titles that name a record which was not seen yet.
+CREATE TABLE pending_titles (
+    agent TEXT NOT NULL,
+    leaf  TEXT NOT NULL,
+    title TEXT NOT NULL,
+    PRIMARY KEY (agent, leaf)
+) WITHOUT ROWID;
+
+-- Which session part started a subagent, as the result of the call says.
+CREATE TABLE subagent_links (
+    agent          TEXT NOT NULL,
+    native_id      TEXT NOT NULL,
+    parent_row     INTEGER NOT NULL,
+    PRIMARY KEY (agent, native_id)
+) WITHOUT ROWID;
+
+-- The files read, and how far.
+CREATE TABLE sources (
+    path        TEXT PRIMARY KEY,
+    agent       TEXT NOT NULL,
+    native_id   TEXT NOT NULL,
+    size        INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
+    offset      INTEGER NOT NULL,
+    line        INTEGER NOT NULL,
+    prefix_hash BLOB NOT NULL,                -- of the bytes around the start and the offset: tells a replaced file
+    state       TEXT NOT NULL,                -- what the parser and the assembler must remember
+    skipped     INTEGER NOT NULL DEFAULT 0,
+    updated_at  INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The change feed: what a mount must tell the kernel.
+CREATE TABLE changes (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind   INTEGER NOT NULL,
+    row    INTEGER NOT NULL,
+    parent INTEGER NOT NULL,
+    name   TEXT
+);
+
+CREATE TABLE state (
+    key   TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;

@@ -1,0 +1,630 @@
+//! Items into turns, parts and commits: the one place that writes what a log says.
+//!
+//! A session is written part by part; a git commit that succeeded ends a part and closes its cognitive commit. A record that
+//! is stored already (a second import, a fork, a resumed copy) is recognised by its id and counts once.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::carve;
+use super::part::{KnownRecords, Part};
+use super::project::Resolver;
+use super::record::{Context, Item, NewTurn, SessionHead, Stream, Title, ToolResult};
+use super::replay::{Admitted, Replay};
+use super::summary::Counts;
+use super::title;
+use crate::model::{Agent, Id, Millis, Role, Tool, ToolStatus, Turn};
+use crate::render;
+use crate::store::commits::{self, GitCommit, NewCommit, TitleRank};
+use crate::store::index::MAX_TURNS;
+use crate::store::{ChangeKind, Result, Transaction, sessions, turns};
+
+/// What an import must remember of a file beside what its parser does.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Calls without a result: call id, turn row, shell command.
+    pending: Vec<(String, i64, Option<String>)>,
+}
+
+/// A session's thread of turns: the session itself, or a subagent logged inside its file.
+#[derive(Default)]
+struct Track {
+    native_id: String,
+    /// For an inline subagent: the session that it belongs to.
+    inline: bool,
+    /// Row of the part being written.
+    current: Option<i64>,
+    looked_up: bool,
+}
+
+/// A call whose result was not read yet.
+struct Pending {
+    part: i64,
+    shell: Option<String>,
+    place: Place,
+}
+
+enum Place {
+    /// Its number is given, its turn is not written.
+    Held { id: Id, turn: Box<Turn> },
+    /// Its turn is stored without a result.
+    Stored { number: u32 },
+    /// Its turn and its result are stored: another copy of this log had them.
+    Done { row: i64 },
+}
+
+/// Which record an item comes from.
+pub struct Origin<'a> {
+    pub raw: &'a [u8],
+    /// The item's place in its record.
+    pub nth: usize,
+}
+
+/// Writes one log file.
+pub struct Assembler {
+    head: SessionHead,
+    tracks: HashMap<Option<String>, Track>,
+    parts: HashMap<i64, Part>,
+    pending: HashMap<String, Pending>,
+    held_ids: HashSet<Id>,
+    replay: Replay,
+    known: Option<KnownRecords>,
+    context: Context,
+    last_at: Millis,
+    titles: Vec<Title>,
+    pub counts: Counts,
+}
+
+impl Assembler {
+    /// Begins a file, or goes on with one (`state`, when its earlier part was read before).
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn new(tx: &Transaction<'_>, head: SessionHead, state: Option<&State>) -> Result<Self> {
+        let (agent, native_id) = (head.agent, head.native_id.clone());
+        let known = if state.is_none() { Some(KnownRecords::load(tx, agent, &native_id)?) } else { None };
+        let mut new = Self {
+            replay: Replay::new(agent, &native_id, state.is_none()),
+            head,
+            tracks: HashMap::new(),
+            parts: HashMap::new(),
+            pending: HashMap::new(),
+            held_ids: HashSet::new(),
+            known,
+            context: Context::default(),
+            last_at: Millis::default(),
+            titles: Vec::new(),
+            counts: Counts::default(),
+        };
+        for (call_id, row, shell) in state.map(|s| s.pending.as_slice()).unwrap_or_default() {
+            let (part, number) = turns::parts_of(*row);
+            let pending = Pending { part, shell: shell.clone(), place: Place::Stored { number } };
+            new.pending.insert(call_id.clone(), pending);
+        }
+        if let Some(part) = sessions::last_part(tx, agent, &native_id)? {
+            new.last_at = part.ended_at;
+            new.context.git_remote = sessions::hidden(tx, part.row)?.git_remote;
+            new.context.cwd = part.cwd;
+        }
+        Ok(new)
+    }
+
+    /// Takes one record: its items, then the record itself.
+    ///
+    /// # Errors
+    /// When the database or a blob cannot be written.
+    pub fn record(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, raw: &[u8], items: Vec<Item>) -> Result<()> {
+        let mut stream = Stream::Main;
+        for (nth, item) in items.into_iter().enumerate() {
+            if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
+                stream = s.clone();
+            }
+            self.item(tx, projects, item, &Origin { raw, nth })?;
+        }
+        self.raw(tx, raw, &stream)
+    }
+
+    fn item(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, item: Item, origin: &Origin<'_>) -> Result<()> {
+        match item {
+            Item::Context(context) => self.learn(context),
+            Item::Turn(new) => {
+                let id = turn_id(&self.head, &new, origin);
+                for admitted in self.replay.admit(tx, new, id)? {
+                    self.admitted(tx, projects, admitted)?;
+                }
+            }
+            Item::Result(result) => self.result(tx, projects, result)?,
+            Item::Usage { key, model, tokens } => {
+                let row = self.part(tx, &Stream::Main)?;
+                let key = usage_key(self.head.agent, &key);
+                if sessions::add_usage(tx, row, &key, model.as_deref(), &tokens)? {
+                    tx.changes.add(ChangeKind::Session, row);
+                }
+            }
+            Item::Title(title) => self.titles.push(title),
+            Item::Ignored { kind, known } => self.counts.ignored(kind, known),
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, new: Context) {
+        let known = &mut self.context;
+        known.cwd = new.cwd.or(known.cwd.take());
+        known.git_branch = new.git_branch.or(known.git_branch.take());
+        known.git_remote = new.git_remote.or(known.git_remote.take());
+        known.agent_version = new.agent_version.or(known.agent_version.take());
+        if let Some(at) = new.started_at
+            && self.last_at == Millis::default()
+        {
+            self.last_at = at;
+        }
+    }
+
+    // --- turns -------------------------------------------------------------------------------------------------------
+
+    fn admitted(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, admitted: Admitted) -> Result<()> {
+        match admitted {
+            Admitted::Own(new, id) => self.turn(tx, projects, *new, id),
+            Admitted::Copy { turn, row } => {
+                let (call_id, shell) = turn.call.map_or((None, None), |c| (Some(c.call_id), c.shell));
+                self.repeat_call(tx, call_id, shell, row)
+            }
+        }
+    }
+
+    fn turn(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, new: NewTurn, id: Id) -> Result<()> {
+        let at = new.at.unwrap_or(self.last_at);
+        self.last_at = at;
+        let NewTurn { stream, role, model, text, label, images, call, .. } = new;
+        let (call_id, shell) = call.as_ref().map_or((None, None), |c| (Some(c.call_id.clone()), c.shell.clone()));
+        let tool = call.map(|c| Tool { name: c.name, input: c.input, output: String::new(), status: ToolStatus::Pending });
+        let mut turn = Turn { number: 0, role, at, model, text, label, tool, visuals: Vec::new() };
+        let id = match self.known_turn(tx, id, &turn)? {
+            Seen::Stored(row) => return self.repeat_call(tx, call_id, shell, row),
+            Seen::Held => return Ok(()),
+            Seen::New(id) => id,
+        };
+        let row = self.part_for_turn(tx, projects, &stream, &turn)?;
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        turn.number = part.next_number();
+        self.counts.new_turns += 1;
+        match call_id {
+            Some(call_id) if !self.pending.contains_key(&call_id) => {
+                part.reserve(&turn);
+                self.held_ids.insert(id);
+                let place = Place::Held { id, turn: Box::new(turn) };
+                self.pending.insert(call_id, Pending { part: row, shell, place });
+                Ok(())
+            }
+            call_id => part.write(tx, &id, &mut turn, call_id.as_deref(), &images),
+        }
+    }
+
+    /// A call that another copy of this log brought: its result may still be missing there.
+    fn repeat_call(&mut self, tx: &Transaction<'_>, call_id: Option<String>, shell: Option<String>, row: i64) -> Result<()> {
+        let Some(call_id) = call_id else { return Ok(()) };
+        let stored = turns::get(tx, row)?.and_then(|t| t.tool);
+        let (part, number) = turns::parts_of(row);
+        let waits = stored.is_some_and(|t| t.status == ToolStatus::Pending && t.output.is_empty());
+        let place = if waits { Place::Stored { number } } else { Place::Done { row } };
+        self.pending.entry(call_id).or_insert(Pending { part, shell, place });
+        Ok(())
+    }
+
+    /// Whether a turn is stored already. The same native id with other contents is another turn: some writers give an id
+    /// twice.
+    fn known_turn(&self, tx: &Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
+        let distinct = Id::derive(&[&id.0, &content(turn).0]);
+        for id in [id, distinct] {
+            if self.held_ids.contains(&id) {
+                let same = self.pending.values().any(
+                    |p| matches!(&p.place, Place::Held { id: held, turn: t } if *held == id && content(t) == content(turn)),
+                );
+                if same {
+                    return Ok(Seen::Held);
+                }
+                continue;
+            }
+            match turns::row_by_id(tx, &id)? {
+                None => return Ok(Seen::New(id)),
+                Some(row) => {
+                    if turns::get(tx, row)?.is_some_and(|stored| content(&stored) == content(turn)) {
+                        return Ok(Seen::Stored(row));
+                    }
+                }
+            }
+        }
+        Ok(Seen::New(distinct))
+    }
+
+    fn result(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, result: ToolResult) -> Result<()> {
+        self.last_at = result.at.unwrap_or(self.last_at);
+        let Some(pending) = self.pending.remove(&result.call_id) else {
+            return self.orphan(tx, projects, result);
+        };
+        let row = pending.part;
+        self.load(tx, row)?;
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        if let Some(subagent) = &result.subagent {
+            sessions::link_subagent(tx, self.head.agent, subagent, row)?;
+        }
+        let call_id = result.call_id.clone();
+        let done_row = match pending.place {
+            Place::Done { row: turn_row } => {
+                let same = turns::get(tx, turn_row)?.and_then(|t| t.tool).is_some_and(|t| t.output == result.output);
+                self.pending.insert(call_id, Pending { part: row, shell: None, place: Place::Done { row: turn_row } });
+                return if same { Ok(()) } else { self.orphan(tx, projects, result) };
+            }
+            Place::Held { id, mut turn } => {
+                set_result(&mut turn, &result);
+                self.held_ids.remove(&id);
+                part.write(tx, &id, &mut turn, Some(&result.call_id), &result.images)?;
+                part.turn_row(turn.number)
+            }
+            Place::Stored { number } => {
+                let turn_row = part.turn_row(number);
+                if let Some(before) = turns::get(tx, turn_row)? {
+                    let mut after = before.clone();
+                    set_result(&mut after, &result);
+                    part.complete(tx, &before, &mut after, &result.images)?;
+                }
+                turn_row
+            }
+        };
+        self.pending.insert(call_id, Pending { part: row, shell: None, place: Place::Done { row: done_row } });
+        match pending.shell {
+            Some(shell) if result.status != ToolStatus::Error => {
+                let found = carve::git_commits(&shell, &result.output);
+                self.git_commits(tx, row, &result.stream, &found)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A result whose call is in no log: kept as a turn of its own.
+    fn orphan(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, result: ToolResult) -> Result<()> {
+        let ToolResult { call_id, stream, at, output, status, images, .. } = result;
+        let agent = self.head.agent.as_str().as_bytes();
+        let id = Id::derive(&[agent, self.head.native_id.as_bytes(), b"result", call_id.as_bytes(), output.as_bytes()]);
+        if turns::row_by_id(tx, &id)?.is_some() {
+            return Ok(());
+        }
+        let tool = Tool { name: "result".to_owned(), input: String::new(), output, status };
+        let at = at.unwrap_or(self.last_at);
+        let mut turn = Turn {
+            number: 0,
+            role: Role::Tool,
+            at,
+            model: None,
+            text: String::new(),
+            label: None,
+            tool: Some(tool),
+            visuals: Vec::new(),
+        };
+        let row = self.part_for_turn(tx, projects, &stream, &turn)?;
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        turn.number = part.next_number();
+        self.counts.new_turns += 1;
+        part.write(tx, &id, &mut turn, Some(&call_id), &images)
+    }
+
+    // --- parts and commits -------------------------------------------------------------------------------------------
+
+    /// The part that a stream is at; made where there is none yet.
+    fn part(&mut self, tx: &mut Transaction<'_>, stream: &Stream) -> Result<i64> {
+        let key = match stream {
+            Stream::Main => None,
+            Stream::Inline(key) => Some(key.clone()),
+        };
+        let (agent, native) = (self.head.agent, &self.head.native_id);
+        let track = self.tracks.entry(key).or_insert_with_key(|key| Track {
+            native_id: key.as_ref().map_or_else(|| native.clone(), |key| format!("{native}/inline-{key}")),
+            inline: key.is_some(),
+            ..Track::default()
+        });
+        if let Some(row) = track.current {
+            self.load(tx, row)?;
+            return Ok(row);
+        }
+        let native_id = track.native_id.clone();
+        let stored = if track.looked_up { None } else { sessions::last_part(tx, agent, &native_id)?.map(|s| s.row) };
+        track.looked_up = true;
+        let (row, part) = match stored {
+            Some(row) => (row, Part::load(tx, row)?),
+            None => {
+                let inline = track.inline;
+                let mut part = Part::create(tx, agent, &native_id, 1, self.last_at)?;
+                self.describe(&mut part, inline);
+                (part.session.row, part)
+            }
+        };
+        if let Some(track) = self.tracks.values_mut().find(|t| t.native_id == native_id) {
+            track.current = Some(row);
+        }
+        self.parts.entry(row).or_insert(part);
+        Ok(row)
+    }
+
+    /// The part that a new turn goes to: a new one when a git commit ended the last, or when it is full.
+    fn part_for_turn(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, stream: &Stream, turn: &Turn) -> Result<i64> {
+        let mut row = self.part(tx, stream)?;
+        let full = self.parts.get(&row).is_some_and(|p| p.hidden.closed || p.next_number() > MAX_TURNS);
+        if full && let Some(last) = self.parts.get_mut(&row) {
+            let (native_id, number, kind) =
+                (last.session.native_id.clone(), last.session.part + 1, last.session.subagent_kind.clone());
+            let mut part = Part::create(tx, self.head.agent, &native_id, number, turn.at)?;
+            self.describe(&mut part, !matches!(stream, Stream::Main));
+            part.session.subagent_kind = kind;
+            row = part.session.row;
+            self.parts.insert(row, part);
+            if let Some(track) = self.tracks.values_mut().find(|t| t.native_id == native_id) {
+                track.current = Some(row);
+            }
+        }
+        self.update_context(row);
+        if self.parts.get(&row).is_some_and(|p| p.session.commit_row.is_none() && !p.place_tried) {
+            self.place(tx, projects, row, turn)?;
+        }
+        Ok(row)
+    }
+
+    fn load(&mut self, tx: &Transaction<'_>, row: i64) -> Result<()> {
+        if !self.parts.contains_key(&row) {
+            self.parts.insert(row, Part::load(tx, row)?);
+        }
+        Ok(())
+    }
+
+    fn describe(&self, part: &mut Part, inline: bool) {
+        if inline {
+            part.hidden.parent_native = Some(self.head.native_id.clone());
+            part.session.subagent_kind = Some("task".to_owned());
+        } else {
+            part.hidden.parent_native = self.head.parent.clone();
+            part.session.subagent_kind =
+                self.head.parent.is_some().then(|| self.head.subagent_kind.clone().unwrap_or_else(|| "agent".to_owned()));
+            part.session.title = self.head.description.as_deref().map(title::shorten);
+        }
+        part.touch();
+    }
+
+    fn update_context(&mut self, row: i64) {
+        let Some(part) = self.parts.get_mut(&row) else { return };
+        let session = &mut part.session;
+        // The folder a part began in names its project; branch and version are the latest.
+        session.cwd = session.cwd.take().or_else(|| self.context.cwd.clone());
+        session.git_branch = self.context.git_branch.clone().or(session.git_branch.take());
+        session.agent_version = self.context.agent_version.clone().or(session.agent_version.take());
+        part.hidden.git_remote = self.context.git_remote.clone().or(part.hidden.git_remote.take());
+    }
+
+    /// Gives a part its place in the tree: a commit of its own, or for a subagent the session that started it.
+    fn place(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, row: i64, turn: &Turn) -> Result<()> {
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        part.place_tried = true;
+        let parent_native = part.hidden.parent_native.clone();
+        if let Some(parent_native) = parent_native {
+            // A parent in this very file is written first: its part must be in the database to be found.
+            self.save_parts(tx)?;
+            if let Some(part) = self.parts.get_mut(&row) {
+                super::link::attach(tx, part, &parent_native, turn.at)?;
+            }
+            return Ok(());
+        }
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        let project = projects.resolve(tx, part.session.cwd.as_deref(), part.hidden.git_remote.as_deref())?;
+        let (title, rank) = match turn.role {
+            Role::User => prompt_title(turn),
+            _ => None,
+        }
+        .map_or((String::new(), TitleRank::None), |t| (t, TitleRank::Prompt));
+        give_commit(tx, part, project, &title, rank, turn.at)
+    }
+
+    fn git_commits(&mut self, tx: &mut Transaction<'_>, row: i64, stream: &Stream, found: &[GitCommit]) -> Result<()> {
+        let Some(last) = found.last() else { return Ok(()) };
+        self.counts.git_commits += found.len() as u64;
+        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        let Some(commit_row) = part.session.commit_row else { return Ok(()) };
+        for git in found {
+            commits::add_git_commit(tx, commit_row, git, self.last_at)?;
+        }
+        // A subagent's commit does not cut the session that waits for it; it is noted with the commit they are both in.
+        let main = self.tracks.get(&None).is_some_and(|t| t.current == Some(row));
+        let own = matches!(stream, Stream::Main) && part.hidden.parent_native.is_none();
+        if !main || !own || part.hidden.closed {
+            return Ok(());
+        }
+        part.hidden.closed = true;
+        part.touch();
+        commits::close(tx, commit_row, last)?;
+        self.meet(tx, commit_row, last)
+    }
+
+    /// Another session's work that ended in the same git commit is the same cognitive commit.
+    fn meet(&mut self, tx: &mut Transaction<'_>, commit_row: i64, git: &GitCommit) -> Result<()> {
+        self.save_parts(tx)?;
+        let Some(from) = commits::get(tx, commit_row)? else { return Ok(()) };
+        let other = commits::by_git_hash_but(tx, from.project_row, &git.hash, commit_row)?;
+        let Some(into) = other.map(|row| commits::get(tx, row)).transpose()?.flatten() else { return Ok(()) };
+        commits::merge(tx, &from, &into)?;
+        // The rows changed underneath: read them again where they are needed.
+        self.parts.clear();
+        Ok(())
+    }
+
+    // --- saving ------------------------------------------------------------------------------------------------------
+
+    fn raw(&mut self, tx: &mut Transaction<'_>, line: &[u8], stream: &Stream) -> Result<()> {
+        if self.known.as_mut().is_some_and(|known| known.take(line)) {
+            return Ok(());
+        }
+        let streams = if matches!(stream, Stream::Main) { vec![] } else { vec![stream.clone()] };
+        for stream in streams.into_iter().chain([Stream::Main]) {
+            let row = self.part(tx, &stream)?;
+            if let Some(part) = self.parts.get_mut(&row) {
+                part.append_raw(tx, line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes everything held in memory, so that the transaction can be committed here.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub fn save(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<State> {
+        for admitted in self.replay.finish() {
+            self.admitted(tx, projects, admitted)?;
+        }
+        self.store_pending(tx)?;
+        self.save_parts(tx)?;
+        let rows: Vec<i64> = self.parts.keys().copied().collect();
+        self.name_commits(tx, &rows)?;
+        for title in std::mem::take(&mut self.titles) {
+            super::link::apply_title(tx, self.head.agent, &self.head.native_id, &title)?;
+        }
+        // Titles and links change rows: the next record reads them again.
+        self.parts.clear();
+        Ok(State {
+            pending: self
+                .pending
+                .iter()
+                .filter_map(|(call_id, p)| match p.place {
+                    Place::Stored { number } => Some((call_id.clone(), turns::row_of(p.part, number), p.shell.clone())),
+                    Place::Held { .. } | Place::Done { .. } => None,
+                })
+                .collect(),
+        })
+    }
+
+    /// Calls still without a result are stored as they are: nothing waits in memory at a commit.
+    fn store_pending(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut held: Vec<(String, i64)> = self
+            .pending
+            .iter()
+            .filter(|(_, p)| matches!(p.place, Place::Held { .. }))
+            .map(|(call_id, p)| (call_id.clone(), p.part))
+            .collect();
+        held.sort();
+        for (call_id, row) in held {
+            self.load(tx, row)?;
+            let (Some(part), Some(pending)) = (self.parts.get_mut(&row), self.pending.get_mut(&call_id)) else { continue };
+            if let Place::Held { id, turn } = &mut pending.place {
+                part.write(tx, id, turn, Some(&call_id), &[])?;
+                pending.place = Place::Stored { number: turn.number };
+            }
+        }
+        self.held_ids.clear();
+        Ok(())
+    }
+
+    fn save_parts(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut rows: Vec<i64> = self.parts.keys().copied().collect();
+        rows.sort_unstable();
+        for row in rows {
+            if let Some(part) = self.parts.get_mut(&row) {
+                part.save(tx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits take their times from their sessions, and a title from the first prompt or from git where they have none.
+    fn name_commits(&mut self, tx: &mut Transaction<'_>, rows: &[i64]) -> Result<()> {
+        let mut commit_rows: Vec<i64> = Vec::new();
+        for row in rows {
+            if let Some(session) = sessions::get(tx, *row)?
+                && session.parent_row.is_none()
+                && let Some(commit_row) = session.commit_row
+                && !commit_rows.contains(&commit_row)
+            {
+                commit_rows.push(commit_row);
+            }
+        }
+        for commit_row in commit_rows {
+            commits::refresh(tx, commit_row)?;
+            super::link::name_commit(tx, commit_row)?;
+        }
+        Ok(())
+    }
+}
+
+enum Seen {
+    New(Id),
+    /// Row of the turn.
+    Stored(i64),
+    /// A call of this very run whose result is not read yet.
+    Held,
+}
+
+/// Makes the commit that a part belongs to.
+pub(super) fn give_commit(
+    tx: &mut Transaction<'_>,
+    part: &mut Part,
+    project: i64,
+    title: &str,
+    rank: TitleRank,
+    at: Millis,
+) -> Result<()> {
+    let id = part.session.id;
+    let dir_name = render::commit_dir_name(at, title, &id.short());
+    let dir_name = commits::free_dir_name(tx, project, &dir_name, &id)?;
+    let new = NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };
+    let commit_row = commits::create(tx, &new)?;
+    part.session.commit_row = Some(commit_row);
+    part.hidden.ordinal = 1;
+    part.session.dir_name = render::session_dir_name(1, part.session.agent, &session_short(&part.session));
+    part.touch();
+    Ok(())
+}
+
+/// The short id in a session's directory name: the same for all its parts.
+pub(super) fn session_short(session: &crate::model::Session) -> String {
+    Id::derive(&[b"native", session.agent.as_str().as_bytes(), session.native_id.as_bytes()]).short()
+}
+
+pub(super) fn prompt_title(turn: &Turn) -> Option<String> {
+    title::first_sentence(&turn.text)
+}
+
+/// The id of a turn before it is known whether another has it.
+fn turn_id(head: &SessionHead, new: &NewTurn, origin: &Origin<'_>) -> Id {
+    let agent = head.agent.as_str().as_bytes();
+    match &new.native {
+        Some(native) => native_turn_id(head.agent, native),
+        // No id of its own: the record's bytes are its identity within its session.
+        None => Id::derive(&[agent, head.native_id.as_bytes(), b"record", origin.raw, &(origin.nth as u64).to_le_bytes()]),
+    }
+}
+
+/// The id of a turn by its native id.
+pub(super) fn native_turn_id(agent: Agent, native: &str) -> Id {
+    Id::derive(&[agent.as_str().as_bytes(), b"turn", native.as_bytes()])
+}
+
+/// What a message's cost is stored under. The part behind the colon (a request) is left out: a message's id is unique, and
+/// a copy of it in another file may lack the request.
+pub(super) fn usage_key(agent: Agent, key: &str) -> Id {
+    let message = key.split(':').next().unwrap_or(key);
+    Id::derive(&[agent.as_str().as_bytes(), b"message", message.as_bytes()])
+}
+
+/// What a turn says: two turns of one native id that differ here are two turns.
+pub(super) fn content(turn: &Turn) -> Id {
+    let tool = turn.tool.as_ref().map_or(("", ""), |t| (t.name.as_str(), t.input.as_str()));
+    Id::derive(&[&[turn.role as u8], turn.text.as_bytes(), tool.0.as_bytes(), tool.1.as_bytes()])
+}
+
+fn set_result(turn: &mut Turn, result: &ToolResult) {
+    if let Some(tool) = &mut turn.tool {
+        tool.output.clone_from(&result.output);
+        tool.status = match result.status {
+            // A result is there, so the call is not pending, whatever the log leaves unsaid.
+            ToolStatus::Pending => ToolStatus::Ok,
+            status => status,
+        };
+    }
+}
+

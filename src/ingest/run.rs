@@ -1,0 +1,452 @@
+//! The import: file after file, a reader thread that parses and the caller's thread that writes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use super::assemble::{Assembler, State};
+use super::discover::{self, Candidate};
+use super::lines::{self, Lines};
+use super::link;
+use super::project::Resolver;
+use super::record::{Item, Parser, SessionHead};
+use super::source::{self, Recognised, Stamp};
+use super::summary::Summary;
+use crate::model::Millis;
+use crate::store::sources::{self, Source};
+use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
+
+/// Bytes of log after which a transaction is committed: what a crash or Ctrl-C can lose of an import, which the next one
+/// reads again.
+const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes handed from the reader to the writer at once, and how many such batches may wait.
+const BATCH_BYTES: usize = 1024 * 1024;
+const BATCHES: usize = 4;
+
+/// A log whose last line is cut off is being written, unless nobody wrote to it for this long.
+const STILL_WRITTEN: Duration = Duration::from_secs(600);
+
+/// What to import, and how.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Files and folders; empty for the agents' usual places.
+    pub places: Vec<PathBuf>,
+    /// Read everything, write nothing.
+    pub dry_run: bool,
+}
+
+/// How far an import is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    pub file: &'a Path,
+}
+
+/// Why an import could not be done at all. What is wrong with single files and records stands in the summary.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "no logs found: neither Claude Code (~/.claude/projects) nor Codex (~/.codex/sessions) left any here; name a file or \
+         folder (`cogfs import PATH`), or try `cogfs demo`"
+    )]
+    NothingToImport,
+    #[error("{}: {reason}", path.display())]
+    NoSuchPlace { path: PathBuf, reason: String },
+    #[error("a temporary folder could not be made: {0}")]
+    Temporary(io::Error),
+}
+
+/// Imports logs. `stop` ends it after the record at hand, with everything so far committed.
+///
+/// # Errors
+/// When the database cannot be used, or there is nothing to import.
+pub fn import(
+    layout: &Layout,
+    options: &Options,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Summary, ImportError> {
+    let began = Instant::now();
+    let places = if options.places.is_empty() { discover::usual_places() } else { options.places.clone() };
+    let (candidates, unreadable) = discover::candidates(&places);
+    if options.places.is_empty() && candidates.is_empty() {
+        return Err(ImportError::NothingToImport);
+    }
+    if let Some(missing) = unreadable.iter().find(|u| options.places.contains(&u.path) && candidates.is_empty()) {
+        return Err(ImportError::NoSuchPlace { path: missing.path.clone(), reason: missing.reason.clone() });
+    }
+    let mut summary = Summary { dry_run: options.dry_run, ..Summary::default() };
+    for place in unreadable {
+        summary.skip(&place.path.to_string_lossy(), 0, place.reason);
+    }
+    let trial = if options.dry_run { Some(tempfile::tempdir().map_err(ImportError::Temporary)?) } else { None };
+    let mut writer = Writer::open(&trial_layout(layout, trial.as_ref().map(tempfile::TempDir::path)))?;
+    let mut run = Run { stop, progress, summary, projects: Resolver::default(), done: 0, total: 0 };
+    run.total = candidates.iter().map(|c| c.size).sum();
+    match &trial {
+        Some(dir) => run.all_in_one(&mut writer, &candidates, dir.path())?,
+        None => run.all(&mut writer, &candidates)?,
+    }
+    let mut summary = run.summary;
+    if !options.dry_run {
+        add_totals(writer.conn(), &mut summary)?;
+    }
+    summary.seconds = began.elapsed().as_secs_f64();
+    Ok(summary)
+}
+
+/// A trial works on the database that is there, if there is one, else on a temporary one.
+fn trial_layout(layout: &Layout, trial: Option<&Path>) -> Layout {
+    match trial {
+        Some(dir) if !layout.database().exists() => Layout::new(dir),
+        _ => layout.clone(),
+    }
+}
+
+fn add_totals(conn: &rusqlite::Connection, summary: &mut Summary) -> store::Result<()> {
+    let totals = stats::totals(conn)?;
+    summary.projects = totals.projects;
+    summary.commits = totals.commits;
+    summary.sessions = totals.sessions;
+    summary.subagents = totals.subagents;
+    summary.turns = totals.turns;
+    summary.images = totals.visuals;
+    summary.tool_calls = stats::grouped(conn, stats::By::Agent)?.iter().map(|g| g.tool_calls).sum();
+    Ok(())
+}
+
+struct Run<'a> {
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(Progress<'_>),
+    summary: Summary,
+    projects: Resolver,
+    done: u64,
+    total: u64,
+}
+
+/// A record on its way from the reader to the writer.
+struct Parsed {
+    line: u64,
+    raw: Vec<u8>,
+    items: Vec<Item>,
+    problems: Vec<String>,
+}
+
+/// Some records, and where the reader is behind them.
+struct Batch {
+    records: Vec<Parsed>,
+    offset: u64,
+    line: u64,
+    parser: Value,
+    /// The last line is not complete; the reason it could not be taken.
+    unfinished: Option<(u64, String)>,
+    error: Option<io::Error>,
+}
+
+impl Run<'_> {
+    fn all(&mut self, writer: &mut Writer, candidates: &[Candidate]) -> store::Result<()> {
+        let mut rest = candidates.iter();
+        let mut next = rest.next();
+        while next.is_some() {
+            let mut tx = writer.begin()?;
+            let mut bytes = 0;
+            // Small files share a transaction; a large one has several (see `Run::write`).
+            while let Some(candidate) = next.filter(|_| bytes < COMMIT_BYTES && !self.stopped()) {
+                bytes += candidate.size;
+                tx = self.file(tx, candidate, true)?;
+                next = rest.next();
+            }
+            if next.is_none() || self.stopped() {
+                link::link_all(&mut tx, &mut self.projects)?;
+                if self.summary.files_read > 0 {
+                    store::set_state(&tx, "last_import", &Millis::now().0.to_string())?;
+                }
+                tx.commit()?;
+                break;
+            }
+            tx.commit()?;
+        }
+        self.summary.interrupted = self.stopped();
+        Ok(())
+    }
+
+    /// A trial: one transaction, which is rolled back; blobs go to a temporary folder.
+    fn all_in_one(&mut self, writer: &mut Writer, candidates: &[Candidate], blobs: &Path) -> store::Result<()> {
+        let mut tx = writer.begin()?;
+        tx.set_layout(Layout::new(blobs));
+        for candidate in candidates {
+            if self.stopped() {
+                break;
+            }
+            tx = self.file(tx, candidate, false)?;
+        }
+        link::link_all(&mut tx, &mut self.projects)?;
+        add_totals(&tx, &mut self.summary)?;
+        self.summary.interrupted = self.stopped();
+        Ok(())
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    fn file<'c>(&mut self, tx: Transaction<'c>, candidate: &Candidate, may_commit: bool) -> store::Result<Transaction<'c>> {
+        (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: &candidate.path });
+        let done = self.done + candidate.size;
+        let name = candidate.path.to_string_lossy().into_owned();
+        let tx = match self.read(tx, candidate, &name, may_commit)? {
+            (tx, Ok(())) => tx,
+            (tx, Err(e)) => {
+                self.summary.skip(&name, 0, e.to_string());
+                tx
+            }
+        };
+        self.done = done;
+        Ok(tx)
+    }
+
+    /// Reads one file. What is wrong with the file is the inner result; it never ends the import.
+    fn read<'c>(
+        &mut self,
+        tx: Transaction<'c>,
+        candidate: &Candidate,
+        name: &str,
+        may_commit: bool,
+    ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
+        let stamp = match source::stamp(&candidate.path) {
+            Ok(stamp) => stamp,
+            Err(e) => return Ok((tx, Err(e))),
+        };
+        let known = sources::find(&tx, name)?;
+        if known.as_ref().is_some_and(|k| (k.size, k.mtime_ns) == (stamp.size, stamp.mtime_ns)) {
+            self.summary.files += 1;
+            return Ok((tx, Ok(())));
+        }
+        let recognised = match source::recognise(&candidate.path) {
+            Ok(recognised) => recognised,
+            Err(e) => return Ok((tx, Err(e))),
+        };
+        let (head, parser, document) = match recognised {
+            Recognised::Lines(head, parser) => (head, parser, None),
+            Recognised::Document(head, parser, value) => (head, parser, Some(value)),
+            Recognised::Empty => {
+                self.summary.files += 1;
+                return Ok((tx, Ok(())));
+            }
+            Recognised::Other if candidate.named => {
+                self.summary.skip(name, 0, "not a log of a known format (Claude Code, Codex)");
+                return Ok((tx, Ok(())));
+            }
+            Recognised::Other => {
+                self.summary.other_files += 1;
+                return Ok((tx, Ok(())));
+            }
+        };
+        self.summary.files += 1;
+        self.summary.files_read += 1;
+        let grown = match grown_from(&candidate.path, known, stamp) {
+            Ok(grown) => grown.filter(|g| document.is_none() && g.native_id == head.native_id),
+            Err(e) => return Ok((tx, Err(e))),
+        };
+        let job = Job { path: &candidate.path, name, head, stamp, modified: candidate.modified, grown, may_commit };
+        self.take(tx, job, parser, document)
+    }
+
+    /// Starts the reader and writes what it sends.
+    fn take<'c>(
+        &mut self,
+        tx: Transaction<'c>,
+        job: Job<'_>,
+        mut parser: Box<dyn Parser>,
+        document: Option<Value>,
+    ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
+        let (offset, line) = job.grown.as_ref().map_or((0, 1), |g| (g.offset, g.line));
+        let state = job.grown.as_ref().and_then(|g| serde_json::from_str::<Value>(&g.state).ok());
+        if let Some(state) = &state {
+            parser.restore(&state["parser"]);
+        }
+        let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
+        let assembler = Assembler::new(&tx, job.head.clone(), assembler_state.as_ref())?;
+        let path = job.path.to_owned();
+        thread::scope(|scope| {
+            let (send, receive) = sync_channel(BATCHES);
+            scope.spawn(move || match document {
+                Some(document) => read_document(&document, parser, &send),
+                None => read_lines(&path, offset, line, parser, &send),
+            });
+            self.write(tx, &job, assembler, &receive)
+        })
+    }
+
+    fn write<'c>(
+        &mut self,
+        mut tx: Transaction<'c>,
+        job: &Job<'_>,
+        mut assembler: Assembler,
+        batches: &Receiver<Batch>,
+    ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
+        let began = self.done;
+        let mut since_commit = 0;
+        let mut outcome = Ok(());
+        let mut skipped = job.grown.as_ref().map_or(0, |g| g.skipped);
+        while let Ok(batch) = batches.recv() {
+            for record in batch.records {
+                since_commit += record.raw.len() as u64;
+                self.summary.bytes += record.raw.len() as u64;
+                self.summary.records += 1;
+                skipped += u64::from(!record.problems.is_empty());
+                for problem in record.problems {
+                    self.summary.skip(job.name, record.line, problem);
+                }
+                assembler.record(&mut tx, &mut self.projects, &record.raw, record.items)?;
+            }
+            if let Some((line, reason)) = batch.unfinished {
+                // Nothing is lost: the line is read again when the file grows.
+                if job.modified.elapsed().is_ok_and(|age| age > STILL_WRITTEN) {
+                    self.summary.skip(job.name, line, format!("the last line is cut off ({reason})"));
+                } else {
+                    self.summary.unfinished += 1;
+                }
+            }
+            outcome = batch.error.map_or(Ok(()), Err);
+            let state = assembler.save(&mut tx, &mut self.projects)?;
+            let place = Place { offset: batch.offset, line: batch.line, parser: batch.parser, skipped };
+            job.save(&tx, place, &state, outcome.is_ok() && !self.stopped())?;
+            if since_commit >= COMMIT_BYTES && job.may_commit {
+                tx = tx.commit_and_go_on()?;
+                since_commit = 0;
+            }
+            self.done = began + self.summary.bytes.min(job.stamp.size);
+            (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: job.path });
+            if self.stopped() {
+                break;
+            }
+        }
+        self.summary.add(assembler.counts);
+        Ok((tx, outcome))
+    }
+}
+
+/// A file being read.
+struct Job<'a> {
+    path: &'a Path,
+    name: &'a str,
+    head: SessionHead,
+    stamp: Stamp,
+    modified: SystemTime,
+    /// What is known of it, when it only grew since.
+    grown: Option<Source>,
+    may_commit: bool,
+}
+
+struct Place {
+    offset: u64,
+    line: u64,
+    parser: Value,
+    skipped: u64,
+}
+
+impl Job<'_> {
+    fn save(&self, tx: &Transaction<'_>, place: Place, state: &State, whole: bool) -> store::Result<()> {
+        let prefix_hash = source::fingerprint(self.path, place.offset).unwrap_or_default();
+        // Until the whole file is read its size is noted as unknown, so that the next import looks at it again.
+        let (size, mtime_ns) = if whole { (self.stamp.size, self.stamp.mtime_ns) } else { (0, 0) };
+        sources::save(
+            tx,
+            &Source {
+                path: self.name.to_owned(),
+                agent: self.head.agent,
+                native_id: self.head.native_id.clone(),
+                size,
+                mtime_ns,
+                offset: place.offset,
+                line: place.line,
+                prefix_hash,
+                state: json!({ "parser": place.parser, "assembler": state }).to_string(),
+                skipped: place.skipped,
+            },
+        )
+    }
+}
+
+/// What is known of a file that only grew since; `None` when it is new, or another file took its name.
+fn grown_from(path: &Path, known: Option<Source>, stamp: Stamp) -> io::Result<Option<Source>> {
+    let compressed = path.extension().is_some_and(|e| e == "zst");
+    match known {
+        Some(known) if !compressed && known.offset > 0 && known.offset <= stamp.size => {
+            let same = source::fingerprint(path, known.offset)? == known.prefix_hash;
+            Ok(same.then_some(known))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
+    let mut items = Vec::new();
+    parser.record(document, &mut items);
+    let record = Parsed { line: 1, raw: document.to_string().into_bytes(), items, problems: Vec::new() };
+    let batch =
+        Batch { records: vec![record], offset: 0, line: 1, parser: Value::Null, unfinished: None, error: None };
+    // The writer is gone when it failed: there is nobody to tell.
+    let _ = send.send(batch);
+}
+
+fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
+    let mut batch = Batch { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, error: None };
+    if let Err(e) = read_batches(path, parser.as_mut(), &mut batch, send) {
+        batch.error = Some(e);
+    }
+    batch.parser = parser.state();
+    let _ = send.send(batch);
+}
+
+fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &SyncSender<Batch>) -> io::Result<()> {
+    let mut lines = Lines::open(path, batch.offset, batch.line)?;
+    let mut bytes = 0;
+    while let Some(line) = lines.next()? {
+        if line.bytes.trim_ascii().is_empty() && !line.too_long {
+            (batch.offset, batch.line) = (line.end, line.number + 1);
+            continue;
+        }
+        let found = lines::records(line.bytes);
+        let complete = found.errors.is_empty() && !found.values.is_empty();
+        if !line.terminated && !complete && !line.too_long {
+            let reason = found.errors.into_iter().next().unwrap_or_else(|| "no record".to_owned());
+            batch.unfinished = Some((line.number, reason));
+            return Ok(());
+        }
+        let mut items = Vec::new();
+        for value in &found.values {
+            parser.record(value, &mut items);
+        }
+        let problems = if line.too_long { vec!["longer than 128 MiB".to_owned()] } else { found.errors };
+        bytes += line.bytes.len();
+        batch.records.push(Parsed { line: line.number, raw: line.bytes.to_vec(), items, problems });
+        (batch.offset, batch.line) = (line.end, line.number + 1);
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            batch.parser = parser.state();
+            let next = Batch {
+                records: Vec::new(),
+                offset: batch.offset,
+                line: batch.line,
+                parser: Value::Null,
+                unfinished: None,
+                error: None,
+            };
+            if send.send(std::mem::replace(batch, next)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}

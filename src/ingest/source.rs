@@ -1,0 +1,132 @@
+//! One log file: what it is, how far it was read, and its records from there on.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::lines::{self, Lines};
+use super::record::{Open, Parser, SessionHead};
+use crate::model::Id;
+
+/// The formats, each recognised by content.
+const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open];
+
+/// Records looked at to recognise a format.
+const HEAD_RECORDS: usize = 50;
+
+/// Bytes looked at to recognise a format: a screenshot makes a line of a megabyte.
+const HEAD_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Bytes hashed at the file's start and before the offset, to tell a file that grew from one that was replaced.
+const PRINT_BYTES: u64 = 4096;
+
+/// The largest document that is one JSON value over many lines.
+const LARGEST_DOCUMENT: u64 = 128 * 1024 * 1024;
+
+/// What a file turned out to be.
+pub enum Recognised {
+    /// A log, to be read line by line.
+    Lines(SessionHead, Box<dyn Parser>),
+    /// A log that is one JSON document.
+    Document(SessionHead, Box<dyn Parser>, Value),
+    /// Nothing in it (yet).
+    Empty,
+    /// No log of a known format.
+    Other,
+}
+
+/// Looks at the beginning of a file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn recognise(path: &Path) -> io::Result<Recognised> {
+    let head = head(path)?;
+    if head.records.is_empty() && head.blank {
+        return Ok(Recognised::Empty);
+    }
+    for open in FORMATS {
+        if let Some((session, parser)) = open(path, &head.records) {
+            return Ok(Recognised::Lines(session, parser));
+        }
+    }
+    if head.records.is_empty() && head.starts_object {
+        return recognise_document(path);
+    }
+    Ok(Recognised::Other)
+}
+
+fn recognise_document(path: &Path) -> io::Result<Recognised> {
+    if std::fs::metadata(path)?.len() > LARGEST_DOCUMENT {
+        return Ok(Recognised::Other);
+    }
+    let Ok(document) = serde_json::from_slice::<Value>(&std::fs::read(path)?) else { return Ok(Recognised::Other) };
+    let head = [document];
+    for open in FORMATS {
+        if let Some((session, parser)) = open(path, &head) {
+            let [document] = head;
+            return Ok(Recognised::Document(session, parser, document));
+        }
+    }
+    Ok(Recognised::Other)
+}
+
+struct Head {
+    records: Vec<Value>,
+    blank: bool,
+    starts_object: bool,
+}
+
+fn head(path: &Path) -> io::Result<Head> {
+    let mut head = Head { records: Vec::new(), blank: true, starts_object: false };
+    let mut lines = Lines::open(path, 0, 1)?;
+    while let Some(line) = lines.next()? {
+        let text = line.bytes.trim_ascii();
+        if head.blank && !text.is_empty() {
+            head.blank = false;
+            head.starts_object = text.starts_with(b"{");
+        }
+        if !line.too_long {
+            head.records.extend(lines::records(line.bytes).values);
+        }
+        // A file that begins with bytes that are no text is no log; a long file without a record is none either.
+        let hopeless = head.records.is_empty() && line.number > 1000;
+        if head.records.len() >= HEAD_RECORDS || line.end > HEAD_BYTES || hopeless {
+            break;
+        }
+    }
+    Ok(head)
+}
+
+/// Size and time of a file: when both are what they were, nothing in it is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    pub size: u64,
+    pub mtime_ns: i64,
+}
+
+/// Takes a file's stamp.
+///
+/// # Errors
+/// When the file is gone.
+pub fn stamp(path: &Path) -> io::Result<Stamp> {
+    let meta = std::fs::metadata(path)?;
+    let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+    Ok(Stamp { size: meta.len(), mtime_ns })
+}
+
+/// A fingerprint of what stands before an offset: its first and its last bytes.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn fingerprint(path: &Path, offset: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut first = Vec::new();
+    (&mut file).take(PRINT_BYTES.min(offset)).read_to_end(&mut first)?;
+    file.seek(SeekFrom::Start(offset.saturating_sub(PRINT_BYTES)))?;
+    let mut last = Vec::new();
+    (&mut file).take(PRINT_BYTES.min(offset)).read_to_end(&mut last)?;
+    Ok(Id::derive(&[&first, &last]).0.to_vec())
+}

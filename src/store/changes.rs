@@ -1,0 +1,144 @@
+//! The change feed: every transaction leaves the entities it touched, so that a mount in another process can tell the
+//! kernel. Coalesced within a transaction: an import of ten thousand turns into one session is one row.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Result;
+
+/// Rows of the feed that are kept. A mount that falls further behind forgets everything it told the kernel.
+const KEPT: i64 = 200_000;
+
+/// What changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum ChangeKind {
+    /// `projects/` lists something else. `name`: a name that is gone or means something else now.
+    Projects = 1,
+    /// The project's facts changed. `row`: project.
+    Project = 2,
+    /// The project lists other commits. `parent`: project, `name`: a name that is gone, `row`: the commit or 0.
+    ProjectCommits = 3,
+    /// The commit's facts or contents changed. `row`: commit.
+    Commit = 4,
+    /// The commit lists other sessions. `row`: commit, `name`: a name that is gone.
+    CommitSessions = 5,
+    /// The session's facts or contents changed, turns were added. `row`: session.
+    Session = 6,
+    /// The session lists other subagents. `row`: session.
+    SessionSubagents = 7,
+    /// A turn that was there before has other contents. `row`: turn.
+    Turn = 8,
+    /// The commit lists other visuals. `row`: commit.
+    CommitVisuals = 9,
+    /// A view lists something else: `row` the start time in milliseconds of the commit, `parent`: the commit.
+    Views = 10,
+}
+
+impl ChangeKind {
+    const ALL: [Self; 10] = [
+        Self::Projects,
+        Self::Project,
+        Self::ProjectCommits,
+        Self::Commit,
+        Self::CommitSessions,
+        Self::Session,
+        Self::SessionSubagents,
+        Self::Turn,
+        Self::CommitVisuals,
+        Self::Views,
+    ];
+
+    fn from_i64(value: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| *k as i64 == value)
+    }
+}
+
+/// One row of the feed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Change {
+    pub kind: ChangeKind,
+    pub row: i64,
+    pub parent: i64,
+    pub name: Option<String>,
+}
+
+/// What a transaction changed, each thing once.
+#[derive(Debug, Default)]
+pub struct ChangeSet {
+    changes: BTreeSet<Change>,
+}
+
+impl ChangeSet {
+    /// Notes a change of an entity.
+    pub fn add(&mut self, kind: ChangeKind, row: i64) {
+        self.changes.insert(Change { kind, row, parent: 0, name: None });
+    }
+
+    /// Notes a change with everything it needs to be told.
+    pub fn add_full(&mut self, kind: ChangeKind, row: i64, parent: i64, name: Option<String>) {
+        self.changes.insert(Change { kind, row, parent, name });
+    }
+
+    /// True when nothing was noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    pub(super) fn write(&mut self, conn: &Connection) -> Result<()> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let mut insert = conn.prepare_cached("INSERT INTO changes(kind, row, parent, name) VALUES (?1, ?2, ?3, ?4)")?;
+        for change in std::mem::take(&mut self.changes) {
+            insert.execute(params![change.kind as i64, change.row, change.parent, change.name])?;
+        }
+        conn.prepare_cached("DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?1")?.execute([KEPT])?;
+        Ok(())
+    }
+}
+
+/// What came after a place in the feed.
+#[derive(Debug)]
+pub enum Since {
+    /// The changes, and the place after them.
+    Changes { changes: Vec<Change>, next: i64 },
+    /// The feed no longer reaches back that far.
+    Lost { next: i64 },
+}
+
+/// The newest place of the feed.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn head(conn: &Connection) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT seq FROM changes ORDER BY seq DESC LIMIT 1")?;
+    Ok(query.query_row([], |r| r.get(0)).optional()?.unwrap_or(0))
+}
+
+/// The changes after `since`.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn since(conn: &Connection, since: i64) -> Result<Since> {
+    let oldest: Option<i64> = conn
+        .prepare_cached("SELECT seq FROM changes ORDER BY seq LIMIT 1")?
+        .query_row([], |r| r.get(0))
+        .optional()?;
+    if oldest.is_some_and(|oldest| oldest > since + 1) {
+        return Ok(Since::Lost { next: head(conn)? });
+    }
+    let mut query = conn.prepare_cached("SELECT seq, kind, row, parent, name FROM changes WHERE seq > ?1 ORDER BY seq")?;
+    let mut rows = query.query([since])?;
+    let (mut changes, mut next) = (Vec::new(), since);
+    while let Some(row) = rows.next()? {
+        next = row.get(0)?;
+        // A kind that this version does not know belongs to a newer program's entity, which it does not show.
+        if let Some(kind) = ChangeKind::from_i64(row.get(1)?) {
+            changes.push(Change { kind, row: row.get(2)?, parent: row.get(3)?, name: row.get(4)? });
+        }
+    }
+    Ok(Since::Changes { changes, next })
+}

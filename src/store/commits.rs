@@ -1,0 +1,376 @@
+//! Cognitive commits.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{ChangeKind, Result, Transaction, id_column, json_list};
+use crate::model::{ClosedBy, Commit, Id, Millis};
+
+/// Where a commit's title comes from; the higher one holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum TitleRank {
+    None = 0,
+    GitSubject = 1,
+    Prompt = 2,
+    Agent = 3,
+}
+
+const COLUMNS: &str = "row, id, project_row, dir_name, title, git_hash, git_subject, closed_by, started_at, closed_at,
+    parallel, hidden, published, display_order, tags, note, updated_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Commit> {
+    let closed_by: String = row.get(7)?;
+    let tags: String = row.get(14)?;
+    Ok(Commit {
+        row: row.get(0)?,
+        id: id_column(row, 1)?,
+        project_row: row.get(2)?,
+        dir_name: row.get(3)?,
+        title: row.get(4)?,
+        git_hash: row.get(5)?,
+        git_subject: row.get(6)?,
+        closed_by: ClosedBy::parse(&closed_by).unwrap_or(ClosedBy::SessionEnd),
+        started_at: Millis(row.get(8)?),
+        closed_at: Millis(row.get(9)?),
+        parallel: row.get(10)?,
+        hidden: row.get(11)?,
+        published: row.get(12)?,
+        display_order: row.get(13)?,
+        tags: json_list(&tags),
+        note: row.get(15)?,
+        updated_at: Millis(row.get(16)?),
+    })
+}
+
+/// A commit by its row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE row = ?1"))?;
+    Ok(query.query_row([row], read).optional()?)
+}
+
+/// A commit by its directory's name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option<Commit>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2"
+    ))?;
+    Ok(query.query_row(params![project_row, name], read).optional()?)
+}
+
+/// What a listing shows of a commit.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    pub row: i64,
+    pub dir_name: String,
+    pub project_dir: String,
+    pub closed_at: Millis,
+    pub updated_at: Millis,
+}
+
+const LISTED: &str = "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at
+    FROM cognitive_commits c JOIN projects p ON p.row = c.project_row";
+
+fn read_listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+    Ok(Listed {
+        row: row.get(0)?,
+        dir_name: row.get(1)?,
+        project_dir: row.get(2)?,
+        closed_at: Millis(row.get(3)?),
+        updated_at: Millis(row.get(4)?),
+    })
+}
+
+/// A project's commits after a row, in the order of their rows: a listing goes on where it stopped whatever came meanwhile.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_project(conn: &Connection, project_row: i64, after: i64, limit: usize) -> Result<Vec<Listed>> {
+    // commits_by_project_row would be a third index over the same column: the primary key's order within
+    // UNIQUE(project_row, dir_name) is not needed as projects hold thousands, not millions, of commits.
+    let mut query =
+        conn.prepare_cached(&format!("{LISTED} WHERE c.project_row = ?1 AND c.row > ?2 ORDER BY c.row LIMIT ?3"))?;
+    Ok(query.query_map(params![project_row, after, limit], read_listed)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The commit that closed last, of one project.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
+    let mut query = conn.prepare_cached(&format!(
+        "{LISTED} WHERE c.project_row = ?1 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"
+    ))?;
+    Ok(query.query_row([project_row], read_listed).optional()?)
+}
+
+/// One commit as listings show it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
+    let mut query = conn.prepare_cached(&format!("{LISTED} WHERE c.row = ?1"))?;
+    Ok(query.query_row([row], read_listed).optional()?)
+}
+
+/// The commits that started in a span of time, in the order of their rows.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn started_between(conn: &Connection, from: Millis, to: Millis) -> Result<Vec<Listed>> {
+    let mut query = conn
+        .prepare_cached(&format!("{LISTED} WHERE c.started_at >= ?1 AND c.started_at < ?2 ORDER BY c.row"))?;
+    Ok(query.query_map([from.0, to.0], read_listed)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The days (UTC, counted from the epoch) on which commits started.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn days(conn: &Connection) -> Result<Vec<i64>> {
+    // Floor division, also before the epoch. Uses commits_by_start.
+    let mut query = conn.prepare_cached(
+        "SELECT DISTINCT (started_at - ((started_at % 86400000) + 86400000) % 86400000) / 86400000
+         FROM cognitive_commits ORDER BY 1",
+    )?;
+    Ok(query.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The commits in which an agent took part, in the order of their rows.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_agent(conn: &Connection, agent: &str) -> Result<Vec<Listed>> {
+    let mut query = conn.prepare_cached(&format!(
+        "{LISTED} WHERE c.row IN (SELECT commit_row FROM sessions WHERE agent = ?1 AND parent_row IS NULL) ORDER BY c.row"
+    ))?;
+    Ok(query.query_map([agent], read_listed)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Ids of commits and sessions that begin with `prefix` (as many bytes as it has): at most two, which tells an ambiguous one.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
+    let mut query =
+        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT 2")?;
+    let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// All commits with their ids, after a row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
+    let mut query = conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 ORDER BY row LIMIT ?2")?;
+    let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A commit to be.
+pub struct NewCommit<'a> {
+    pub id: Id,
+    pub project_row: i64,
+    pub dir_name: &'a str,
+    pub title: &'a str,
+    pub title_rank: TitleRank,
+    pub started_at: Millis,
+}
+
+/// Makes an open commit, closed by the session's end until something else closes it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
+    let now = Millis::now().0;
+    tx.prepare_cached(
+        "INSERT INTO cognitive_commits(id, project_row, dir_name, title, title_rank, closed_by, started_at, closed_at,
+             updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, 'session_end', ?6, ?6, ?7)",
+    )?
+    .execute(params![
+        new.id.0,
+        new.project_row,
+        new.dir_name,
+        new.title,
+        new.title_rank as i64,
+        new.started_at.0,
+        now
+    ])?;
+    let row = tx.last_insert_rowid();
+    tx.changes.add_full(ChangeKind::ProjectCommits, row, new.project_row, None);
+    tx.changes.add_full(ChangeKind::Views, new.started_at.0, row, None);
+    Ok(row)
+}
+
+/// Gives a commit a better title and the directory name that goes with it; a title of a lower rank changes nothing.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: TitleRank, dir_name: &str) -> Result<()> {
+    let changed = tx
+        .prepare_cached(
+            "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, updated_at = ?5
+             WHERE row = ?1 AND title_rank <= ?3 AND (title <> ?2 OR title_rank <> ?3 OR dir_name <> ?4)",
+        )?
+        .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
+    if changed > 0 {
+        let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
+        tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
+        tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, None);
+        tx.changes.add(ChangeKind::Commit, commit.row);
+    }
+    Ok(())
+}
+
+/// The rank of a commit's title.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn title_rank(conn: &Connection, row: i64) -> Result<u8> {
+    Ok(conn
+        .prepare_cached("SELECT title_rank FROM cognitive_commits WHERE row = ?1")?
+        .query_row([row], |r| r.get(0))?)
+}
+
+/// A git commit, as the tool's result told of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitCommit {
+    pub hash: String,
+    pub branch: Option<String>,
+    pub subject: String,
+}
+
+/// Notes a git commit made during a cognitive commit.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add_git_commit(tx: &mut Transaction<'_>, row: i64, git: &GitCommit, at: Millis) -> Result<()> {
+    tx.prepare_cached("INSERT OR IGNORE INTO git_commits(commit_row, hash, branch, subject, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![row, git.hash, git.branch, git.subject, at.0])?;
+    Ok(())
+}
+
+/// Another commit of a project that the same git commit closed. Hashes are abbreviated by whoever printed them, so one may be the
+/// beginning of the other.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_git_hash_but(conn: &Connection, project_row: i64, hash: &str, but: i64) -> Result<Option<i64>> {
+    // Every abbreviation has at least four digits (git's core.abbrev minimum): the range over them uses commits_by_hash.
+    let stem = hash.get(..4).unwrap_or(hash);
+    let mut query = conn.prepare_cached(
+        "SELECT row, git_hash FROM cognitive_commits
+         WHERE project_row = ?1 AND git_hash >= ?2 AND git_hash < ?2 || 'g' AND git_hash IS NOT NULL
+           AND row <> ?3",
+    )?;
+    let mut rows = query.query(params![project_row, stem, but])?;
+    while let Some(row) = rows.next()? {
+        let known: String = row.get(1)?;
+        if known.starts_with(hash) || hash.starts_with(&known) {
+            return Ok(Some(row.get(0)?));
+        }
+    }
+    Ok(None)
+}
+
+/// Says that a git commit closed it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn close(tx: &mut Transaction<'_>, row: i64, git: &GitCommit) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE cognitive_commits SET git_hash = ?2, git_subject = ?3, closed_by = 'git_commit', updated_at = ?4
+         WHERE row = ?1",
+    )?
+    .execute(params![row, git.hash, git.subject, Millis::now().0])?;
+    tx.changes.add(ChangeKind::Commit, row);
+    Ok(())
+}
+
+/// Takes the times, and whether sessions overlap, from the sessions of a commit.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    let spans: Vec<(i64, i64)> = tx
+        .prepare_cached(
+            "SELECT started_at, ended_at FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY started_at",
+        )?
+        .query_map([row], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let (Some(started), Some(ended)) = (spans.iter().map(|s| s.0).min(), spans.iter().map(|s| s.1).max()) else {
+        return Ok(());
+    };
+    let parallel = spans.windows(2).any(|w| w[1].0 < w[0].1);
+    let changed = tx
+        .prepare_cached(
+            "UPDATE cognitive_commits SET closed_at = ?3, started_at = ?2, parallel = ?4, updated_at = ?5
+             WHERE row = ?1 AND (started_at <> ?2 OR closed_at <> ?3 OR parallel <> ?4)",
+        )?
+        .execute(params![row, started, ended, parallel, Millis::now().0])?;
+    if changed > 0 {
+        tx.changes.add_full(ChangeKind::Views, started, row, None);
+    }
+    tx.changes.add(ChangeKind::Commit, row);
+    Ok(())
+}
+
+/// Moves the sessions, visuals and git commits of one commit into another and removes it: two sessions of one project
+/// whose work ended in the same git commit. The id of the earlier one holds, so that every machine comes to the same.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
+    for session in super::sessions::of_commit(tx, from.row)? {
+        let ordinal = super::sessions::next_ordinal(tx, into.row, None)?;
+        let name = session.dir_name.split_once('_').map_or(session.dir_name.as_str(), |(_, rest)| rest);
+        tx.prepare_cached("UPDATE sessions SET commit_row = ?2, ordinal = ?3, dir_name = ?4 WHERE row = ?1")?
+            .execute(params![session.row, into.row, ordinal, format!("{ordinal:02}_{name}")])?;
+        tx.changes.add(ChangeKind::Session, session.row);
+    }
+    tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
+    super::visuals::move_to_commit(tx, from.row, into.row)?;
+    tx.execute(
+        "UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1",
+        [from.row, into.row],
+    )?;
+    tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [from.row])?;
+    remove(tx, from)?;
+    if (from.started_at, from.id) < (into.started_at, into.id) {
+        tx.execute("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1", params![into.row, from.id.0])?;
+    }
+    tx.changes.add(ChangeKind::CommitSessions, into.row);
+    refresh(tx, into.row)
+}
+
+/// Removes a commit that nothing refers to any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
+    tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [commit.row])?;
+    tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
+    tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
+    tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, None);
+    Ok(())
+}
+
+/// A directory name that no other commit of the project has: with more of the id behind where two would meet.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn free_dir_name(conn: &Connection, project_row: i64, wanted: &str, id: &Id) -> Result<String> {
+    let short = id.short();
+    let taken = by_dir_name(conn, project_row, wanted)?.is_some_and(|other| other.id != *id);
+    if !taken {
+        return Ok(wanted.to_owned());
+    }
+    let stem = wanted.strip_suffix(&short).unwrap_or(wanted);
+    Ok(format!("{stem}{}", id.to_string().replace('-', "")))
+}

@@ -1,0 +1,311 @@
+//! The SQLite database: connections, migrations, and one file of queries a table.
+//!
+//! Owns everything that is SQL. Knows the records of `model` and nothing of logs, trees or kernels. Writers go through
+//! [`Writer`], one transaction at a time; readers through [`open_reader`], which never writes.
+
+pub mod changes;
+pub mod commits;
+pub mod index;
+pub mod projects;
+pub mod raw;
+pub mod sessions;
+pub mod sources;
+pub mod stats;
+pub mod turns;
+pub mod visuals;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite_migration::{M, Migrations};
+
+pub use changes::{Change, ChangeKind, ChangeSet};
+
+/// Why the database could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("database: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    #[error("database {}: {source}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error("database {}: this version of cogfs cannot bring it up to date: {source}", path.display())]
+    Migration { path: PathBuf, source: rusqlite_migration::Error },
+    #[error(
+        "database {} was made by a newer cogfs (its schema is version {found}, this program knows {known}): \
+         install the newer cogfs, or use another COGFS_HOME",
+        path.display()
+    )]
+    TooNew { path: PathBuf, found: usize, known: usize },
+    #[error("another cogfs command has been writing to {} for more than a minute: wait for it or stop it", path.display())]
+    Locked { path: PathBuf },
+    #[error("database: {what} is damaged: run `cogfs doctor`")]
+    Damaged { what: String },
+}
+
+/// A shorthand for this module's results.
+pub type Result<T> = std::result::Result<T, StoreError>;
+
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../../migrations/local/0001_initial.sql"))];
+
+/// The schema version this program writes.
+pub const SCHEMA_VERSION: usize = MIGRATIONS.len();
+
+/// How long a writer waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A folder that holds a database and its blobs.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    data: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a data folder.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self { data: data.into() }
+    }
+
+    /// The data folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.data
+    }
+
+    /// The database file.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.data.join("cogfs.db")
+    }
+
+    /// The folder of content-addressed files.
+    #[must_use]
+    pub fn blobs(&self) -> PathBuf {
+        self.data.join("blobs")
+    }
+
+    /// Where a blob lies. `sha256` is lower-case hex as [`visuals`] makes it, never text from outside.
+    #[must_use]
+    pub fn blob(&self, sha256: &str) -> PathBuf {
+        let fan = sha256.get(..2).unwrap_or("00");
+        self.blobs().join(fan).join(sha256)
+    }
+}
+
+/// Creates a folder that only its owner may enter.
+///
+/// # Errors
+/// When the folder can neither be made nor is there already.
+pub fn private_dir(path: &Path) -> Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|source| StoreError::Io { path: path.to_owned(), source })
+}
+
+/// The one connection of a process that writes.
+pub struct Writer {
+    conn: Connection,
+    layout: Layout,
+}
+
+impl Writer {
+    /// Opens the database for writing; makes it, and brings it up to date, where needed.
+    ///
+    /// # Errors
+    /// When the folder or file cannot be made or opened, or was made by a newer program.
+    pub fn open(layout: &Layout) -> Result<Self> {
+        private_dir(layout.dir())?;
+        private_dir(&layout.blobs())?;
+        let path = layout.database();
+        create_private_file(&path)?;
+        let mut conn = Connection::open(&path).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        conn.busy_timeout(BUSY_TIMEOUT)?;
+        // WAL lets mounts read while an import writes; NORMAL is safe against a crash of the process, and loses at most the
+        // last imports (which can be repeated) when the machine itself dies.
+        conn.pragma_update(None, "journal_mode", "WAL")?;
+        conn.pragma_update(None, "synchronous", "NORMAL")?;
+        conn.pragma_update(None, "foreign_keys", "ON")?;
+        conn.pragma_update(None, "cache_size", -32_768)?;
+        conn.set_prepared_statement_cache_capacity(128);
+        migrate(&mut conn, &path)?;
+        Ok(Self { conn, layout: layout.clone() })
+    }
+
+    /// Where the database and its blobs lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The connection, for reading and for maintenance.
+    #[must_use]
+    pub fn conn(&self) -> &Connection {
+        &self.conn
+    }
+
+    /// Begins a write transaction. Dropping it rolls back.
+    ///
+    /// # Errors
+    /// When another process keeps the database locked for longer than a minute.
+    pub fn begin(&mut self) -> Result<Transaction<'_>> {
+        let path = self.layout.database();
+        let layout = self.layout.clone();
+        begin_immediate(&self.conn).map_err(|e| locked(e, path))?;
+        Ok(Transaction { conn: &self.conn, layout, changes: ChangeSet::default(), open: true })
+    }
+}
+
+fn begin_immediate(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("BEGIN IMMEDIATE")
+}
+
+fn locked(e: rusqlite::Error, path: PathBuf) -> StoreError {
+    if e.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) {
+        StoreError::Locked { path }
+    } else {
+        StoreError::Sqlite(e)
+    }
+}
+
+/// A write transaction: the changes it makes to the tree are announced in the feed when it commits.
+pub struct Transaction<'conn> {
+    conn: &'conn Connection,
+    layout: Layout,
+    /// What a mount must be told.
+    pub changes: ChangeSet,
+    open: bool,
+}
+
+impl Transaction<'_> {
+    /// Where the database and its blobs lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Puts blobs elsewhere: for a trial whose transaction is never committed.
+    pub fn set_layout(&mut self, layout: Layout) {
+        self.layout = layout;
+    }
+
+    /// Writes the change feed and commits.
+    ///
+    /// # Errors
+    /// When SQLite cannot write.
+    pub fn commit(mut self) -> Result<()> {
+        self.finish()
+    }
+
+    /// Commits and begins the next one: the end of a step of long work.
+    ///
+    /// # Errors
+    /// When SQLite cannot write.
+    pub fn commit_and_go_on(mut self) -> Result<Self> {
+        self.finish()?;
+        begin_immediate(self.conn).map_err(|e| locked(e, self.layout.database()))?;
+        self.open = true;
+        Ok(self)
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.changes.write(self.conn)?;
+        self.conn.execute_batch("COMMIT")?;
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            // A failure leaves the transaction to the closing of the connection, which rolls it back too.
+            if let Err(error) = self.conn.execute_batch("ROLLBACK") {
+                tracing::debug!(%error, "rollback");
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Transaction<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.conn
+    }
+}
+
+/// Opens the database for reading only. The file must be there and up to date.
+///
+/// # Errors
+/// When it is missing, unreadable, or of another schema version.
+pub fn open_reader(layout: &Layout) -> Result<Connection> {
+    let path = layout.database();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn =
+        Connection::open_with_flags(&path, flags).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+    conn.busy_timeout(Duration::from_secs(5))?;
+    conn.pragma_update(None, "cache_size", -2048)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::TooNew { path, found, known: SCHEMA_VERSION });
+    }
+    Ok(conn)
+}
+
+fn create_private_file(path: &Path) -> Result<()> {
+    let opened = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
+    opened.map(drop).map_err(|source| StoreError::Io { path: path.to_owned(), source })
+}
+
+fn migrate(conn: &mut Connection, path: &Path) -> Result<()> {
+    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    if found > SCHEMA_VERSION {
+        return Err(StoreError::TooNew { path: path.to_owned(), found, known: SCHEMA_VERSION });
+    }
+    Migrations::from_slice(MIGRATIONS)
+        .to_latest(conn)
+        .map_err(|source| StoreError::Migration { path: path.to_owned(), source })
+}
+
+/// Reads a value of the `state` table.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn state(conn: &Connection, key: &str) -> Result<Option<String>> {
+    let mut query = conn.prepare_cached("SELECT value FROM state WHERE key = ?1")?;
+    Ok(query.query_row([key], |r| r.get(0)).optional()?)
+}
+
+/// Writes a value of the `state` table.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_state(conn: &Connection, key: &str, value: &str) -> Result<()> {
+    conn.prepare_cached("INSERT INTO state(key, value) VALUES (?1, ?2) ON CONFLICT(key) DO UPDATE SET value = ?2")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
+/// A list kept in one JSON column; a damaged one reads as empty.
+fn json_list(text: &str) -> Vec<String> {
+    serde_json::from_str(text).unwrap_or_default()
+}
+
+fn to_json_list(list: &[String]) -> String {
+    serde_json::Value::from(list.to_vec()).to_string()
+}
+
+/// Ids are stored as 16 bytes.
+fn id_column(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<crate::model::Id> {
+    let bytes: [u8; 16] = row.get(column)?;
+    Ok(crate::model::Id(bytes))
+}

@@ -1,0 +1,152 @@
+//! Projects and the folders they were seen in.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{ChangeKind, Result, Transaction, id_column};
+use crate::model::{Id, Millis, Project};
+
+const COLUMNS: &str = "row, id, name, dir_name, remote, created_at, updated_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Project> {
+    Ok(Project {
+        row: row.get(0)?,
+        id: id_column(row, 1)?,
+        name: row.get(2)?,
+        dir_name: row.get(3)?,
+        remote: row.get(4)?,
+        paths: Vec::new(),
+        created_at: Millis(row.get(5)?),
+        updated_at: Millis(row.get(6)?),
+    })
+}
+
+/// All projects, by name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all(conn: &Connection) -> Result<Vec<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects ORDER BY dir_name"))?;
+    Ok(query.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// A project by its row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, row: i64) -> Result<Option<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE row = ?1"))?;
+    Ok(query.query_row([row], read).optional()?)
+}
+
+/// A project by its directory's name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_dir_name(conn: &Connection, name: &str) -> Result<Option<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE dir_name = ?1"))?;
+    Ok(query.query_row([name], read).optional()?)
+}
+
+/// A project by what identifies it (`git:…` or `path:…`).
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_identity(conn: &Connection, identity: &str) -> Result<Option<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE identity = ?1"))?;
+    Ok(query.query_row([identity], read).optional()?)
+}
+
+/// The project that a folder belongs to.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_path(conn: &Connection, path: &str) -> Result<Option<Project>> {
+    let row: Option<i64> = conn
+        .prepare_cached("SELECT project_row FROM project_paths WHERE path = ?1")?
+        .query_row([path], |r| r.get(0))
+        .optional()?;
+    row.map_or(Ok(None), |row| get(conn, row))
+}
+
+/// The folders a project was seen in, oldest first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn paths(conn: &Connection, project_row: i64) -> Result<Vec<String>> {
+    let mut query =
+        conn.prepare_cached("SELECT path FROM project_paths WHERE project_row = ?1 ORDER BY first_seen, path")?;
+    Ok(query.query_map([project_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Makes a project. Its directory is called `wanted`, with the id behind where that name is taken.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create(tx: &mut Transaction<'_>, identity: &str, name: &str, wanted: &str, remote: Option<&str>) -> Result<i64> {
+    let id = Id::derive(&[b"project", identity.as_bytes()]);
+    let taken = by_dir_name(tx, wanted)?.is_some();
+    let dir_name = if taken { format!("{wanted}_{}", id.short()) } else { wanted.to_owned() };
+    let now = Millis::now().0;
+    tx.prepare_cached(
+        "INSERT INTO projects(id, identity, name, dir_name, remote, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+    )?
+    .execute(params![id.0, identity, name, dir_name, remote, now])?;
+    let row = tx.last_insert_rowid();
+    tx.changes.add(ChangeKind::Projects, 0);
+    Ok(row)
+}
+
+/// Remembers that a project was seen in a folder.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add_path(tx: &mut Transaction<'_>, project_row: i64, path: &str) -> Result<()> {
+    let added = tx
+        .prepare_cached("INSERT OR IGNORE INTO project_paths(path, project_row, first_seen) VALUES (?1, ?2, ?3)")?
+        .execute(params![path, project_row, Millis::now().0])?;
+    if added > 0 {
+        touch(tx, project_row)?;
+    }
+    Ok(())
+}
+
+fn touch(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET updated_at = ?2 WHERE row = ?1")?
+        .execute(params![project_row, Millis::now().0])?;
+    tx.changes.add(ChangeKind::Project, project_row);
+    Ok(())
+}
+
+/// Moves everything of one project into another and removes it: a folder whose remote became known.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
+    let commits: Vec<(i64, String, i64)> = tx
+        .prepare_cached("SELECT row, dir_name, started_at FROM cognitive_commits WHERE project_row = ?1")?
+        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, dir_name, started_at) in commits {
+        tx.changes.add_full(ChangeKind::ProjectCommits, row, from.row, Some(dir_name));
+        tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
+        tx.changes.add_full(ChangeKind::Views, started_at, row, None);
+        tx.changes.add(ChangeKind::Commit, row);
+    }
+    tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
+    tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
+    tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
+    tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
+    touch(tx, into)
+}
+
+/// A project known by its folder turns out to have a remote: the row and the directory stay.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, remote: &str) -> Result<()> {
+    let id = Id::derive(&[b"project", identity.as_bytes()]);
+    tx.prepare_cached("UPDATE projects SET id = ?2, identity = ?3, name = ?4, remote = ?5 WHERE row = ?1")?
+        .execute(params![row, id.0, identity, name, remote])?;
+    touch(tx, row)
+}

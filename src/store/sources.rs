@@ -1,0 +1,81 @@
+//! The files read, and how far: what makes a second import cost nothing and a grown log cost only what is new.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::Result;
+use crate::model::{Agent, Millis};
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    pub path: String,
+    pub agent: Agent,
+    pub native_id: String,
+    pub size: u64,
+    pub mtime_ns: i64,
+    /// Everything before it was read.
+    pub offset: u64,
+    pub line: u64,
+    pub prefix_hash: Vec<u8>,
+    /// JSON: what the parser and the assembler must remember.
+    pub state: String,
+    /// Records skipped in it so far.
+    pub skipped: u64,
+}
+
+/// Finds a file.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn find(conn: &Connection, path: &str) -> Result<Option<Source>> {
+    let mut query = conn.prepare_cached(
+        "SELECT path, agent, native_id, size, mtime_ns, offset, line, prefix_hash, state, skipped
+         FROM sources WHERE path = ?1",
+    )?;
+    let source = query
+        .query_row([path], |r| {
+            let agent: String = r.get(1)?;
+            Ok(Source {
+                path: r.get(0)?,
+                // An agent that only a newer program knows: its files are not ours to read.
+                agent: Agent::parse(&agent).ok_or(rusqlite::Error::InvalidQuery)?,
+                native_id: r.get(2)?,
+                size: r.get(3)?,
+                mtime_ns: r.get(4)?,
+                offset: r.get(5)?,
+                line: r.get(6)?,
+                prefix_hash: r.get(7)?,
+                state: r.get(8)?,
+                skipped: r.get(9)?,
+            })
+        })
+        .optional()?;
+    Ok(source)
+}
+
+/// Writes what is known of a file.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save(conn: &Connection, source: &Source) -> Result<()> {
+    conn.prepare_cached(
+        "INSERT INTO sources(path, agent, native_id, size, mtime_ns, offset, line, prefix_hash, state, skipped, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+         ON CONFLICT(path) DO UPDATE SET agent = ?2, native_id = ?3, size = ?4, mtime_ns = ?5, offset = ?6, line = ?7,
+             prefix_hash = ?8, state = ?9, skipped = ?10, updated_at = ?11",
+    )?
+    .execute(params![
+        source.path,
+        source.agent.as_str(),
+        source.native_id,
+        source.size,
+        source.mtime_ns,
+        source.offset,
+        source.line,
+        source.prefix_hash,
+        source.state,
+        source.skipped,
+        Millis::now().0,
+    ])?;
+    Ok(())
+}

@@ -1,0 +1,127 @@
+//! Turns: `row = session row << 16 | number`, so that a session's turns lie side by side in the file.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Result, id_column, visuals};
+use crate::model::{Id, Millis, Role, Tool, ToolStatus, Turn};
+
+const COLUMNS: &str =
+    "row, role, at, model, label, images, tool_name, tool_status, text, tool_input, tool_output";
+
+/// The row of a turn.
+#[must_use]
+pub fn row_of(session_row: i64, number: u32) -> i64 {
+    session_row << 16 | i64::from(number & 0xffff)
+}
+
+/// The session and number of a turn's row.
+#[must_use]
+pub fn parts_of(row: i64) -> (i64, u32) {
+    (row >> 16, (row & 0xffff) as u32)
+}
+
+fn read(conn: &Connection, row: &Row<'_>) -> Result<Turn> {
+    let turn_row: i64 = row.get(0)?;
+    let images: u32 = row.get(5)?;
+    let role = Role::from_u8(row.get(1)?).unwrap_or(Role::System);
+    let tool = match role {
+        Role::Tool => Some(Tool {
+            name: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+            status: ToolStatus::from_u8(row.get(7)?).unwrap_or_default(),
+            input: row.get::<_, Option<String>>(9)?.unwrap_or_default(),
+            output: row.get::<_, Option<String>>(10)?.unwrap_or_default(),
+        }),
+        _ => None,
+    };
+    Ok(Turn {
+        number: parts_of(turn_row).1,
+        role,
+        at: Millis(row.get(2)?),
+        model: row.get(3)?,
+        label: row.get(4)?,
+        text: row.get(8)?,
+        tool,
+        visuals: if images > 0 { visuals::names_of_turn(conn, turn_row)? } else { Vec::new() },
+    })
+}
+
+/// A turn by its row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, row: i64) -> Result<Option<Turn>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row = ?1"))?;
+    let mut rows = query.query([row])?;
+    rows.next()?.map(|r| read(conn, r)).transpose()
+}
+
+/// Gives every turn of a session to `each`, in order.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each(conn: &Connection, session_row: i64, mut each: impl FnMut(Turn)) -> Result<()> {
+    let mut query =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row"))?;
+    let mut rows = query.query([session_row << 16, (session_row << 16) + 65_535])?;
+    while let Some(row) = rows.next()? {
+        each(read(conn, row)?);
+    }
+    Ok(())
+}
+
+/// The row of a turn by its id.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn row_by_id(conn: &Connection, id: &Id) -> Result<Option<i64>> {
+    Ok(conn.prepare_cached("SELECT row FROM turns WHERE id = ?1")?.query_row([id.0], |r| r.get(0)).optional()?)
+}
+
+/// Writes a new turn.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create(conn: &Connection, row: i64, id: &Id, turn: &Turn, call_id: Option<&str>, images: u32) -> Result<()> {
+    let tool = turn.tool.as_ref();
+    conn.prepare_cached(
+        "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
+             tool_input, tool_output)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+    )?
+    .execute(params![
+        row,
+        id.0,
+        turn.role as u8,
+        turn.at.0,
+        turn.model,
+        turn.label,
+        images,
+        tool.map(|t| &t.name),
+        call_id,
+        tool.map_or(0, |t| t.status as u8),
+        turn.text,
+        tool.map(|t| &t.input),
+        tool.map(|t| &t.output),
+    ])?;
+    Ok(())
+}
+
+/// Writes the result of a call that was stored without one.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_result(conn: &Connection, row: i64, output: &str, status: ToolStatus, images: u32) -> Result<()> {
+    conn.prepare_cached("UPDATE turns SET tool_output = ?2, tool_status = ?3, images = images + ?4 WHERE row = ?1")?
+        .execute(params![row, output, status as u8, images])?;
+    Ok(())
+}
+
+/// Ids of the turns of a session, for a check of what is there.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn ids(conn: &Connection, session_row: i64) -> Result<Vec<Id>> {
+    let mut query = conn.prepare_cached("SELECT id FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row")?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| id_column(r, 0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,185 @@
+//! Pictures: rows here, bytes in content-addressed files.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use sha2::{Digest, Sha256};
+
+use super::{ChangeKind, Layout, Result, StoreError, Transaction, private_dir};
+use crate::model::{Id, Millis, Visual};
+
+const COLUMNS: &str = "row, commit_row, file_name, sha256, mime, bytes, captured_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Visual> {
+    Ok(Visual {
+        row: row.get(0)?,
+        commit_row: row.get::<_, Option<i64>>(1)?.unwrap_or(0),
+        file_name: row.get(2)?,
+        sha256: row.get(3)?,
+        mime: row.get(4)?,
+        bytes: row.get(5)?,
+        captured_at: Millis(row.get(6)?),
+    })
+}
+
+/// A picture by its row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, row: i64) -> Result<Option<Visual>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM visuals WHERE row = ?1"))?;
+    Ok(query.query_row([row], read).optional()?)
+}
+
+/// A commit's pictures, in order.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Visual>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM visuals WHERE commit_row = ?1 ORDER BY ordinal"))?;
+    Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The file names of a turn's pictures, in order.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn names_of_turn(conn: &Connection, turn_row: i64) -> Result<Vec<String>> {
+    let mut query = conn.prepare_cached("SELECT file_name FROM visuals WHERE turn_row = ?1 ORDER BY row")?;
+    Ok(query.query_map([turn_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Whether a commit has pictures.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn any_of_commit(conn: &Connection, commit_row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM visuals WHERE commit_row = ?1 LIMIT 1")?;
+    Ok(query.exists([commit_row])?)
+}
+
+/// The number the next picture of a commit gets.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn next_ordinal(conn: &Connection, commit_row: Option<i64>) -> Result<u32> {
+    let Some(commit_row) = commit_row else { return Ok(1) };
+    let mut query = conn.prepare_cached("SELECT coalesce(max(ordinal), 0) + 1 FROM visuals WHERE commit_row = ?1")?;
+    Ok(query.query_row([commit_row], |r| r.get(0))?)
+}
+
+/// A picture to be.
+pub struct NewVisual<'a> {
+    pub id: Id,
+    pub commit_row: Option<i64>,
+    pub turn_row: i64,
+    pub ordinal: u32,
+    pub file_name: &'a str,
+    pub sha256: &'a str,
+    pub mime: &'a str,
+    pub bytes: u64,
+    pub captured_at: Millis,
+}
+
+/// Adds a picture's row. A picture that is there already stays as it is.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create(tx: &mut Transaction<'_>, new: &NewVisual<'_>) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO visuals(id, commit_row, turn_row, ordinal, file_name, sha256, mime, bytes, captured_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        new.id.0,
+        new.commit_row,
+        new.turn_row,
+        new.ordinal,
+        new.file_name,
+        new.sha256,
+        new.mime,
+        new.bytes,
+        new.captured_at.0
+    ])?;
+    if let Some(commit_row) = new.commit_row {
+        tx.changes.add(ChangeKind::CommitVisuals, commit_row);
+    }
+    Ok(())
+}
+
+/// Gives the pictures of one commit to another, numbered behind those it has.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn move_to_commit(tx: &mut Transaction<'_>, from: i64, into: i64) -> Result<()> {
+    let rows = rows_where(tx, "commit_row = ?1", from, 0)?;
+    renumber(tx, &rows, into)
+}
+
+/// Gives the pictures of one session's turns to a commit, numbered behind those it has.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn move_session(tx: &mut Transaction<'_>, session_row: i64, into: i64) -> Result<()> {
+    let rows = rows_where(tx, "turn_row BETWEEN ?1 AND ?2", session_row << 16, (session_row << 16) + 65_535)?;
+    renumber(tx, &rows, into)
+}
+
+fn rows_where(conn: &Connection, condition: &str, a: i64, b: i64) -> Result<Vec<(i64, i64, String)>> {
+    // ?2 is named in every text so that both conditions take the same parameters.
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT row, turn_row, file_name FROM visuals WHERE {condition} AND ?2 = ?2 ORDER BY row"
+    ))?;
+    let rows = query.query_map([a, b], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn renumber(tx: &mut Transaction<'_>, rows: &[(i64, i64, String)], into: i64) -> Result<()> {
+    for (row, turn_row, file_name) in rows {
+        let ordinal = next_ordinal(tx, Some(into))?;
+        let rest = file_name.split_once('_').map_or(file_name.as_str(), |(_, rest)| rest);
+        let name = format!("{ordinal:04}_{rest}");
+        tx.prepare_cached("UPDATE visuals SET commit_row = ?2, ordinal = ?3, file_name = ?4 WHERE row = ?1")?
+            .execute(params![row, into, ordinal, name])?;
+        tx.changes.add(ChangeKind::Turn, *turn_row);
+        tx.changes.add(ChangeKind::Session, turn_row >> 16);
+    }
+    if !rows.is_empty() {
+        tx.changes.add(ChangeKind::CommitVisuals, into);
+    }
+    Ok(())
+}
+
+/// Hex SHA-256: the name of a blob.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// Writes a blob unless it is there: whole or not at all, readable by the owner alone.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<()> {
+    let path = layout.blob(sha256);
+    if fs::metadata(&path).is_ok_and(|m| m.len() == bytes.len() as u64) {
+        return Ok(());
+    }
+    let dir = path.parent().unwrap_or(Path::new("."));
+    private_dir(dir)?;
+    let io = |source| StoreError::Io { path: path.clone(), source };
+    // tempfile makes its files 0600.
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
+    file.write_all(bytes).map_err(io)?;
+    file.as_file().sync_data().map_err(io)?;
+    file.persist(&path).map_err(|e| io(e.error))?;
+    Ok(())
+}
