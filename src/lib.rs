@@ -3,3 +3,4 @@
 pub mod fs;
 pub mod ingest;
 pub mod model;
+pub mod render;
