@@ -1,6 +1,10 @@
 //! cogfs: AI coding conversations as files. See `docs/ARCHITECTURE.md` for the way of the data through these modules.
 
+pub mod cli;
 pub mod fs;
+pub mod fuse;
 pub mod ingest;
 pub mod model;
+pub mod render;
 pub mod store;
+pub mod tree;

@@ -1,0 +1,110 @@
+//! The files at the root that do not come from a record.
+
+use super::markdown::{code, count, one_line};
+
+/// Whether there is anything to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootState {
+    Empty,
+    Filled { projects: u64, sessions: u64 },
+}
+
+/// The root's `.ignore`, which ripgrep and fd read: every conversation is found in one place, as text.
+pub const IGNORE_FILE: &str = "\
+# Read by rg and fd. These lead to the same conversations again, or hold them as raw JSON.
+# To search them too: rg --no-ignore, fd --no-ignore.
+/.cogfs/
+/by/
+/search/
+raw.jsonl
+";
+
+/// The root's `README.md`. `mount_hint` is where the tree is mounted, as its user would type it.
+#[must_use]
+pub fn root_readme(state: RootState, mount_hint: &str) -> String {
+    let mount = one_line(mount_hint);
+    let state = match state {
+        RootState::Empty => EMPTY.to_owned(),
+        RootState::Filled { projects, sessions } => format!(
+            "There are {} in {} here.\n",
+            count(sessions, "session", "sessions"),
+            count(projects, "project", "projects")
+        ),
+    };
+    format!("{INTRODUCTION}\n{state}\nIt is mounted at {}; the examples start there.\n\n{TREE}", code(&mount))
+}
+
+const INTRODUCTION: &str = "\
+# Your AI coding conversations, as files
+
+This folder shows the conversations you had with coding agents (Claude Code, Codex) as ordinary files. Every tool you have
+works on them: your editor, your file manager, `grep`, `less`, a Markdown viewer. The files are read-only, made when they are
+read from a database that keeps them even after an agent has deleted its logs.
+";
+
+const EMPTY: &str = "\
+**Nothing is here yet.** Fill it from another terminal; this folder follows by itself:
+
+    cogfs import        # copies the logs that your agents keep
+    cogfs demo          # or a small made-up project, to look around
+";
+
+const TREE: &str = "\
+## What is where
+
+```text
+projects/
+└── <project>/
+    ├── project.json
+    └── 2026-08-19T14-03-22Z_fix-login-redirect_7f3a9c/     the work between two git commits
+        ├── transcript.md                                   all of it, to read: open this first
+        ├── meta.md  meta.json                              title, git commit, tags, note
+        ├── sessions/01_claude-code_c41d20/
+        │   ├── transcript.md  meta.json  raw.jsonl         one session; its log as the agent wrote it
+        │   ├── turns/0001-user.md  0003-tool-bash.md       one file for each thing said or done, in full
+        │   └── subagents/01_explore_a2271d/                the same again for each subagent
+        └── visuals/0001_2026-08-19T14-05-10Z.png           the pictures that were in it
+.cogfs/status.json                                          what the database holds
+```
+
+Times are UTC. A name ends with the first digits of the id, which never changes. `transcript.md` holds prompts and answers in
+full and long tool output in short, with a link to the turn's own file.
+
+## Try
+
+```sh
+ls projects                                            # your projects
+ls projects/*/ | tail                                  # what was worked on last
+less projects/*/*fix-login*/transcript.md              # read one
+grep -rl --include='*-user.md' 'rate limit' projects   # where did I ask about that?
+rg -g '*-tool-bash.md' 'cargo publish'                 # every shell command that did that
+find projects -name '*.png' -newermt 2026-08-01        # recent screenshots
+```
+
+`rg` and `fd` skip `raw.jsonl` (see `.ignore`); `grep -r` does not.
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_of_an_empty_tree_says_how_to_fill_it() {
+        insta::assert_snapshot!(root_readme(RootState::Empty, "~/cogfs"));
+    }
+
+    #[test]
+    fn the_readme_of_a_filled_tree_says_what_is_there_and_nothing_of_filling() {
+        let text = root_readme(RootState::Filled { projects: 1, sessions: 1_234 }, "/mnt/ai");
+        assert!(text.contains("There are 1,234 sessions in 1 project here."), "{text}");
+        assert!(text.contains("mounted at `/mnt/ai`;"), "{text}");
+        assert!(!text.contains("cogfs import"), "{text}");
+    }
+
+    #[test]
+    fn the_ignore_file_hides_what_would_be_found_twice() {
+        for line in ["/by/", "/search/", "raw.jsonl", "/.cogfs/"] {
+            assert!(IGNORE_FILE.lines().any(|l| l == line), "{line}");
+        }
+    }
+}

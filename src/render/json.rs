@@ -1,0 +1,221 @@
+//! The JSON documents: pretty-printed, sorted keys, a newline at the end.
+
+use serde_json::{Value, json};
+
+use crate::model::{Commit, Millis, Project, Session, Visual};
+
+/// A session's `meta.json`. `subagents` are the names of its directories under `subagents/`.
+#[must_use]
+pub fn session_meta_json(
+    session: &Session,
+    project: &Project,
+    commit: Option<&Commit>,
+    subagents: &[String],
+) -> String {
+    let tokens = &session.tokens;
+    document(&json!({
+        "id": session.id.to_string(),
+        "agent": session.agent.as_str(),
+        "agent_version": session.agent_version,
+        "native_id": session.native_id,
+        "part": session.part,
+        "title": session.title,
+        "subagent_type": session.subagent_kind,
+        "is_subagent": session.parent_row.is_some(),
+        "subagents": subagents,
+        "project": { "id": project.id.to_string(), "name": project.name },
+        "commit": commit.map(|c| json!({ "id": c.id.to_string(), "title": c.title, "git_hash": c.git_hash })),
+        "cwd": session.cwd,
+        "git_branch": session.git_branch,
+        "models": session.models,
+        "started_at": session.started_at.iso(),
+        "ended_at": session.ended_at.iso(),
+        "updated_at": session.updated_at.iso(),
+        "counts": {
+            "turns": session.turns,
+            "prompts": session.prompts,
+            "tool_calls": session.tool_calls,
+            "images": session.images,
+        },
+        "tokens": {
+            "input": tokens.input,
+            "output": tokens.output,
+            "cache_read": tokens.cache_read,
+            "cache_write": tokens.cache_write,
+        },
+        "raw": { "bytes": session.raw_bytes, "records": session.raw_records },
+    }))
+}
+
+/// A commit's `meta.json`. `sessions` are those under `sessions/`, in order.
+#[must_use]
+pub fn commit_meta_json(commit: &Commit, project: &Project, sessions: &[Session], visuals: &[Visual]) -> String {
+    document(&json!({
+        "id": commit.id.to_string(),
+        "title": commit.title,
+        "project": { "id": project.id.to_string(), "name": project.name },
+        "git": { "hash": commit.git_hash, "subject": commit.git_subject },
+        "closed_by": commit.closed_by.as_str(),
+        "started_at": commit.started_at.iso(),
+        "closed_at": commit.closed_at.iso(),
+        "updated_at": commit.updated_at.iso(),
+        "parallel": commit.parallel,
+        "hidden": commit.hidden,
+        "published": commit.published,
+        "order": commit.display_order,
+        "tags": commit.tags,
+        "note": commit.note,
+        "sessions": sessions.iter().map(session_entry).collect::<Value>(),
+        "visuals": visuals.iter().map(visual_entry).collect::<Value>(),
+    }))
+}
+
+fn session_entry(session: &Session) -> Value {
+    json!({
+        "id": session.id.to_string(),
+        "dir": session.dir_name,
+        "agent": session.agent.as_str(),
+        "title": session.title,
+        "started_at": session.started_at.iso(),
+        "ended_at": session.ended_at.iso(),
+        "turns": session.turns,
+    })
+}
+
+fn visual_entry(visual: &Visual) -> Value {
+    json!({
+        "file": visual.file_name,
+        "sha256": visual.sha256,
+        "mime": visual.mime,
+        "bytes": visual.bytes,
+        "captured_at": visual.captured_at.iso(),
+    })
+}
+
+/// What a project holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProjectCounts {
+    pub commits: u64,
+    pub sessions: u64,
+    pub subagents: u64,
+    pub turns: u64,
+    pub visuals: u64,
+}
+
+/// A project's `project.json`.
+#[must_use]
+pub fn project_json(project: &Project, counts: &ProjectCounts) -> String {
+    document(&json!({
+        "id": project.id.to_string(),
+        "name": project.name,
+        "remote": project.remote,
+        "paths": project.paths,
+        "created_at": project.created_at.iso(),
+        "updated_at": project.updated_at.iso(),
+        "counts": {
+            "commits": counts.commits,
+            "sessions": counts.sessions,
+            "subagents": counts.subagents,
+            "turns": counts.turns,
+            "visuals": counts.visuals,
+        },
+    }))
+}
+
+/// What the database holds and how it fares.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    pub schema_version: u32,
+    pub database_bytes: u64,
+    pub projects: u64,
+    pub commits: u64,
+    pub sessions: u64,
+    pub subagents: u64,
+    pub turns: u64,
+    pub visuals: u64,
+    /// Log files known.
+    pub sources: u64,
+    pub last_import: Option<Millis>,
+    /// What a person should look at, in words.
+    pub problems: Vec<String>,
+}
+
+/// `.cogfs/status.json`, and what `cogfs status --json` prints.
+#[must_use]
+pub fn status_json(status: &Status) -> String {
+    document(&json!({
+        "version": status.version,
+        "schema_version": status.schema_version,
+        "database_bytes": status.database_bytes,
+        "projects": status.projects,
+        "commits": status.commits,
+        "sessions": status.sessions,
+        "subagents": status.subagents,
+        "turns": status.turns,
+        "visuals": status.visuals,
+        "sources": status.sources,
+        "last_import": status.last_import.map(Millis::iso),
+        "problems": status.problems,
+    }))
+}
+
+/// `serde_json` keeps an object sorted by key unless its feature `preserve_order` is on; a test below holds that it is not.
+fn document(value: &Value) -> String {
+    // `Value` prints itself and fails only if the formatter does, which for a `String` it does not.
+    format!("{value:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::testing, *};
+
+    fn assert_sorted(value: &Value) {
+        if let Value::Object(fields) = value {
+            let keys: Vec<_> = fields.keys().collect();
+            assert!(keys.is_sorted(), "{keys:?}");
+            fields.values().for_each(assert_sorted);
+        }
+    }
+
+    fn documents() -> [String; 4] {
+        let (project, commit, session) = (testing::project(), testing::commit(), testing::session());
+        let counts = ProjectCounts { commits: 3, sessions: 4, subagents: 1, turns: 1_234, visuals: 2 };
+        let status = Status {
+            version: "0.1.0".to_owned(),
+            last_import: Some(commit.closed_at),
+            problems: vec!["1 line of \"a.jsonl\" is no JSON".to_owned()],
+            ..Status::default()
+        };
+        [
+            session_meta_json(&session, &project, Some(&commit), &["01_explore_a2271d".to_owned()]),
+            commit_meta_json(&commit, &project, &[session], &[testing::visual()]),
+            project_json(&project, &counts),
+            status_json(&status),
+        ]
+    }
+
+    #[test]
+    fn documents_read_well() {
+        insta::assert_snapshot!(documents().join("\n"));
+    }
+
+    #[test]
+    fn documents_are_valid_sorted_and_end_in_one_newline() {
+        for document in documents() {
+            let value: Value = serde_json::from_str(&document).expect("valid JSON");
+            assert_sorted(&value);
+            assert!(document.ends_with("}\n") && !document.ends_with("\n\n"));
+        }
+    }
+
+    #[test]
+    fn any_title_survives() {
+        let title = "a \"b\" \\ \u{1}\u{2028} é 🎉\nc";
+        let commit = Commit { title: title.to_owned(), ..testing::commit() };
+        let json: Value =
+            serde_json::from_str(&commit_meta_json(&commit, &testing::project(), &[], &[])).expect("valid JSON");
+        assert_eq!(json["title"], title);
+    }
+}

@@ -1,0 +1,36 @@
+//! Records to bytes: names, Markdown, JSON. Pure: the same record gives the same bytes on every machine.
+//!
+//! Every document is written by one function over an [`Out`], so that its length (counted, nothing built) and its bytes
+//! cannot differ. Uses `model` alone; must not read the store, the clock or the environment.
+
+mod fixed;
+mod guard;
+mod header;
+mod input;
+mod json;
+mod markdown;
+mod meta;
+mod names;
+mod out;
+mod section;
+#[cfg(test)]
+mod testing;
+mod turn;
+
+pub use fixed::{IGNORE_FILE, RootState, root_readme};
+pub use header::{
+    commit_header, commit_header_len, commit_session_heading, commit_session_heading_len, session_header,
+    session_header_len, session_transcript_len,
+};
+pub use json::{ProjectCounts, Status, commit_meta_json, project_json, session_meta_json, status_json};
+pub use meta::meta_md;
+pub use names::{
+    commit_dir_name, mime_extension, project_dir_name, session_dir_name, slug, subagent_dir_name, tool_slug,
+    turn_file_name, visual_file_name,
+};
+pub use out::{Counter, Out, length};
+pub use section::{section, section_size};
+pub use turn::{turn_file, turn_len};
+
+/// The renderer's version. Lengths are stored with it, so it grows with any change of any document's bytes.
+pub const VERSION: u32 = 1;
