@@ -24,13 +24,11 @@ fn is_ours(record: &Value) -> bool {
         return false;
     }
     let has = |key| str_at(record, key).is_some();
+    // `claude -p --output-format stream-json` prints the same types, with `session_id` alone.
+    let logged = has("sessionId") || (has("uuid") && !has("session_id"));
     match str_at(record, "type").unwrap_or_default() {
-        // `claude -p --output-format stream-json` prints the same types, with `session_id` alone.
-        "user" | "assistant" => {
-            record.get("message").is_some_and(Value::is_object)
-                && (has("sessionId") || (has("uuid") && !has("session_id")))
-        }
-        "system" => has("uuid") && !(has("session_id") && !has("sessionId")),
+        "user" | "assistant" => record.get("message").is_some_and(Value::is_object) && logged,
+        "system" => has("uuid") && logged,
         "attachment" => record.get("attachment").is_some_and(Value::is_object),
         "summary" => has("summary") && has("leafUuid"),
         "ai-title" | "custom-title" => has("sessionId"),
@@ -126,9 +124,18 @@ fn meta(path: &Path) -> Value {
     read().unwrap_or_default()
 }
 
-/// The native id of the subagent that a `toolUseResult` names.
-pub fn started_agent(record: &Value, root: &str) -> Option<String> {
-    let id = str_at(record.get("toolUseResult")?, "agentId").filter(|id| !id.is_empty())?;
+/// The native id of the subagent that a tool's result names, in `toolUseResult` or, where that is missing, in a text block
+/// of its own: `agentId: a2271d1 (...)`.
+pub fn started_agent(record: &Value, result: &Value, root: &str) -> Option<String> {
+    let told = record.get("toolUseResult").and_then(|told| str_at(told, "agentId"));
+    // The output of other tools is a string, so that a printed transcript is not taken for a start.
+    let said = || {
+        let blocks = result.get("content")?.as_array()?.iter();
+        blocks
+            .filter_map(|block| str_at(block, "text")?.strip_prefix("agentId: ")?.split_whitespace().next())
+            .next_back()
+    };
+    let id = told.or_else(said).filter(|id| !id.is_empty() && !id.contains('/'))?;
     Some(agent_native(root, id))
 }
 

@@ -47,8 +47,6 @@ pub fn turn(record: &Value, said: Content, place: &Place<'_>) -> Option<Item> {
 }
 
 fn results(record: &Value, content: Option<&Value>, place: &Place<'_>, root: &str, out: &mut Vec<Item>) {
-    // `toolUseResult` tells of one result, and a record holds one.
-    let mut subagent = head::started_agent(record, root);
     for block in content.and_then(Value::as_array).into_iter().flatten() {
         if str_at(block, "type") != Some("tool_result") {
             continue;
@@ -65,7 +63,8 @@ fn results(record: &Value, content: Option<&Value>, place: &Place<'_>, root: &st
             output,
             status: if is_true(block, "is_error") { ToolStatus::Error } else { ToolStatus::Ok },
             images,
-            subagent: subagent.take(),
+            // `toolUseResult` tells of one result; all records seen hold one.
+            subagent: head::started_agent(record, block, root),
         }));
     }
 }

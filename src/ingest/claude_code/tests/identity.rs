@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{open, read};
+use super::{items_of, open, read};
+use crate::ingest::record::Item;
 use crate::model::Agent;
 
 const SESSION: &str = "a0000000-0000-4000-8000-00000000000a";
@@ -93,6 +94,20 @@ fn a_call_names_the_subagent_as_the_subagents_own_file_does() {
             read(&format!("{file}.jsonl")).results().iter().filter_map(|r| r.subagent.clone()).collect();
         assert_eq!(named, [read(&format!("{folder}/{agent}.jsonl")).head.native_id]);
     }
+}
+
+#[test]
+fn a_subagent_that_only_the_text_of_a_result_names_is_linked() {
+    let result = |content: Value| {
+        let block = json!({"type":"tool_result","tool_use_id":"t","content":content});
+        items_of(&[json!({"type":"user","uuid":"u","sessionId":"s","message":{"content":[block]}})])
+    };
+    let named =
+        |items: Vec<Item>| items.into_iter().find_map(|i| if let Item::Result(r) = i { r.subagent } else { None });
+    let text = "agentId: b2 (use SendMessage to continue)";
+    let blocks = json!([{"type":"text","text":"Done."},{"type":"text","text":text}]);
+    assert_eq!(named(result(blocks)).as_deref(), Some("s/agent-b2"));
+    assert_eq!(named(result(json!(text))), None, "a printed transcript starts nothing");
 }
 
 #[test]
