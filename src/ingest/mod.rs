@@ -1,3 +1,4 @@
 //! Agents' logs into the store.
 
+pub mod lines;
 pub mod record;
