@@ -1,5 +1,7 @@
 //! cogfs: AI coding conversations as files. See `docs/ARCHITECTURE.md` for the way of the data through these modules.
 
+pub mod cli;
 pub mod fs;
+pub mod fuse;
 pub mod ingest;
 pub mod model;
