@@ -1,0 +1,526 @@
+//! `fuser`'s callbacks onto [`CogFs`]: converts types, counts, answers. Decides nothing about the tree.
+//!
+//! `open`, `opendir`, `flush` and the xattr calls are answered ENOSYS: the kernel then stops sending them, which is what makes
+//! a warm pass over the tree free of requests. The tree is read-only: everything that would change it is EROFS.
+
+use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
+    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
+    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+
+use super::requests::{Counters, Kind};
+use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NodeKind, Totals};
+use crate::model::Millis;
+
+/// For ever: the kernel is told of every change. 136 years, as the kernel adds it to its clock and must not overflow.
+const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+/// Inode numbers are never reused, so one generation does.
+const GENERATION: Generation = Generation(0);
+/// What programs take as their buffer size; 64 KiB halves the pieces that stdio reads.
+const BLOCK_SIZE: u32 = 64 * 1024;
+/// The unit of `st_blocks`, whatever the block size.
+const STAT_BLOCK: u64 = 512;
+/// The unit of `statfs`.
+const STATFS_BLOCK: u32 = 4096;
+const NAME_MAX: u32 = 255;
+/// Readaheads the kernel may have under way at once.
+const MAX_BACKGROUND: u16 = 64;
+/// A longer link target is refused by the kernel, and a refused reply is as none at all.
+const LINK_MAX: usize = libc::PATH_MAX as usize - 1;
+
+/// Wanted of the kernel where it has them; an older one does without. Left out on purpose: `AUTO_INVAL_DATA` (drops pages when
+/// an mtime moves), the writeback cache, `ATOMIC_O_TRUNC`. `ASYNC_READ` is one of fuser's defaults.
+const CAPABILITIES: [InitFlags; 8] = [
+    InitFlags::FUSE_NO_OPEN_SUPPORT,
+    InitFlags::FUSE_NO_OPENDIR_SUPPORT,
+    InitFlags::FUSE_EXPLICIT_INVAL_DATA,
+    InitFlags::FUSE_DO_READDIRPLUS,
+    InitFlags::FUSE_READDIRPLUS_AUTO,
+    InitFlags::FUSE_PARALLEL_DIROPS,
+    InitFlags::FUSE_ASYNC_READ,
+    InitFlags::FUSE_CACHE_SYMLINKS,
+];
+
+/// What a mount's owner is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    /// The kernel has ended the connection: unmounted, and the last user gone.
+    Ended,
+    /// This process was asked to end, by this signal.
+    Signal(i32),
+}
+
+/// Serves one mount. Its drop is the end of the session, and says so.
+pub(super) struct Adapter {
+    fs: Arc<CogFs>,
+    counters: Arc<Counters>,
+    events: Sender<Event>,
+    uid: u32,
+    gid: u32,
+}
+
+impl Adapter {
+    pub(super) fn new(fs: Arc<CogFs>, counters: Arc<Counters>, events: Sender<Event>) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        Self { fs, counters, events, uid, gid }
+    }
+
+    /// Runs a handler under a guard that outlives its reply. A handler that panics drops its reply, which sends EIO; the
+    /// thread that would have died with it goes on serving.
+    fn answer(&self, kind: Kind, handler: impl FnOnce(&CogFs)) {
+        self.counters.count(kind);
+        let guarded = || {
+            let guard = self.fs.begin();
+            handler(&self.fs);
+            drop(guard);
+        };
+        if catch_unwind(AssertUnwindSafe(guarded)).is_err() {
+            tracing::error!(?kind, "a request panicked; its caller got an I/O error");
+        }
+    }
+
+    fn file_attr(&self, attr: &Attr) -> FileAttr {
+        let mtime = system_time(attr.mtime);
+        FileAttr {
+            ino: INodeNo(attr.ino),
+            size: attr.size,
+            blocks: attr.size.div_ceil(STAT_BLOCK),
+            atime: mtime,
+            mtime,
+            ctime: system_time(attr.ctime),
+            crtime: mtime,
+            kind: file_type(attr.kind),
+            perm: attr.mode & 0o7777,
+            nlink: attr.nlink,
+            uid: self.uid,
+            gid: self.gid,
+            rdev: 0,
+            blksize: BLOCK_SIZE,
+            flags: 0,
+        }
+    }
+
+    /// Inode 0: "no such name", which the kernel remembers for as long as the entry lives.
+    fn no_entry(&self) -> FileAttr {
+        let epoch = Millis(0);
+        let (kind, mode) = (NodeKind::File, 0);
+        self.file_attr(&Attr { ino: 0, kind, size: 0, mtime: epoch, ctime: epoch, mode, nlink: 0 })
+    }
+}
+
+impl Drop for Adapter {
+    fn drop(&mut self) {
+        // The owner may have stopped listening.
+        let _ = self.events.send(Event::Ended);
+    }
+}
+
+fn system_time(time: Millis) -> SystemTime {
+    let distance = Duration::from_millis(time.0.unsigned_abs());
+    let moved = if time.0 >= 0 { UNIX_EPOCH.checked_add(distance) } else { UNIX_EPOCH.checked_sub(distance) };
+    moved.unwrap_or(UNIX_EPOCH)
+}
+
+fn file_type(kind: NodeKind) -> FileType {
+    match kind {
+        NodeKind::Directory => FileType::Directory,
+        NodeKind::File => FileType::RegularFile,
+        NodeKind::Symlink => FileType::Symlink,
+    }
+}
+
+/// The errno as the kernel takes it. Of 512 and up it refuses the reply, which locks the page for good; EINTR and EAGAIN make
+/// readers try again for ever (`cat`) or fail oddly (Python).
+fn errno(error: &FsError) -> Errno {
+    tracing::debug!(%error, "request failed");
+    match error.errno() {
+        libc::EINTR | libc::EAGAIN => Errno::EIO,
+        code @ 1..512 => Errno::from_i32(code),
+        _ => Errno::EIO,
+    }
+}
+
+/// "." and ".." need no true attributes: the kernel takes the inode number and the kind, and drops the rest.
+fn dot_attr(entry: &DirEntry) -> Option<Attr> {
+    let (ino, kind, epoch) = (entry.ino, entry.kind, Millis(0));
+    let is_dot = entry.name == "." || entry.name == "..";
+    is_dot.then_some(Attr { ino, kind, size: 0, mtime: epoch, ctime: epoch, mode: 0o500, nlink: 1 })
+}
+
+/// Sizes in units of `unit`, rounded up.
+fn units(bytes: u64, unit: u32) -> u64 {
+    bytes.div_ceil(u64::from(unit))
+}
+
+fn send_totals(totals: &Totals, reply: ReplyStatfs) {
+    let free = totals.free_bytes / u64::from(STATFS_BLOCK);
+    let blocks = units(totals.bytes, STATFS_BLOCK) + free;
+    reply.statfs(blocks, free, free, totals.files, 0, STATFS_BLOCK, NAME_MAX, STATFS_BLOCK);
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _req: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
+        for capability in CAPABILITIES {
+            if let Err(missing) = config.add_capabilities(capability) {
+                tracing::info!(?missing, "this kernel does not have it; going on without");
+            }
+        }
+        // Fails only for 0. The readahead stays at the kernel's maximum, which is fuser's default.
+        let _ = config.set_max_background(MAX_BACKGROUND);
+        Ok(())
+    }
+
+    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.answer(Kind::Lookup, |fs| match fs.lookup(parent.0, name) {
+            Ok(Lookup::Found(attr)) => reply.entry(&FOR_EVER, &self.file_attr(&attr), GENERATION),
+            Ok(Lookup::Absent { for_good: true }) => reply.entry(&FOR_EVER, &self.no_entry(), GENERATION),
+            Ok(Lookup::Absent { for_good: false }) => reply.error(Errno::ENOENT),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn getattr(&self, _req: &Request, ino: INodeNo, _fh: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(Kind::Getattr, |fs| match fs.getattr(ino.0) {
+            Ok(attr) => reply.attr(&FOR_EVER, &self.file_attr(&attr)),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        self.answer(Kind::Readlink, |fs| match fs.readlink(ino.0) {
+            Ok(target) if target.len() > LINK_MAX => reply.error(Errno::ENAMETOOLONG),
+            Ok(target) => reply.data(&target),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.answer(Kind::Readdir, |fs| {
+            let mut add = |e: DirEntry| !reply.add(INodeNo(e.ino), e.next_offset, file_type(e.kind), &e.name);
+            match fs.readdir(ino.0, offset, false, &mut add) {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
+    }
+
+    fn readdirplus(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
+        self.answer(Kind::Readdirplus, |fs| {
+            let mut without_attr = false;
+            let mut add = |e: DirEntry| {
+                let Some(attr) = e.attr.or_else(|| dot_attr(&e)) else {
+                    without_attr = true;
+                    return false;
+                };
+                let attr = self.file_attr(&attr);
+                !reply.add(attr.ino, e.next_offset, &e.name, &FOR_EVER, &attr, GENERATION)
+            };
+            match fs.readdir(ino.0, offset, true, &mut add) {
+                // fuser takes the kind from the attributes, so an entry cannot be sent without them.
+                Ok(()) if without_attr => {
+                    tracing::error!(ino = ino.0, "a listing with attributes lacks some");
+                    reply.error(Errno::EIO);
+                }
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
+    }
+
+    fn read(
+        &self,
+        _req: &Request,
+        ino: INodeNo,
+        _fh: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.answer(Kind::Read, |fs| match fs.read(ino.0, offset, size) {
+            // More than was asked for would be refused by the kernel, leaving the page locked.
+            Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.answer(Kind::Statfs, |fs| match fs.statfs() {
+            Ok(totals) => send_totals(&totals, reply),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn forget(&self, _req: &Request, _ino: INodeNo, _nlookup: u64) {
+        // Inode numbers are computed, not allocated: there is nothing to free.
+        self.counters.count(Kind::Forget);
+    }
+
+    // Asked once a mount, then never again.
+
+    fn open(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.counters.count(Kind::Open);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn opendir(&self, _req: &Request, _ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        self.counters.count(Kind::Opendir);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn flush(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _lock_owner: LockOwner, reply: ReplyEmpty) {
+        self.counters.count(Kind::Flush);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn getxattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
+        self.counters.count(Kind::Getxattr);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _req: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn setxattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn removexattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    // ENOSYS to an fsync means "nothing to write", and the kernel reports success.
+
+    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn lseek(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _offset: i64, _whence: i32, reply: ReplyLseek) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn poll(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _handle: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn ioctl(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _flags: IoctlFlags,
+        _command: u32,
+        _input: &[u8],
+        _output_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::ENOTTY);
+    }
+
+    // What would change the tree. The mount is read-only, so the kernel refuses most of these itself.
+
+    fn setattr(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _mode: Option<u32>,
+        _uid: Option<u32>,
+        _gid: Option<u32>,
+        _size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _fh: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _new_parent: INodeNo,
+        _new_name: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _req: &Request, _ino: INodeNo, _new_parent: INodeNo, _new_name: &OsStr, reply: ReplyEntry) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _req: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(
+        &self,
+        _req: &Request,
+        _ino: INodeNo,
+        _fh: FileHandle,
+        _offset: u64,
+        _length: u64,
+        _mode: i32,
+        reply: ReplyEmpty,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _req: &Request,
+        _ino_in: INodeNo,
+        _fh_in: FileHandle,
+        _offset_in: u64,
+        _ino_out: INodeNo,
+        _fh_out: FileHandle,
+        _offset_out: u64,
+        _len: u64,
+        _flags: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        self.counters.count(Kind::Other);
+        reply.error(Errno::EROFS);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_before_1970_and_outside_the_clock_are_taken() {
+        assert_eq!(system_time(Millis(1_500)), UNIX_EPOCH + Duration::from_millis(1_500));
+        assert_eq!(system_time(Millis(-1_500)), UNIX_EPOCH - Duration::from_millis(1_500));
+        // Must not panic, whatever a log says.
+        let _ = (system_time(Millis(i64::MAX)), system_time(Millis(i64::MIN)));
+    }
+
+    #[test]
+    fn errors_reach_the_caller_as_their_errno() {
+        assert_eq!(errno(&FsError::NotFound), Errno::ENOENT);
+        assert_eq!(errno(&FsError::NotASymlink), Errno::EINVAL);
+        assert_eq!(errno(&FsError::Store("locked".to_owned())), Errno::EIO);
+    }
+
+    #[test]
+    fn sizes_are_rounded_up_to_blocks() {
+        assert_eq!(units(0, 4096), 0);
+        assert_eq!(units(1, 4096), 1);
+        assert_eq!(units(4097, 4096), 2);
+    }
+}

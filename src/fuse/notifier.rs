@@ -1,0 +1,121 @@
+//! One thread that tells the kernel what to forget.
+//!
+//! Must hold no lock while it does so, and no request may wait for it: an invalidation waits for the directory or page that a
+//! running request holds, so a request that waited for an invalidation would hang the mount for good.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use fuser::{INodeNo, Notifier};
+
+use super::requests::{self, Counters, RequestCounts};
+use crate::fs::{CogFs, Invalidation};
+
+/// How often the filesystem is asked for changes.
+const TICK: Duration = Duration::from_millis(100);
+
+/// What the thread works on.
+pub(super) struct Work {
+    pub(super) fs: Arc<CogFs>,
+    pub(super) kernel: Notifier,
+    pub(super) counters: Arc<Counters>,
+    /// Where the request counts are written whenever they changed, if anywhere.
+    pub(super) request_log: Option<PathBuf>,
+}
+
+/// The running thread; dropping it stops the thread and waits for it.
+pub(super) struct NotifierThread {
+    stop: Arc<Stop>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Stop {
+    asked: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Stop {
+    /// Waits one tick; `false` when the thread is to end.
+    fn wait(&self) -> bool {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.wake.wait_timeout_while(asked, TICK, |asked| !*asked);
+        let (asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !*asked
+    }
+
+    fn ask(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.wake.notify_all();
+    }
+}
+
+impl NotifierThread {
+    pub(super) fn start(work: Work) -> io::Result<Self> {
+        let stop = Arc::new(Stop::default());
+        let seen_by_thread = Arc::clone(&stop);
+        let thread =
+            thread::Builder::new().name("cogfs-notify".to_owned()).spawn(move || run(&work, &seen_by_thread))?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for NotifierThread {
+    fn drop(&mut self) {
+        self.stop.ask();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported when it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(work: &Work, stop: &Stop) {
+    let mut logged = None;
+    log_requests(work, &mut logged);
+    while stop.wait() {
+        if catch_unwind(AssertUnwindSafe(|| announce_changes(work))).is_err() {
+            tracing::error!("looking for changes panicked; the mount goes on, what it shows may be old");
+        }
+        log_requests(work, &mut logged);
+    }
+    log_requests(work, &mut logged);
+}
+
+fn announce_changes(work: &Work) {
+    match work.fs.changes() {
+        Ok(changes) => changes.iter().for_each(|change| announce(&work.kernel, change)),
+        Err(error) => tracing::warn!(%error, "could not look for changes; trying again"),
+    }
+}
+
+/// Tells the kernel of one change. What the kernel has not cached is no error: `fuser` takes ENOENT for success.
+fn announce(kernel: &Notifier, change: &Invalidation) {
+    let told = match change {
+        // Offset 0, not -1: with attributes alone the old bytes would be shown at the new length.
+        Invalidation::Node(ino) => kernel.inval_inode(INodeNo(*ino), 0, 0),
+        Invalidation::Name { parent, name } => kernel.inval_entry(INodeNo(*parent), name),
+    };
+    match told {
+        Ok(()) => {}
+        // The mount is being taken down: there is nothing left to forget.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ENODEV | libc::ENOTCONN | libc::EPERM)) => {}
+        Err(error) => tracing::warn!(?change, %error, "the kernel refused an invalidation"),
+    }
+}
+
+fn log_requests(work: &Work, logged: &mut Option<RequestCounts>) {
+    let Some(path) = &work.request_log else { return };
+    let counts = work.counters.snapshot();
+    if *logged == Some(counts) {
+        return;
+    }
+    match requests::write(path, &counts) {
+        Ok(()) => *logged = Some(counts),
+        Err(error) => tracing::warn!(path = %path.display(), %error, "could not write the request counts"),
+    }
+}
