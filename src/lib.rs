@@ -1,6 +1,8 @@
 //! cogfs: AI coding conversations as files. See `docs/ARCHITECTURE.md` for the way of the data through these modules.
 
 pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;

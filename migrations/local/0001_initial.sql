@@ -220,3 +220,4 @@ CREATE TABLE state (
     key   TEXT PRIMARY KEY,
     value TEXT NOT NULL
 ) WITHOUT ROWID;
+INSERT INTO state(key, value) VALUES ('created_at', CAST(unixepoch('subsec') * 1000 AS INTEGER));

@@ -25,10 +25,9 @@ pub fn attach(tx: &mut Transaction<'_>, part: &mut Part, parent_native: &str, at
     let Some(parent) = parent_of(tx, session, parent_native, at)? else { return Ok(()) };
     let Some(commit_row) = parent.commit_row else { return Ok(()) };
     let ordinal = sessions::next_ordinal(tx, commit_row, Some(parent.row))?;
-    let kind = session.subagent_kind.clone().unwrap_or_else(|| "agent".to_owned());
     session.parent_row = Some(parent.row);
     session.commit_row = Some(commit_row);
-    session.dir_name = render::subagent_dir_name(ordinal, &kind, &session_short(session));
+    session.dir_name = render::subagent_dir_name(ordinal, session.subagent_kind.as_deref(), &session_short(session));
     if session.images > 0 {
         visuals::move_session(tx, session.row, commit_row)?;
     }

@@ -144,3 +144,36 @@ pub fn by_model(conn: &Connection) -> Result<Vec<ModelGroup>> {
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// Rows of one project.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ProjectTotals {
+    pub commits: u64,
+    pub sessions: u64,
+    pub subagents: u64,
+    pub turns: u64,
+    pub visuals: u64,
+}
+
+/// Counts what a project shows.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_project(conn: &Connection, project_row: i64) -> Result<ProjectTotals> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT count(DISTINCT c.row),
+                    count(DISTINCT CASE WHEN s.parent_row IS NULL THEN s.agent || s.native_id END),
+                    count(s.parent_row), coalesce(sum(s.turns), 0), coalesce(sum(s.images), 0)
+             FROM cognitive_commits c JOIN sessions s ON s.commit_row = c.row WHERE c.project_row = ?1",
+        )?
+        .query_row([project_row], |r| {
+            Ok(ProjectTotals {
+                commits: r.get(0)?,
+                sessions: r.get(1)?,
+                subagents: r.get(2)?,
+                turns: r.get(3)?,
+                visuals: r.get(4)?,
+            })
+        })?)
+}

@@ -1,0 +1,100 @@
+//! From a change of the store to the nodes and names that are stale by it.
+
+use rusqlite::Connection;
+
+use super::{DAY_MILLIS, Node};
+use crate::model::Agent;
+use crate::store::{Change, ChangeKind, Result, sessions};
+
+/// Something that is remembered elsewhere and no longer true.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stale {
+    /// Attributes and contents of a node; for a directory, what it lists.
+    Node(u64),
+    /// A name that means something else now, or nothing.
+    Name { parent: u64, name: String },
+}
+
+/// What a change makes stale.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result<()> {
+    let mut nodes = |nodes: &[Node]| out.extend(nodes.iter().map(|n| Stale::Node(n.ino())));
+    match change.kind {
+        ChangeKind::Projects => {
+            nodes(&[Node::ProjectsDir]);
+            push_name(out, Node::ProjectsDir, change.name.as_ref());
+        }
+        ChangeKind::Project => nodes(&[Node::Project(change.row), Node::ProjectJson(change.row)]),
+        ChangeKind::ProjectCommits => {
+            let project = Node::Project(change.parent);
+            nodes(&[project, Node::ProjectJson(change.parent), Node::ProjectLatest(change.parent)]);
+            // `latest` leads elsewhere, and its target is cached with the name.
+            push_name(out, project, Some(&"latest".to_owned()));
+            push_name(out, project, change.name.as_ref());
+            if let Some(name) = &change.name {
+                for view in Agent::ALL.map(Node::Agent) {
+                    push_name(out, view, Some(name));
+                }
+            }
+        }
+        ChangeKind::Commit => {
+            let row = change.row;
+            nodes(&[
+                Node::Commit(row),
+                Node::CommitMetaMd(row),
+                Node::CommitMetaJson(row),
+                Node::CommitTranscript(row),
+                Node::SessionsDir(row),
+            ]);
+        }
+        ChangeKind::CommitSessions => {
+            nodes(&[Node::SessionsDir(change.row), Node::Commit(change.row), Node::CommitTranscript(change.row)]);
+            push_name(out, Node::SessionsDir(change.row), change.name.as_ref());
+        }
+        ChangeKind::Session => session(conn, change.row, out)?,
+        ChangeKind::SessionSubagents => {
+            nodes(&[Node::Session(change.row), Node::SubagentsDir(change.row), Node::SessionMetaJson(change.row)]);
+        }
+        ChangeKind::Turn => nodes(&[Node::Turn(change.row)]),
+        ChangeKind::CommitVisuals => {
+            nodes(&[Node::Commit(change.row), Node::VisualsDir(change.row), Node::CommitMetaJson(change.row)]);
+        }
+        ChangeKind::Views => {
+            let commit = change.parent;
+            let day = Node::Day(change.row.div_euclid(DAY_MILLIS));
+            nodes(&[Node::ByDateDir, day, Node::DayLink(commit), Node::ByIdDir, Node::IdCommit(commit)]);
+            for agent in Agent::ALL {
+                nodes(&[Node::Agent(agent), Node::AgentLink(agent, commit)]);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
+    let own = [
+        Node::Session(row),
+        Node::SessionTranscript(row),
+        Node::SessionMetaJson(row),
+        Node::SessionRaw(row),
+        Node::TurnsDir(row),
+        Node::IdSession(row),
+        Node::ByIdDir,
+    ];
+    out.extend(own.iter().map(|n| Stale::Node(n.ino())));
+    // Its commit's pages tell of it.
+    if let Some(commit) = sessions::get(conn, row)?.and_then(|s| s.commit_row) {
+        let pages =
+            [Node::Commit(commit), Node::CommitMetaJson(commit), Node::CommitTranscript(commit), Node::SessionsDir(commit)];
+        out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+    }
+    Ok(())
+}
+
+fn push_name(out: &mut Vec<Stale>, parent: Node, name: Option<&String>) {
+    if let Some(name) = name {
+        out.push(Stale::Name { parent: parent.ino(), name: name.clone() });
+    }
+}

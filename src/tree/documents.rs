@@ -1,0 +1,199 @@
+//! What files hold, and how large they are without making them.
+
+use rusqlite::Connection;
+
+use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_prefix};
+use crate::model::{Commit, Project, Session};
+use crate::render::{self, Out, RootState};
+use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
+
+/// What a file holds.
+pub enum Contents {
+    /// All of it.
+    Bytes(Vec<u8>),
+    /// The records of a session, stored in chunks.
+    Raw { session_row: i64 },
+    /// A content-addressed file.
+    Blob { sha256: String },
+}
+
+/// The contents of a file; `None` when there is no such entity or it is no file.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Contents>> {
+    let text = |text: Option<String>| text.map(|t| Contents::Bytes(t.into_bytes()));
+    Ok(match node {
+        Node::SessionTranscript(row) => session_transcript(conn, row)?.map(Contents::Bytes),
+        Node::CommitTranscript(row) => commit_transcript(conn, row)?.map(Contents::Bytes),
+        Node::Turn(row) => turn_file(conn, row)?.map(Contents::Bytes),
+        Node::SessionRaw(row) => shown(conn, row)?.map(|_| Contents::Raw { session_row: row }),
+        Node::Visual(row) => visuals::get(conn, row)?.map(|v| Contents::Blob { sha256: v.sha256 }),
+        other => text(small(conn, view, other)?),
+    })
+}
+
+/// The size of a file that is not a turn or a visual.
+pub(super) fn size(conn: &Connection, view: &View, node: Node) -> Result<Option<u64>> {
+    Ok(match node {
+        Node::SessionTranscript(row) => match shown(conn, row)? {
+            Some(session) => Some(session_transcript_size(conn, &session)?),
+            None => None,
+        },
+        Node::CommitTranscript(row) => commit_transcript_size(conn, row)?,
+        Node::SessionRaw(row) => shown(conn, row)?.map(|s| s.raw_bytes),
+        other => small(conn, view, other)?.map(|text| text.len() as u64),
+    })
+}
+
+/// Documents that are as quickly made as measured.
+fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
+    Ok(match node {
+        Node::Readme => {
+            let totals = stats::totals(conn)?;
+            let state = match totals.sessions + totals.subagents {
+                0 => RootState::Empty,
+                _ => RootState::Filled { projects: totals.projects, sessions: totals.sessions },
+            };
+            Some(render::root_readme(state, &view.mountpoint))
+        }
+        Node::Ignore => Some(render::IGNORE_FILE.to_owned()),
+        Node::Status => Some(render::status_json(&status(conn, view)?)),
+        Node::ProjectJson(row) => match project_with_paths(conn, row)? {
+            Some(project) => Some(render::project_json(&project, &project_counts(conn, row)?)),
+            None => None,
+        },
+        Node::CommitMetaMd(row) => match commit_and_project(conn, row)? {
+            Some((commit, project)) => Some(render::meta_md(&commit, &project.dir_name)),
+            None => None,
+        },
+        Node::CommitMetaJson(row) => match commit_and_project(conn, row)? {
+            Some((commit, project)) => Some(render::commit_meta_json(
+                &commit,
+                &project,
+                &sessions::of_commit(conn, row)?,
+                &visuals::of_commit(conn, row)?,
+            )),
+            None => None,
+        },
+        Node::SessionMetaJson(row) => session_meta(conn, row)?,
+        _ => None,
+    })
+}
+
+/// What `.cogfs/status.json` and `cogfs status` say.
+fn status(conn: &Connection, view: &View) -> Result<render::Status> {
+    let totals = stats::totals(conn)?;
+    let last_import = store::state(conn, "last_import")?.and_then(|at| at.parse().ok()).map(crate::model::Millis);
+    Ok(render::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        schema_version: u32::try_from(store::SCHEMA_VERSION).unwrap_or(u32::MAX),
+        // Pages of this very state of the database: the file itself grows and shrinks beside it.
+        database_bytes: database_bytes(conn, view)?,
+        projects: totals.projects,
+        commits: totals.commits,
+        sessions: totals.sessions,
+        subagents: totals.subagents,
+        turns: totals.turns,
+        visuals: totals.visuals,
+        sources: totals.sources,
+        last_import,
+        problems: Vec::new(),
+    })
+}
+
+fn database_bytes(conn: &Connection, _view: &View) -> Result<u64> {
+    let pages: u64 = conn.pragma_query_value(None, "page_count", |r| r.get(0))?;
+    let page: u64 = conn.pragma_query_value(None, "page_size", |r| r.get(0))?;
+    Ok(pages * page)
+}
+
+fn project_with_paths(conn: &Connection, row: i64) -> Result<Option<Project>> {
+    let Some(mut project) = projects::get(conn, row)? else { return Ok(None) };
+    project.paths = projects::paths(conn, row)?;
+    Ok(Some(project))
+}
+
+fn project_counts(conn: &Connection, row: i64) -> Result<render::ProjectCounts> {
+    let counts = stats::of_project(conn, row)?;
+    Ok(render::ProjectCounts {
+        commits: counts.commits,
+        sessions: counts.sessions,
+        subagents: counts.subagents,
+        turns: counts.turns,
+        visuals: counts.visuals,
+    })
+}
+
+fn commit_and_project(conn: &Connection, row: i64) -> Result<Option<(Commit, Project)>> {
+    let Some(commit) = commits::get(conn, row)? else { return Ok(None) };
+    Ok(projects::get(conn, commit.project_row)?.map(|project| (commit, project)))
+}
+
+fn session_meta(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let Some(session) = shown(conn, row)? else { return Ok(None) };
+    let Some((commit, project)) = session.commit_row.map(|c| commit_and_project(conn, c)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    let subagents: Vec<String> = sessions::subagents(conn, row)?.into_iter().map(|s| s.dir_name).collect();
+    Ok(Some(render::session_meta_json(&session, &project, Some(&commit), &subagents)))
+}
+
+fn project_name(conn: &Connection, session: &Session) -> Result<String> {
+    let found = session.commit_row.map(|row| commit_and_project(conn, row)).transpose()?.flatten();
+    Ok(found.map(|(_, project)| project.name).unwrap_or_default())
+}
+
+fn session_transcript_size(conn: &Connection, session: &Session) -> Result<u64> {
+    let prefix = visual_prefix(depth(conn, session.row)?);
+    Ok(render::session_transcript_len(session, &project_name(conn, session)?, TURN_PREFIX, &prefix))
+}
+
+fn session_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+    let Some(session) = shown(conn, row)? else { return Ok(None) };
+    let mut out = Vec::new();
+    render::session_header(&mut out, &session, &project_name(conn, &session)?);
+    sections(conn, &mut out, row, TURN_PREFIX, &visual_prefix(depth(conn, row)?))?;
+    Ok(Some(out))
+}
+
+fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    let sessions = sessions::of_commit(conn, row)?;
+    let mut size = render::commit_header_len(&commit, &sessions, &project);
+    for (session, ordinal) in sessions.iter().zip(1..) {
+        size += render::commit_session_heading_len(session, ordinal);
+        size += session.sections.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
+    }
+    Ok(Some(size))
+}
+
+fn commit_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    let sessions = sessions::of_commit(conn, row)?;
+    let mut out = Vec::new();
+    render::commit_header(&mut out, &commit, &sessions, &project);
+    for (session, ordinal) in sessions.iter().zip(1..) {
+        render::commit_session_heading(&mut out, session, ordinal);
+        sections(conn, &mut out, session.row, &turns_from_commit(session), VISUALS_FROM_COMMIT)?;
+    }
+    Ok(Some(out))
+}
+
+const VISUALS_FROM_COMMIT: &str = "visuals/";
+
+fn turns_from_commit(session: &Session) -> String {
+    format!("sessions/{}/{TURN_PREFIX}", session.dir_name)
+}
+
+fn sections<O: Out>(conn: &Connection, out: &mut O, row: i64, turn_prefix: &str, visual_prefix: &str) -> Result<()> {
+    turns::for_each(conn, row, |turn| render::section(out, &turn, turn_prefix, visual_prefix))
+}
+
+fn turn_file(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+    let Some(turn) = turns::get(conn, row)? else { return Ok(None) };
+    let depth = if turn.visuals.is_empty() { 0 } else { depth(conn, turns::parts_of(row).0)? };
+    let mut out = Vec::new();
+    render::turn_file(&mut out, &turn, &turn_visual_prefix(depth));
+    Ok(Some(out))
+}

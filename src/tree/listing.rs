@@ -1,0 +1,259 @@
+//! What directories list. An offset is the place behind an entry and stays right whatever is added meanwhile: fixed entries
+//! have small ones, entities have their row or number above [`FIRST_ENTITY`].
+
+use rusqlite::Connection;
+
+use super::{DAY_MILLIS, Facts, Kind, Node, View, depth, facts, turn_size};
+use crate::model::{Agent, Millis};
+use crate::render;
+use crate::store::index::TurnIndex;
+use crate::store::{Result, commits, projects, sessions, turns, visuals};
+
+/// Offsets below it are the fixed entries of a directory.
+const FIRST_ENTITY: u64 = 16;
+
+/// In `by/id/`, sessions come behind the commits.
+const FIRST_SESSION: u64 = 1 << 57;
+
+/// Rows read at a time.
+const PAGE: usize = 512;
+
+/// One name of a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    pub name: String,
+    pub node: Node,
+    pub kind: Kind,
+    /// The place behind it.
+    pub next: u64,
+    /// Known without asking, where the listing's row holds it.
+    pub facts: Option<Facts>,
+}
+
+/// Gives the entries of a directory behind `after` to `sink`, until that returns false. False when it is no directory.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn list(
+    conn: &Connection,
+    view: &View,
+    node: Node,
+    after: u64,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) -> Result<bool> {
+    let fixed = fixed_entries(conn, view, node)?;
+    for (entry, next) in fixed.into_iter().zip(1..) {
+        let (name, node, kind) = entry;
+        if next > after && !sink(Entry { name: name.to_owned(), node, kind, next, facts: None }) {
+            return Ok(true);
+        }
+    }
+    match node {
+        Node::ProjectsDir => projects_dir(conn, after, sink)?,
+        Node::Project(row) => project_dir(conn, row, after, sink)?,
+        Node::SessionsDir(row) => {
+            let found = sessions::of_commit(conn, row)?;
+            numbered(found.into_iter().map(|s| (s.dir_name, Node::Session(s.row), Kind::Directory)), after, sink);
+        }
+        Node::SubagentsDir(row) => {
+            let found = sessions::subagents(conn, row)?;
+            numbered(found.into_iter().map(|s| (s.dir_name, Node::Session(s.row), Kind::Directory)), after, sink);
+        }
+        Node::VisualsDir(row) => {
+            let found = visuals::of_commit(conn, row)?;
+            numbered(found.into_iter().map(|v| (v.file_name, Node::Visual(v.row), Kind::File)), after, sink);
+        }
+        Node::TurnsDir(row) => turns_dir(conn, row, after, sink)?,
+        Node::ByDateDir => {
+            let days = commits::days(conn)?.into_iter();
+            let day = |day: i64| (Millis(day * DAY_MILLIS).date(), Node::Day(day), Kind::Directory);
+            numbered(days.map(day), after, sink);
+        }
+        Node::Day(day) => {
+            let from = Millis(day * DAY_MILLIS);
+            let found = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
+            by_row(found, after, Node::DayLink, sink);
+        }
+        Node::ByAgentDir => {
+            let agents = Agent::ALL.into_iter().map(|a| (a.slug().to_owned(), Node::Agent(a), Kind::Directory));
+            numbered(agents, after, sink);
+        }
+        Node::Agent(agent) => {
+            by_row(commits::of_agent(conn, agent.as_str())?, after, |row| Node::AgentLink(agent, row), sink);
+        }
+        Node::ByIdDir => by_id(conn, after, sink)?,
+        Node::Root | Node::ControlDir | Node::ByDir | Node::Commit(_) | Node::Session(_) => {}
+        _ => return Ok(false),
+    }
+    Ok(true)
+}
+
+type Fixed = (&'static str, Node, Kind);
+
+/// The entries a directory always has, or has when there is something in them.
+pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Result<Vec<Fixed>> {
+    use Kind::{Directory, File, Symlink};
+    let mut entries: Vec<Fixed> = match node {
+        Node::Root => vec![
+            ("README.md", Node::Readme, File),
+            (".ignore", Node::Ignore, File),
+            (".cogfs", Node::ControlDir, Directory),
+            ("projects", Node::ProjectsDir, Directory),
+            ("by", Node::ByDir, Directory),
+        ],
+        Node::ControlDir => vec![("status.json", Node::Status, File)],
+        Node::ByDir => vec![
+            ("date", Node::ByDateDir, Directory),
+            ("agent", Node::ByAgentDir, Directory),
+            ("id", Node::ByIdDir, Directory),
+        ],
+        Node::Project(row) => vec![
+            ("project.json", Node::ProjectJson(row), File),
+            ("latest", Node::ProjectLatest(row), Symlink),
+        ],
+        Node::Commit(row) => vec![
+            ("meta.md", Node::CommitMetaMd(row), File),
+            ("meta.json", Node::CommitMetaJson(row), File),
+            ("transcript.md", Node::CommitTranscript(row), File),
+            ("sessions", Node::SessionsDir(row), Directory),
+            ("visuals", Node::VisualsDir(row), Directory),
+        ],
+        Node::Session(row) => vec![
+            ("transcript.md", Node::SessionTranscript(row), File),
+            ("meta.json", Node::SessionMetaJson(row), File),
+            ("raw.jsonl", Node::SessionRaw(row), File),
+            ("turns", Node::TurnsDir(row), Directory),
+            ("subagents", Node::SubagentsDir(row), Directory),
+        ],
+        _ => Vec::new(),
+    };
+    // These are there only when they hold something.
+    let last = entries.last().map(|e| e.1);
+    if let Some(last @ (Node::ProjectLatest(_) | Node::VisualsDir(_) | Node::SubagentsDir(_))) = last
+        && facts(conn, view, last)?.is_none()
+    {
+        entries.pop();
+    }
+    Ok(entries)
+}
+
+fn numbered(
+    entries: impl Iterator<Item = (String, Node, Kind)>,
+    after: u64,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) {
+    for ((name, node, kind), next) in entries.zip(FIRST_ENTITY + 1..) {
+        if next > after && !sink(Entry { name, node, kind, next, facts: None }) {
+            return;
+        }
+    }
+}
+
+fn row_of(after: u64) -> i64 {
+    i64::try_from(after.saturating_sub(FIRST_ENTITY)).unwrap_or(i64::MAX)
+}
+
+fn place_of(row: i64) -> u64 {
+    row.cast_unsigned() + FIRST_ENTITY
+}
+
+fn projects_dir(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let mut found = projects::all(conn)?;
+    found.sort_by_key(|p| p.row);
+    for project in found.into_iter().filter(|p| place_of(p.row) > after) {
+        let (node, next) = (Node::Project(project.row), place_of(project.row));
+        if !sink(Entry { name: project.dir_name, node, kind: Kind::Directory, next, facts: None }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn project_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let mut last = row_of(after);
+    loop {
+        let page = commits::of_project(conn, row, last, PAGE)?;
+        let whole = page.len() == PAGE;
+        for commit in page {
+            last = commit.row;
+            let facts = Some(Facts::directory(commit.closed_at, commit.updated_at));
+            let (node, next) = (Node::Commit(commit.row), place_of(commit.row));
+            if !sink(Entry { name: commit.dir_name, node, kind: Kind::Directory, next, facts }) {
+                return Ok(());
+            }
+        }
+        if !whole {
+            return Ok(());
+        }
+    }
+}
+
+fn by_row(
+    found: Vec<commits::Listed>,
+    after: u64,
+    node: impl Fn(i64) -> Node,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) {
+    for commit in found.into_iter().filter(|c| place_of(c.row) > after) {
+        let target = format!("../../../projects/{}/{}", commit.project_dir, commit.dir_name);
+        let facts = Some(Facts::link(&target, commit.closed_at, commit.updated_at));
+        let (node, next) = (node(commit.row), place_of(commit.row));
+        if !sink(Entry { name: commit.dir_name, node, kind: Kind::Symlink, next, facts }) {
+            return;
+        }
+    }
+}
+
+fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let mut place = after;
+    loop {
+        let in_commits = place < FIRST_SESSION;
+        let page = if in_commits {
+            commits::ids_after(conn, row_of(place), PAGE)?
+        } else {
+            sessions::ids_after(conn, row_of(place - FIRST_SESSION + FIRST_ENTITY), PAGE)?
+        };
+        let whole = page.len() == PAGE;
+        for (id, row) in page {
+            let (node, next) = if in_commits {
+                (Node::IdCommit(row), place_of(row))
+            } else {
+                (Node::IdSession(row), FIRST_SESSION + row.cast_unsigned())
+            };
+            place = next;
+            if !sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: None }) {
+                return Ok(());
+            }
+        }
+        match (whole, in_commits) {
+            (true, _) => {}
+            (false, true) => place = FIRST_SESSION,
+            (false, false) => return Ok(()),
+        }
+    }
+}
+
+fn turns_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let Some(index) = sessions::turn_index(conn, row)? else { return Ok(()) };
+    let slugs = tool_slugs(&index);
+    let depth = depth(conn, row)?;
+    let first = u32::try_from(row_of(after)).unwrap_or(u32::MAX).saturating_add(1);
+    for number in first..=index.len() {
+        let Some(entry) = index.get(number) else { continue };
+        let turn_row = turns::row_of(row, number);
+        let size = turn_size(conn, turn_row, &entry, depth)?;
+        let slug = slugs.get(entry.tool_name as usize).map(String::as_str);
+        let name = render::turn_file_name(number, entry.role, slug.filter(|_| index.tool_name(&entry).is_some()));
+        let facts = Some(Facts::file(size, entry.at, entry.at));
+        let next = place_of(i64::from(number));
+        if !sink(Entry { name, node: Node::Turn(turn_row), kind: Kind::File, next, facts }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The names of a session's tools as file names have them: made once a listing, not once a turn.
+fn tool_slugs(index: &TurnIndex) -> Vec<String> {
+    index.tool_names.iter().map(|name| render::tool_slug(name)).collect()
+}

@@ -1,0 +1,153 @@
+//! What a name in a directory stands for. More names are known than are listed: a commit is found by any name that ends in
+//! its id, and in `by/id/` by the beginning of an id.
+
+use rusqlite::Connection;
+
+use super::listing::fixed_entries;
+use super::{DAY_MILLIS, Node, View};
+use crate::model::{Agent, Id, Millis};
+use crate::render;
+use crate::store::{Result, commits, projects, sessions, turns, visuals};
+
+/// The answer to a lookup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Node(Node),
+    /// There is no such name now.
+    Absent,
+    /// There is no such name and never will be: generated names have no dot in front.
+    Never,
+}
+
+/// Hex digits of an id that name it at the least.
+const SHORTEST_ID: usize = 6;
+
+/// Finds a name in a directory.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn lookup(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<Found> {
+    let fixed = fixed_entries(conn, view, dir)?.into_iter().find(|(n, _, _)| *n == name).map(|(_, node, _)| node);
+    let found = match fixed {
+        Some(node) => Some(node),
+        None => entity(conn, dir, name)?,
+    };
+    Ok(match found {
+        Some(node) => Found::Node(node),
+        None if name.starts_with('.') => Found::Never,
+        None => Found::Absent,
+    })
+}
+
+fn entity(conn: &Connection, dir: Node, name: &str) -> Result<Option<Node>> {
+    Ok(match dir {
+        Node::ProjectsDir => projects::by_dir_name(conn, name)?.map(|p| Node::Project(p.row)),
+        Node::Project(row) => commit(conn, row, name)?.map(Node::Commit),
+        Node::SessionsDir(row) => {
+            sessions::of_commit(conn, row)?.into_iter().find(|s| s.dir_name == name).map(|s| Node::Session(s.row))
+        }
+        Node::SubagentsDir(row) => {
+            sessions::subagents(conn, row)?.into_iter().find(|s| s.dir_name == name).map(|s| Node::Session(s.row))
+        }
+        Node::VisualsDir(row) => {
+            visuals::of_commit(conn, row)?.into_iter().find(|v| v.file_name == name).map(|v| Node::Visual(v.row))
+        }
+        Node::TurnsDir(row) => turn(conn, row, name)?,
+        Node::ByDateDir => day(name).map(Node::Day),
+        Node::Day(day) => {
+            let from = Millis(day * DAY_MILLIS);
+            let found = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
+            found.into_iter().find(|c| c.dir_name == name).map(|c| Node::DayLink(c.row))
+        }
+        Node::ByAgentDir => Agent::ALL.into_iter().find(|a| a.slug() == name).map(Node::Agent),
+        Node::Agent(agent) => commits::of_agent(conn, agent.as_str())?
+            .into_iter()
+            .find(|c| c.dir_name == name)
+            .map(|c| Node::AgentLink(agent, c.row)),
+        Node::ByIdDir => by_id(conn, name)?,
+        _ => None,
+    })
+}
+
+fn commit(conn: &Connection, project_row: i64, name: &str) -> Result<Option<i64>> {
+    if let Some(commit) = commits::by_dir_name(conn, project_row, name)? {
+        return Ok(Some(commit.row));
+    }
+    // A name from before a retitling: the id at its end is still right.
+    let Some((low, high)) = name.rsplit_once('_').and_then(|(_, id)| id_range(id)) else { return Ok(None) };
+    match commits::by_id_range(conn, &low, &high)?.as_slice() {
+        [(_, row)] => Ok(commits::get(conn, *row)?.filter(|c| c.project_row == project_row).map(|c| c.row)),
+        _ => Ok(None),
+    }
+}
+
+fn turn(conn: &Connection, session_row: i64, name: &str) -> Result<Option<Node>> {
+    let Some(number) = name.split_once('-').and_then(|(number, _)| number.parse().ok()) else { return Ok(None) };
+    let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
+    let Some(entry) = index.get(number) else { return Ok(None) };
+    let slug = index.tool_name(&entry).map(render::tool_slug);
+    let right = render::turn_file_name(number, entry.role, slug.as_deref()) == name;
+    Ok(right.then(|| Node::Turn(turns::row_of(session_row, number))))
+}
+
+/// A day by its name; that commits started on it is looked at when its facts are asked for.
+fn day(name: &str) -> Option<i64> {
+    let at = Millis::parse(&format!("{name}T00:00:00Z"))?;
+    (at.date() == name).then_some(at.0.div_euclid(DAY_MILLIS))
+}
+
+fn by_id(conn: &Connection, name: &str) -> Result<Option<Node>> {
+    let Some((low, high)) = id_range(name) else { return Ok(None) };
+    let commits = commits::by_id_range(conn, &low, &high)?;
+    let sessions = sessions::by_id_range(conn, &low, &high)?;
+    Ok(match (commits.as_slice(), sessions.as_slice()) {
+        ([(_, row)], []) => Some(Node::IdCommit(*row)),
+        ([], [(_, row)]) => Some(Node::IdSession(*row)),
+        // A commit's id is made of its first session's and equals it: the commit is what is meant.
+        ([(commit, row)], [(session, _)]) if commit == session => Some(Node::IdCommit(*row)),
+        _ => None,
+    })
+}
+
+/// The ids that begin with these hex digits (dashes of a UUID left out).
+fn id_range(text: &str) -> Option<([u8; 16], [u8; 16])> {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let hex = |b: u8| (b as char).to_digit(16).and_then(|d| u8::try_from(d).ok()).filter(|_| !b.is_ascii_uppercase());
+    if !(SHORTEST_ID..=32).contains(&digits.len()) {
+        return None;
+    }
+    let (mut low, mut high) = (Id([0; 16]).0, Id([0xff; 16]).0);
+    for (at, byte) in digits.iter().enumerate() {
+        let digit = hex(*byte)?;
+        let shift = if at % 2 == 0 { 4 } else { 0 };
+        let mask = 0x0f << shift;
+        low[at / 2] = (low[at / 2] & !mask) | digit << shift;
+        high[at / 2] = (high[at / 2] & !mask) | digit << shift;
+    }
+    Some((low, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beginning_of_an_id_names_all_that_begin_so() {
+        let (low, high) = id_range("7f3a9c1").unwrap();
+        assert_eq!(&low[..4], &[0x7f, 0x3a, 0x9c, 0x10]);
+        assert_eq!(&high[..4], &[0x7f, 0x3a, 0x9c, 0x1f]);
+        assert_eq!(high[15], 0xff);
+        for bad in ["7f3a9", "7F3A9C", "zzzzzz", "", &"a".repeat(33)] {
+            assert_eq!(id_range(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_day_has_one_name() {
+        assert_eq!(day("1970-01-02"), Some(1));
+        assert_eq!(day("1969-12-31"), Some(-1));
+        for bad in ["2026-2-3", "2026-13-01", "today", "2026-01-01 "] {
+            assert_eq!(day(bad), None, "{bad:?}");
+        }
+    }
+}
