@@ -14,14 +14,12 @@ pub(super) fn closing_line(text: &str) -> Option<String> {
     let mut items: Vec<usize> = Vec::new();
     for line in text.split(['\n', '\r']) {
         let Some(mut line) = Line::new(line) else { continue };
-        if let Some(block) = &open {
-            if line.indent >= block.column {
-                if block.ends_with(&line) {
-                    open = None;
-                }
-                continue;
+        // A line left of its list item ends the item, and the block with it.
+        if let Some(block) = open.as_ref().filter(|block| line.indent >= block.column) {
+            if block.ends_with(&line) {
+                open = None;
             }
-            // Its list item is over, and the block with it.
+            continue;
         }
         while items.last().is_some_and(|column| line.indent < *column) {
             items.pop();

@@ -18,7 +18,7 @@ pub fn session_header<O: Out>(out: &mut O, session: &Session, project_name: &str
     put_fact(out, "Subagent", session.subagent_kind.as_deref().map(plain));
     put_fact(out, "Part", (session.part > 1).then(|| session.part.to_string()));
     put_fact(out, "Time", Some(span(session.started_at, session.ended_at)));
-    put_fact(out, "Turns", Some(counts(session)));
+    put_fact(out, "Holds", Some(counts(session)));
     put_fact(out, "Tokens", tokens(session.tokens));
     out.put("\n");
 }

@@ -54,7 +54,7 @@ fn put_heading<O: Out>(out: &mut O, turn: &Turn) {
     let mut parts = vec![turn.number.to_string(), role];
     parts.extend(particulars(turn));
     parts.extend(if turn.role == Role::User { readable(turn.at) } else { time(turn.at) });
-    parts.extend(model(turn));
+    parts.extend(model(turn).filter(|_| turn.role == Role::Assistant));
     let start = if matches!(turn.role, Role::User | Role::Assistant) { "## " } else { "### " };
     put_parts(out, start, &parts);
     out.put("\n");
