@@ -55,10 +55,15 @@ fn session(path: &Path, named: &Value, meta: &Value) -> SessionHead {
     let native_id = str_of(named, "id").or_else(|| str_of(named, "session_id")).map(str::to_owned);
     let spawn = meta.get("source").and_then(|source| source.get("subagent"));
     let parent = str_of(meta, "parent_thread_id")
-        .or_else(|| spawn?.get("thread_spawn").and_then(|s| str_of(s, "parent_thread_id")))
-        // A subagent that starts with its parent's history is a fork of it; a fork alone is a session of its own.
-        .or_else(|| spawn.and_then(|_| str_of(meta, "forked_from_id")));
-    let kind = spawn.map(|spawn| subagent_kind(meta, spawn)).or_else(|| parent.map(|_| "subagent".to_owned()));
+        .or_else(|| spawn?.get("thread_spawn").and_then(|s| str_of(s, "parent_thread_id")));
+    // Versions differ in which of these they write.
+    let subagent = spawn.is_some()
+        || parent.is_some()
+        || str_of(meta, "thread_source") == Some("subagent")
+        || str_of(meta, "agent_role").is_some();
+    // A subagent that starts with its parent's history is a fork of it; a fork alone is a session of its own.
+    let parent = parent.or_else(|| str_of(meta, "forked_from_id").filter(|_| subagent));
+    let kind = subagent.then(|| subagent_kind(meta, spawn.unwrap_or(&Value::Null)));
     SessionHead {
         agent: Agent::Codex,
         native_id: native_id.unwrap_or_else(|| id_in_name(path)),

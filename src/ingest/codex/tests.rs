@@ -187,6 +187,23 @@ fn a_subagent_names_its_parent_and_its_partial_copy_of_the_history_is_recognised
 }
 
 #[test]
+fn a_subagent_is_told_by_any_of_the_marks_that_versions_write() {
+    let marks = [
+        (json!({"source": {"subagent": "review"}}), None, "review"),
+        (json!({"source": {"subagent": {"other": "guardian"}}, "forked_from_id": "p"}), Some("p"), "guardian"),
+        (json!({"source": {"subagent": {"thread_spawn": {"parent_thread_id": "p"}}}}), Some("p"), "subagent"),
+        (json!({"thread_source": "subagent", "forked_from_id": "p"}), Some("p"), "subagent"),
+        (json!({"agent_role": "tester", "forked_from_id": "p"}), Some("p"), "tester"),
+    ];
+    for (mut meta, parent, kind) in marks {
+        meta["id"] = json!("child");
+        let record = json!({"timestamp": "2026-01-01T00:00:00Z", "type": "session_meta", "payload": meta});
+        let (head, _) = open(Path::new("a.jsonl"), std::slice::from_ref(&record)).expect("a Codex log");
+        assert_eq!((head.parent.as_deref(), head.subagent_kind.as_deref()), (parent, Some(kind)), "{record}");
+    }
+}
+
+#[test]
 fn pictures_are_decoded_wherever_they_stand() {
     let (_, items) = read("images.jsonl");
     assert_eq!(said(&items, Role::User), ["What is this?", "And this?"]);
