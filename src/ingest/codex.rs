@@ -46,6 +46,8 @@ struct Codex {
 struct State {
     /// The session's own `session_meta` was read: those that follow are copies of another session's.
     meta_seen: bool,
+    /// Before the envelope, the folder stands in the injected context alone.
+    cwd_seen: bool,
     started_at: Option<Millis>,
     model: Option<String>,
     turn_id: Option<String>,
@@ -143,6 +145,7 @@ impl Codex {
         let git = meta.get("git");
         let in_git = |key| git.and_then(|g| str_of(g, key)).map(str::to_owned);
         self.state.started_at = str_of(meta, "timestamp").and_then(Millis::parse).or(time);
+        self.state.cwd_seen = str_of(meta, "cwd").is_some();
         out.push(Item::Context(Context {
             cwd: str_of(meta, "cwd").map(str::to_owned),
             git_branch: in_git("branch"),
@@ -158,6 +161,7 @@ impl Codex {
             self.state.model = Some(model.to_owned());
         }
         if let Some(cwd) = str_of(context, "cwd") {
+            self.state.cwd_seen = true;
             out.push(Item::Context(Context { cwd: Some(cwd.to_owned()), ..Context::default() }));
         }
     }
@@ -217,12 +221,23 @@ impl Codex {
             }
         }
         if label.is_some() {
+            self.injected_cwd(&injected, out);
             if human.texts.is_empty() {
                 injected.images = std::mem::take(&mut human.images);
             }
             self.say(Role::System, label, &injected, at, out);
         }
         self.say(Role::User, None, &human, at, out);
+    }
+
+    fn injected_cwd(&mut self, injected: &Content, out: &mut Vec<Item>) {
+        if self.state.cwd_seen {
+            return;
+        }
+        if let Some(cwd) = injected.texts.iter().find_map(|text| content::environment_cwd(text)) {
+            self.state.cwd_seen = true;
+            out.push(Item::Context(Context { cwd: Some(cwd.to_owned()), ..Context::default() }));
+        }
     }
 
     /// Makes a turn of what was said, unless the other stream gave it already.

@@ -108,6 +108,14 @@ pub(super) fn injected_label(text: &str) -> Option<&'static str> {
     STARTS.iter().find(|(start, _)| text.starts_with(start)).map(|(_, label)| *label)
 }
 
+/// The folder that an `<environment_context>` names: as a tag since September 2025, as a line before.
+pub(super) fn environment_cwd(text: &str) -> Option<&str> {
+    let text = text.trim_start().strip_prefix("<environment_context")?;
+    let tagged = text.split_once("<cwd>").and_then(|(_, rest)| rest.split_once("</cwd>")).map(|(cwd, _)| cwd);
+    let cwd = tagged.or_else(|| text.lines().find_map(|line| line.strip_prefix("Current working directory: ")))?;
+    Some(cwd.trim()).filter(|cwd| !cwd.is_empty())
+}
+
 /// An event that tells the reader something no response item does: the label of its turn, and its text.
 pub(super) fn notice<'a>(kind: &str, event: &'a Value) -> Option<(&'static str, Option<&'a str>)> {
     let (label, text) = match kind {

@@ -230,9 +230,12 @@ fn the_formats_before_the_envelope_are_read() {
     let (head, items) = read("bare.jsonl");
     assert_eq!(head.native_id, "22222222-aaaa-4aaa-8aaa-000000000020");
     assert_eq!((said(&items, Role::User), said(&items, Role::Assistant)), (vec!["hi"], vec!["hello"]));
-    assert_eq!(turns(&items)[1].native.as_deref(), Some("msg_9"));
+    let answer = turns(&items).into_iter().find(|t| t.role == Role::Assistant).expect("an answer");
+    assert_eq!(answer.native.as_deref(), Some("msg_9"));
     assert_eq!(turns(&items)[0].at, Millis::parse("2025-05-20T10:00:00.000Z"));
     assert_eq!(results(&items)[0].status, ToolStatus::Error);
+    let cwd = items.iter().find_map(|i| if let Item::Context(c) = i { c.cwd.as_deref() } else { None });
+    assert_eq!(cwd, Some("/home/ada/old"), "the folder stands in the injected context alone");
     let (head, items) = read("document.json");
     assert_eq!(head.native_id, "33333333-aaaa-4aaa-8aaa-000000000010");
     assert_eq!((said(&items, Role::User), said(&items, Role::Assistant)), (vec!["hi"], vec!["hello"]));
