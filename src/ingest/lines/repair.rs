@@ -123,12 +123,7 @@ fn object_ending_at(text: &str, at: usize, stopped: usize, budget: &mut usize) -
         }
         let start = from + text.get(from..stopped)?.find("{\"")?;
         match first_value(&text[start..]) {
-            Ok((_, length))
-                if start + length + 2 >= stopped
-                    || blank(&text[start + length..stopped]) + start + length >= stopped =>
-            {
-                return Some(start);
-            }
+            Ok((_, length)) if ends_the_reading(text, start + length, stopped) => return Some(start),
             Ok((_, length)) => {
                 *budget = budget.checked_sub(length)?;
                 // A whole object inside a damaged one is a part of it.
@@ -140,6 +135,12 @@ fn object_ending_at(text: &str, at: usize, stopped: usize, budget: &mut usize) -
             }
         }
     }
+}
+
+/// Whether what follows `end` is what the parser could not take, rather than the rest of an enclosing object.
+fn ends_the_reading(text: &str, end: usize, stopped: usize) -> bool {
+    let next = end + blank(&text[end..]);
+    next + 2 >= stopped && !text[next..].starts_with([',', '}', ']'])
 }
 
 /// The length of the object or array that the text starts with, by its brackets alone: for one nested too deeply to be read.
