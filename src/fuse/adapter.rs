@@ -80,9 +80,8 @@ impl Adapter {
     fn answer(&self, kind: Kind, handler: impl FnOnce(&CogFs)) {
         self.counters.count(kind);
         let guarded = || {
-            let guard = self.fs.begin();
+            let _guard = self.fs.begin();
             handler(&self.fs);
-            drop(guard);
         };
         if catch_unwind(AssertUnwindSafe(guarded)).is_err() {
             tracing::error!(?kind, "a request panicked; its caller got an I/O error");

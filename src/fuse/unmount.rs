@@ -54,10 +54,11 @@ pub(super) fn take_down(mount: &Mountpoint, health: Health) -> Result<Unmounted,
         detach(&mount.dir, How::Lazily).map_err(|refused| refused.into_error(&mount.dir))?;
         Unmounted::DeadCleared
     } else {
-        let users = users_of(&mount.dir);
         match detach(&mount.dir, How::Cleanly) {
             Ok(()) => Unmounted::Clean,
             Err(Refused::Busy) => {
+                // Before it is detached: afterwards the links in /proc no longer name the directory.
+                let users = users_of(&mount.dir);
                 detach(&mount.dir, How::Lazily).map_err(|refused| refused.into_error(&mount.dir))?;
                 Unmounted::Lazy { users }
             }
@@ -144,7 +145,7 @@ fn fusermount(dir: &Path, how: How) -> Result<(), Refused> {
 /// The set-uid mount helper, where one is installed: found as fuser finds it.
 pub(super) fn find_fusermount() -> Option<PathBuf> {
     if let Some(path) = env::var_os("FUSERMOUNT_PATH") {
-        return Some(path.into());
+        return Some(PathBuf::from(path)).filter(|path| path.is_file());
     }
     let path = env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin"));
     let dirs: Vec<PathBuf> = env::split_paths(&path).chain(["/usr/bin", "/bin", "/sbin"].map(PathBuf::from)).collect();
