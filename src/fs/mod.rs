@@ -2,9 +2,25 @@
 //!
 //! Reads the store through `tree`; must not know of `fuser`.
 
+mod documents;
+mod gate;
+mod readers;
+
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use rusqlite::Connection;
 
 use crate::model::Millis;
+use crate::store::{self, Layout, StoreError, changes, raw};
+use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
+use documents::Documents;
+use gate::Gate;
+pub use gate::RequestGuard;
+use readers::Readers;
 
 /// What kind of node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +93,9 @@ pub enum FsError {
     #[error("not a symbolic link")]
     NotASymlink,
     #[error("the database could not be read: {0}")]
-    Store(String),
+    Store(#[from] StoreError),
+    #[error("the picture {sha256} could not be read: {source}")]
+    Blob { sha256: String, source: std::io::Error },
 }
 
 impl FsError {
@@ -89,58 +107,333 @@ impl FsError {
             Self::NotADirectory => libc::ENOTDIR,
             Self::IsADirectory => libc::EISDIR,
             Self::NotASymlink => libc::EINVAL,
-            Self::Store(_) => libc::EIO,
+            Self::Store(_) | Self::Blob { .. } => libc::EIO,
         }
     }
 }
 
-/// The mounted tree.
-pub struct CogFs {}
+/// A directory may be listed and entered, a file read, by its owner alone; nothing can be written in this version.
+const DIRECTORY_MODE: u16 = 0o500;
+const FILE_MODE: u16 = 0o400;
+const LINK_MODE: u16 = 0o777;
 
-/// Held by a request from before it reads until its reply is sent: see [`CogFs::changes`].
-pub struct RequestGuard<'a>(std::marker::PhantomData<&'a ()>);
+/// Changes of one batch beyond which everything is forgotten instead: telling the kernel one by one would take longer.
+const MOST_CHANGES: usize = 50_000;
+
+/// How long [`CogFs::changes`] waits for the requests that saw the old state.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A read transaction nobody used for this long is ended, so that the database's log can be folded in.
+const IDLE: Duration = Duration::from_millis(100);
+
+/// The mounted tree.
+pub struct CogFs {
+    layout: Layout,
+    view: View,
+    gate: Gate,
+    readers: Readers,
+    documents: Documents,
+    watcher: Mutex<Watcher>,
+    /// Bytes of all files, as `df` shows them: counted when asked for and kept for one state of the database.
+    totals: Mutex<Option<(u64, Totals)>>,
+}
+
+/// What the notifier knows of the database.
+struct Watcher {
+    conn: Connection,
+    data_version: i64,
+    seen: i64,
+}
+
+type Result<T> = std::result::Result<T, FsError>;
 
 impl CogFs {
+    /// Opens the tree of a database, which must be there and up to date. `mountpoint` is what its README calls it.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn open(layout: &Layout, mountpoint: &str) -> std::result::Result<Self, StoreError> {
+        let conn = store::open_reader(layout)?;
+        let data_version = data_version(&conn)?;
+        let seen = changes::head(&conn)?;
+        Ok(Self {
+            layout: layout.clone(),
+            view: View { mountpoint: mountpoint.to_owned(), database: layout.database() },
+            gate: Gate::default(),
+            readers: Readers::new(layout.clone()),
+            documents: Documents::default(),
+            watcher: Mutex::new(Watcher { conn, data_version, seen }),
+            totals: Mutex::new(None),
+        })
+    }
+
     /// To be called first by every request; the guard is dropped after the reply was sent.
     pub fn begin(&self) -> RequestGuard<'_> {
-        RequestGuard(std::marker::PhantomData)
+        self.gate.enter()
     }
 
-    pub fn lookup(&self, _parent: u64, _name: &OsStr) -> Result<Lookup, FsError> {
-        Err(FsError::NotFound)
+    /// Runs a query on a reader that sees the newest published state.
+    fn query<T>(&self, query: impl FnOnce(&Connection) -> std::result::Result<T, StoreError>) -> Result<T> {
+        let reader = self.readers.take(self.gate.epoch())?;
+        let found = query(reader.conn());
+        self.readers.give_back(reader);
+        Ok(found?)
     }
 
-    pub fn getattr(&self, _ino: u64) -> Result<Attr, FsError> {
-        Err(FsError::NotFound)
+    /// Finds a name in a directory.
+    ///
+    /// # Errors
+    /// When `parent` is no directory or the database cannot be read.
+    pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Lookup> {
+        let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
+        // All names are UTF-8: another one is never there.
+        let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
+        self.query(|conn| {
+            Ok(match tree::lookup(conn, &self.view, dir, name)? {
+                Found::Node(node) => match tree::facts(conn, &self.view, node)? {
+                    Some(facts) => Lookup::Found(attr(node, &facts)),
+                    None => Lookup::Absent { for_good: false },
+                },
+                Found::Absent => Lookup::Absent { for_good: false },
+                Found::Never => Lookup::Absent { for_good: true },
+            })
+        })
     }
 
-    pub fn readlink(&self, _ino: u64) -> Result<Vec<u8>, FsError> {
-        Err(FsError::NotASymlink)
+    /// The attributes of a node.
+    ///
+    /// # Errors
+    /// When there is no such node or the database cannot be read.
+    pub fn getattr(&self, ino: u64) -> Result<Attr> {
+        let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        let facts = self.query(|conn| tree::facts(conn, &self.view, node))?;
+        facts.map(|facts| attr(node, &facts)).ok_or(FsError::NotFound)
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// When the node is no link or the database cannot be read.
+    pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
+        let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        let target = self.query(|conn| tree::link_target(conn, node))?;
+        target.map(String::into_bytes).ok_or(FsError::NotASymlink)
     }
 
     /// Lists a directory from `offset` on ("." and ".." included), giving each entry to `sink` until that returns false.
+    ///
+    /// # Errors
+    /// When the node is no directory or the database cannot be read.
     pub fn readdir(
         &self,
-        _ino: u64,
-        _offset: u64,
-        _with_attr: bool,
-        _sink: &mut dyn FnMut(DirEntry) -> bool,
-    ) -> Result<(), FsError> {
-        Err(FsError::NotADirectory)
+        ino: u64,
+        offset: u64,
+        with_attr: bool,
+        sink: &mut dyn FnMut(DirEntry) -> bool,
+    ) -> Result<()> {
+        let dir = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        for (place, name) in [(1, "."), (2, "..")] {
+            // The kernel knows both and takes neither's number from here.
+            let entry =
+                DirEntry { ino, kind: NodeKind::Directory, name: name.into(), next_offset: place, attr: None };
+            if offset < place && !sink(entry) {
+                return Ok(());
+            }
+        }
+        let is_directory = self.query(|conn| {
+            let mut failure = None;
+            let listed = tree::list(conn, &self.view, dir, offset.saturating_sub(2), &mut |entry| {
+                let facts = match (with_attr, entry.facts) {
+                    (true, None) => tree::facts(conn, &self.view, entry.node),
+                    (_, facts) => Ok(facts),
+                };
+                match facts {
+                    // Listed a moment ago and gone: cannot be within one read transaction, and is left out.
+                    Ok(None) if with_attr => true,
+                    Ok(facts) => sink(DirEntry {
+                        ino: entry.node.ino(),
+                        kind: kind(entry.kind),
+                        name: entry.name.into(),
+                        next_offset: entry.next + 2,
+                        attr: facts.filter(|_| with_attr).map(|f| attr(entry.node, &f)),
+                    }),
+                    Err(e) => {
+                        failure = Some(e);
+                        false
+                    }
+                }
+            })?;
+            failure.map_or(Ok(listed), Err)
+        })?;
+        if is_directory { Ok(()) } else { Err(FsError::NotADirectory) }
     }
 
-    pub fn read(&self, _ino: u64, _offset: u64, _size: u32) -> Result<Vec<u8>, FsError> {
-        Err(FsError::NotFound)
+    /// Reads a part of a file; less than asked for, or nothing, at its end.
+    ///
+    /// # Errors
+    /// When the node is no file or its contents cannot be had.
+    pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        let epoch = self.gate.epoch();
+        if let Some(document) = self.documents.get(ino, epoch) {
+            return Ok(slice(&document, offset, size).to_vec());
+        }
+        match self.query(|conn| tree::contents(conn, &self.view, node))? {
+            None => Err(FsError::NotFound),
+            Some(Contents::Bytes(bytes)) => {
+                let part = slice(&bytes, offset, size).to_vec();
+                if bytes.len() > part.len() {
+                    self.documents.keep(ino, epoch, bytes);
+                }
+                Ok(part)
+            }
+            Some(Contents::Raw { session_row }) => self.read_raw(session_row, offset, size),
+            Some(Contents::Blob { sha256 }) => self.read_blob(sha256, offset, size),
+        }
     }
 
-    pub fn statfs(&self) -> Result<Totals, FsError> {
-        Ok(Totals { files: 0, bytes: 0, free_bytes: 0 })
+    fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        let (epoch, mut out) = (self.gate.epoch(), Vec::new());
+        while out.len() < size as usize {
+            let at = offset + out.len() as u64;
+            let chunk = match self.documents.chunk(session_row, at, epoch) {
+                Some(chunk) => chunk,
+                None => match self.query(|conn| raw::chunk_at(conn, session_row, at))? {
+                    Some(chunk) => self.documents.keep_chunk(session_row, epoch, chunk),
+                    None => break,
+                },
+            };
+            let left = size as usize - out.len();
+            out.extend_from_slice(slice(&chunk.bytes, at - chunk.start, u32::try_from(left).unwrap_or(u32::MAX)));
+        }
+        Ok(out)
+    }
+
+    fn read_blob(&self, sha256: String, offset: u64, size: u32) -> Result<Vec<u8>> {
+        let path = self.layout.blob(&sha256);
+        let read = || {
+            let file = File::open(path)?;
+            let mut out = vec![0; size as usize];
+            let mut filled = 0;
+            while filled < out.len() {
+                match file.read_at(&mut out[filled..], offset + filled as u64)? {
+                    0 => break,
+                    n => filled += n,
+                }
+            }
+            out.truncate(filled);
+            Ok(out)
+        };
+        read().map_err(|source| FsError::Blob { sha256, source })
+    }
+
+    /// Totals of the filesystem. Free space is that of the disk the database lies on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn statfs(&self) -> Result<Totals> {
+        let epoch = self.gate.epoch();
+        let known = lock(&self.totals).filter(|(at, _)| *at == epoch).map(|(_, totals)| totals);
+        let mut totals = match known {
+            Some(totals) => totals,
+            None => self.count(epoch)?,
+        };
+        totals.free_bytes =
+            rustix::fs::statvfs(self.layout.dir()).map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Ok(totals)
+    }
+
+    fn count(&self, epoch: u64) -> Result<Totals> {
+        let rows = self.query(tree::totals)?;
+        let bytes = std::fs::metadata(&self.view.database).map_or(0, |m| m.len());
+        let totals = Totals { files: rows.turns + rows.visuals, bytes, free_bytes: 0 };
+        *lock(&self.totals) = Some((epoch, totals));
+        Ok(totals)
     }
 
     /// What changed since the last call, by whatever process. To be called from the notifier thread alone, without a guard:
     /// it publishes the new state, waits for the requests that still saw the old one, and returns what the kernel must forget.
     /// Cheap when nothing changed; ends read transactions that have been idle for 100 ms.
-    pub fn changes(&self) -> Result<Vec<Invalidation>, FsError> {
-        Ok(Vec::new())
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn changes(&self) -> Result<Vec<Invalidation>> {
+        self.readers.end_idle(IDLE);
+        let mut watcher = lock(&self.watcher);
+        let version = data_version(&watcher.conn)?;
+        if version == watcher.data_version {
+            return Ok(Vec::new());
+        }
+        // The feed is read before the new state is published: a commit that comes in between is in the next round.
+        let since = changes::since(&watcher.conn, watcher.seen)?;
+        let mut stale = Vec::new();
+        let next = match since {
+            changes::Since::Changes { changes, next } if changes.len() <= MOST_CHANGES => {
+                for change in &changes {
+                    tree::stale(&watcher.conn, change, &mut stale)?;
+                }
+                next
+            }
+            changes::Since::Changes { next, .. } | changes::Since::Lost { next } => {
+                tree::everything(&watcher.conn, &mut stale)?;
+                next
+            }
+        };
+        let fixed = [Node::Root, Node::Readme, Node::ControlDir, Node::Status];
+        stale.extend(fixed.map(|n| Stale::Node(n.ino())));
+        self.gate.publish(PATIENCE);
+        self.readers.end_idle(Duration::ZERO);
+        (watcher.data_version, watcher.seen) = (version, next);
+        stale.sort();
+        stale.dedup();
+        Ok(stale.into_iter().map(invalidation).collect())
     }
+}
+
+fn data_version(conn: &Connection) -> std::result::Result<i64, StoreError> {
+    Ok(conn.pragma_query_value(None, "data_version", |r| r.get(0))?)
+}
+
+fn invalidation(stale: Stale) -> Invalidation {
+    match stale {
+        Stale::Node(ino) => Invalidation::Node(ino),
+        Stale::Name { parent, name } => Invalidation::Name { parent, name: name.into() },
+    }
+}
+
+fn kind(kind: Kind) -> NodeKind {
+    match kind {
+        Kind::Directory => NodeKind::Directory,
+        Kind::File => NodeKind::File,
+        Kind::Symlink => NodeKind::Symlink,
+    }
+}
+
+fn attr(node: Node, facts: &Facts) -> Attr {
+    let mode = match facts.kind {
+        Kind::Directory => DIRECTORY_MODE,
+        Kind::File => FILE_MODE,
+        Kind::Symlink => LINK_MODE,
+    };
+    // One link says nothing of the number of subdirectories, as on btrfs; two would say that there are none.
+    Attr {
+        ino: node.ino(),
+        kind: kind(facts.kind),
+        size: facts.size,
+        mtime: facts.mtime,
+        ctime: facts.ctime,
+        mode,
+        nlink: 1,
+    }
+}
+
+fn slice(bytes: &[u8], offset: u64, size: u32) -> &[u8] {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+    let end = start.saturating_add(size as usize).min(bytes.len());
+    &bytes[start..end]
+}
+
+/// A thread that panicked with the lock held left data that is still whole: everything under these locks is replaced at once.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }

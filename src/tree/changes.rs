@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{DAY_MILLIS, Node};
 use crate::model::Agent;
-use crate::store::{Change, ChangeKind, Result, sessions};
+use crate::store::{Change, ChangeKind, Result, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,28 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             }
         }
     }
+    Ok(())
+}
+
+/// Everything: the names at the root of what changes. The kernel forgets what lies below a name with it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn everything(conn: &Connection, out: &mut Vec<Stale>) -> Result<()> {
+    for project in projects::all(conn)? {
+        push_name(out, Node::ProjectsDir, Some(&project.dir_name));
+        out.push(Stale::Node(Node::Project(project.row).ino()));
+    }
+    for (dir, name) in [
+        (Node::Root, "projects"),
+        (Node::Root, "by"),
+        (Node::ByDir, "date"),
+        (Node::ByDir, "agent"),
+        (Node::ByDir, "id"),
+    ] {
+        push_name(out, dir, Some(&name.to_owned()));
+    }
+    out.push(Stale::Node(Node::ProjectsDir.ino()));
     Ok(())
 }
 

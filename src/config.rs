@@ -1,0 +1,93 @@
+//! Where things lie: `COGFS_HOME`, if set, is the one folder that holds everything; otherwise the XDG folders do.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::store::Layout;
+
+/// The folders of one installation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folders {
+    data: PathBuf,
+    state: PathBuf,
+}
+
+/// Neither `COGFS_HOME` nor `HOME` says where to keep things.
+#[derive(Debug, thiserror::Error)]
+#[error("neither COGFS_HOME nor HOME is set: set COGFS_HOME to the folder that is to hold your conversations")]
+pub struct NoHome;
+
+impl Folders {
+    /// The folders as the environment has them.
+    ///
+    /// # Errors
+    /// When the environment names no place.
+    pub fn from_env() -> Result<Self, NoHome> {
+        let var = |name: &str| env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        Self::resolve(var)
+    }
+
+    fn resolve(var: impl Fn(&str) -> Option<PathBuf>) -> Result<Self, NoHome> {
+        if let Some(home) = var("COGFS_HOME") {
+            return Ok(Self::below(&home));
+        }
+        // Relative values are to be ignored (XDG Base Directory Specification 0.8).
+        let xdg = |name: &str, default: &str| {
+            var(name)
+                .filter(|p| p.is_absolute())
+                .or_else(|| var("HOME").map(|home| home.join(default)))
+                .map(|p| p.join("cogfs"))
+                .ok_or(NoHome)
+        };
+        Ok(Self { data: xdg("XDG_DATA_HOME", ".local/share")?, state: xdg("XDG_STATE_HOME", ".local/state")? })
+    }
+
+    /// The folders below one home.
+    #[must_use]
+    pub fn below(home: &Path) -> Self {
+        let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
+        Self { data: home.join("data"), state: home.join("state") }
+    }
+
+    /// Where the database and the blobs lie.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        Layout::new(&self.data)
+    }
+
+    /// The home of the demo's own database.
+    #[must_use]
+    pub fn demo_home(&self) -> PathBuf {
+        self.data.join("demo")
+    }
+
+    /// The background mount's log.
+    #[must_use]
+    pub fn mount_log(&self) -> PathBuf {
+        self.state.join("mount.log")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(vars: &[(&str, &str)]) -> Result<Folders, NoHome> {
+        Folders::resolve(|name| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| PathBuf::from(v)))
+    }
+
+    #[test]
+    fn one_home_holds_everything() {
+        let folders = resolve(&[("COGFS_HOME", "/x"), ("HOME", "/home/u"), ("XDG_DATA_HOME", "/d")]).unwrap();
+        assert_eq!(folders.layout().database(), Path::new("/x/data/cogfs.db"));
+        assert_eq!(folders.mount_log(), Path::new("/x/state/mount.log"));
+    }
+
+    #[test]
+    fn xdg_folders_are_used_and_relative_ones_are_not() {
+        let folders = resolve(&[("HOME", "/home/u"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "rel")]).unwrap();
+        assert_eq!(folders.layout().dir(), Path::new("/d/cogfs"));
+        assert_eq!(folders.mount_log(), Path::new("/home/u/.local/state/cogfs/mount.log"));
+        assert!(resolve(&[]).is_err());
+    }
+}
