@@ -7,6 +7,7 @@
 
 pub mod log;
 pub mod mount;
+pub mod reader;
 pub mod world;
 
 use std::fs;
