@@ -46,11 +46,12 @@ fn texts(record: &Value, out: &mut Vec<String>) {
     match record["type"].as_str() {
         Some("user") => claude_prompt(record, out),
         Some("assistant") => blocks(&record["message"]["content"], "text", out),
-        Some("attachment") if record["attachment"]["type"] == "queued_command" => {
-            // Notices of background tasks come this way too; only `prompt` was typed.
-            if record["attachment"]["commandMode"].as_str().is_none_or(|mode| mode == "prompt") {
-                out.extend(record["attachment"]["prompt"].as_str().filter(|text| is_human(text)).map(str::to_owned));
-            }
+        // Notices of background tasks come as queued commands too; only a `prompt` was typed.
+        Some("attachment")
+            if record["attachment"]["type"] == "queued_command"
+                && record["attachment"]["commandMode"].as_str().is_none_or(|mode| mode == "prompt") =>
+        {
+            out.extend(record["attachment"]["prompt"].as_str().filter(|text| is_human(text)).map(str::to_owned));
         }
         Some("response_item") => {
             let payload = &record["payload"];
