@@ -41,6 +41,9 @@ fn stat_all(dir: &Path) {
     }
 }
 
+/// A walk over the tree by some program.
+type Pass<'a> = Box<dyn Fn() + 'a>;
+
 #[test]
 fn a_second_pass_over_the_tree_asks_nothing() {
     needs_fuse!();
@@ -50,7 +53,7 @@ fn a_second_pass_over_the_tree_asks_nothing() {
     let archive = world.root().join("all.tar");
     let archive = archive.to_str().unwrap();
     // tar writes to /dev/null without reading, so it gets a real file.
-    let passes: [(&str, Box<dyn Fn()>); 5] = [
+    let passes: [(&str, Pass<'_>); 5] = [
         ("grep -r", Box::new(|| over("grep", &["-r", "no such words"], &dir))),
         ("find", Box::new(|| over("find", &[], &dir))),
         ("stat of all", Box::new(|| stat_all(&dir))),
