@@ -215,7 +215,7 @@ fn write_much(logs: &Path) {
     for number in 1..=12 {
         let mut log = ClaudeLog::new("boats", number);
         let output = (0..40).map(|n| format!("line {n} of what the shell printed\n")).collect::<String>();
-        for step in 0..1500 {
+        for step in 0..800 {
             log.user(&format!("Step {step} of {number}."));
             log.assistant(&format!("Step {step}: {}", "on we go, over the sea. ".repeat(20)));
             log.bash("make", &output);
@@ -291,5 +291,5 @@ fn a_killed_import_is_completed_by_a_second_one() {
     assert_integrity(&world.home());
     let summary = world.import(&[&world.logs()]);
     assert_eq!(summary["sessions"], 12, "{summary}");
-    assert_eq!(summary["turns"], 12 * (3 * 1500 + 15), "{summary}");
+    assert_eq!(summary["turns"], 12 * (3 * 800 + 8), "{summary}");
 }

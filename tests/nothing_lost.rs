@@ -73,6 +73,29 @@ fn hash(line: &[u8]) -> u64 {
 }
 
 #[test]
+fn the_reader_itself_finds_what_was_said_and_nothing_else() {
+    let said: Vec<String> = [common::demo_logs(), common::fixtures()]
+        .iter()
+        .flat_map(|dir| reader::read_all(dir))
+        .flat_map(|source| source.texts)
+        .collect();
+    let wanted = [
+        "and the link below should not be red, red is for errors",
+        "[Image #1] The green button sticks out of its card on the login page. Can you make it fit?",
+        "And off at dawn?",
+        "It goes off by itself at dawn.",
+        "There are seven boats.",
+        "Thirsty it is. Danke schön! 🪴",
+    ];
+    for text in wanted {
+        assert!(said.iter().any(|s| s == text), "the reader does not find {text:?}");
+    }
+    for text in ["<command-name>", "<environment_context>", "This session is being continued", "Warmup"] {
+        assert!(!said.iter().any(|s| s.starts_with(text)), "the reader takes {text:?} for a prompt");
+    }
+}
+
+#[test]
 fn every_prompt_and_every_message_stands_verbatim_in_a_turn_file() {
     needs_fuse!();
     let world = World::new();

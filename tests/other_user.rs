@@ -46,10 +46,28 @@ impl Drop for Mounted {
     }
 }
 
-fn add_user(name: &str) {
-    let known = Command::new("id").arg(name).output().unwrap().status.success();
-    if !known {
-        must(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", name]));
+/// A user of this machine, gone at the end of the test if it was added for it.
+struct User {
+    name: &'static str,
+    added: bool,
+}
+
+impl User {
+    fn new(name: &'static str) -> Self {
+        let known = Command::new("id").arg(name).output().unwrap().status.success();
+        if !known {
+            must(Command::new("useradd").args(["--no-create-home", "--shell", "/bin/sh", name]));
+        }
+        Self { name, added: !known }
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        if self.added {
+            // `--force`: a process of the user's that is just ending must not keep the user.
+            let _ = Command::new("userdel").args(["--force", self.name]).output();
+        }
     }
 }
 
@@ -77,8 +95,7 @@ fn one_user_mounts_and_another_sees_nothing() {
     skip_unless!(common::is_root(), "needs root, to be several users");
     skip_unless!(fusermount_is_setuid(), "no setuid fusermount3");
     skip_unless!(common::has_program("runuser"), "no runuser");
-    add_user(OWNER);
-    add_user(OTHER);
+    let _users = [OWNER, OTHER].map(User::new);
     let _device = OpenDevice::new();
 
     // All may pass through here: what keeps the other user out must be the work of the program.
