@@ -11,11 +11,15 @@ pub const FILES: &[(&str, &[u8])] = &[
     ),
     (
         "claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.jsonl",
-        include_bytes!("logs/claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.jsonl"),
+        include_bytes!(
+            "logs/claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.jsonl"
+        ),
     ),
     (
         "claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.meta.json",
-        include_bytes!("logs/claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.meta.json"),
+        include_bytes!(
+            "logs/claude/projects/-home-mira-code-plantshop/1a8f2882-ee9a-4ec9-a967-44554b6d2ad3/subagents/agent-a7c31f0.meta.json"
+        ),
     ),
     (
         "claude/projects/-home-mira-code-plantshop/5d0fb469-56b6-46b5-a370-0374f7fbd77a.jsonl",
@@ -27,7 +31,9 @@ pub const FILES: &[(&str, &[u8])] = &[
     ),
     (
         "codex/sessions/2026/08/22/rollout-2026-08-22T08-30-11-01a02d4c-7f10-7c83-9b1e-5d2f60c48a97.jsonl",
-        include_bytes!("logs/codex/sessions/2026/08/22/rollout-2026-08-22T08-30-11-01a02d4c-7f10-7c83-9b1e-5d2f60c48a97.jsonl"),
+        include_bytes!(
+            "logs/codex/sessions/2026/08/22/rollout-2026-08-22T08-30-11-01a02d4c-7f10-7c83-9b1e-5d2f60c48a97.jsonl"
+        ),
     ),
 ];
 

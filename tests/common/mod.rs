@@ -7,6 +7,7 @@
 
 pub mod log;
 pub mod mount;
+pub mod reader;
 pub mod world;
 
 use std::fs;
@@ -152,4 +153,10 @@ pub fn stands_in(files: &[PathBuf], text: &str) -> bool {
         let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         memchr::memmem::find(&bytes, text.as_bytes()).is_some()
     })
+}
+
+/// The files under a folder that another process may be writing just now: what vanishes meanwhile is left out.
+pub fn files_of(dir: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = walkdir::WalkDir::new(dir).into_iter().filter_map(Result::ok);
+    entries.filter(|entry| entry.file_type().is_file()).map(walkdir::DirEntry::into_path)
 }

@@ -131,7 +131,7 @@ impl World {
 
 /// The SQLite databases under a folder, found by their first bytes.
 pub fn databases(dir: &Path) -> Vec<PathBuf> {
-    if !dir.exists() {
+    if !dir.is_dir() {
         return Vec::new();
     }
     let is_database = |path: &PathBuf| {

@@ -1,0 +1,118 @@
+//! A second, independent reader of the agents' logs: what people and models said, and the records themselves.
+//!
+//! Small and slow on purpose, so that it can be checked by reading it. Must not use the library: it is what the library is
+//! measured against.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// What a log file says.
+pub struct Source {
+    pub path: PathBuf,
+    /// Each JSON object of the file, as its bytes stand there.
+    pub records: Vec<String>,
+    /// Prompts of humans and messages of models, verbatim.
+    pub texts: Vec<String>,
+}
+
+/// Reads every `*.jsonl` under a folder.
+pub fn read_all(dir: &Path) -> Vec<Source> {
+    super::files_named(dir, |name| name.ends_with(".jsonl")).iter().map(|path| read(path)).collect()
+}
+
+fn read(path: &Path) -> Source {
+    let bytes = fs::read(path).unwrap();
+    let mut source = Source { path: path.to_owned(), records: Vec::new(), texts: Vec::new() };
+    for line in bytes.split(|b| *b == b'\n') {
+        // Two objects may share a line: an earlier writer left no newline.
+        let mut stream = serde_json::Deserializer::from_slice(line).into_iter::<Value>();
+        let mut start = 0;
+        while let Some(Ok(value)) = stream.next() {
+            let end = stream.byte_offset();
+            if value.is_object() {
+                source.records.push(String::from_utf8_lossy(&line[start..end]).trim().to_owned());
+                texts(&value, &mut source.texts);
+            }
+            start = end;
+        }
+    }
+    source.texts.retain(|text| !text.trim().is_empty());
+    source
+}
+
+fn texts(record: &Value, out: &mut Vec<String>) {
+    match record["type"].as_str() {
+        Some("user") => claude_prompt(record, out),
+        Some("assistant") => blocks(&record["message"]["content"], "text", out),
+        // Notices of background tasks come as queued commands too; only a `prompt` was typed.
+        Some("attachment")
+            if record["attachment"]["type"] == "queued_command"
+                && record["attachment"]["commandMode"].as_str().is_none_or(|mode| mode == "prompt") =>
+        {
+            out.extend(record["attachment"]["prompt"].as_str().filter(|text| is_human(text)).map(str::to_owned));
+        }
+        Some("response_item") => {
+            let payload = &record["payload"];
+            if payload["type"] == "message" && payload["role"] == "assistant" {
+                blocks(&payload["content"], "output_text", out);
+            }
+        }
+        Some("event_msg") if record["payload"]["type"] == "user_message" => {
+            out.extend(record["payload"]["message"].as_str().filter(|text| is_human(text)).map(str::to_owned));
+        }
+        _ => {}
+    }
+}
+
+fn claude_prompt(record: &Value, out: &mut Vec<String>) {
+    let flagged = ["isMeta", "isCompactSummary", "isSidechain"].iter().any(|flag| record[flag] == true);
+    let content = &record["message"]["content"];
+    let result = content.as_array().is_some_and(|blocks| blocks.iter().any(|b| b["type"] == "tool_result"));
+    if flagged || result {
+        return;
+    }
+    let mut said = Vec::new();
+    blocks(content, "text", &mut said);
+    out.extend(said.into_iter().filter(|text| is_human(text)));
+}
+
+/// The texts of a message: of a string, or of the blocks of this kind.
+fn blocks(content: &Value, kind: &str, out: &mut Vec<String>) {
+    match content {
+        Value::String(text) => out.push(text.clone()),
+        Value::Array(blocks) => {
+            let texts = blocks.iter().filter(|b| b["type"] == kind).filter_map(|b| b["text"].as_str());
+            out.extend(texts.map(str::to_owned));
+        }
+        _ => {}
+    }
+}
+
+/// Whether a text with the role of the user was typed by one: agents put notices and context there too.
+fn is_human(text: &str) -> bool {
+    const ENVELOPES: [&str; 20] = [
+        "<command-name>",
+        "<command-message>",
+        "<command-args>",
+        "<local-command-",
+        "Caveat: ",
+        "<bash-",
+        "<task-notification>",
+        "<ide_",
+        "[Request interrupted",
+        "This session is being continued",
+        "<environment_context>",
+        "<user_instructions>",
+        "# AGENTS.md",
+        "<turn_aborted>",
+        "<skill>",
+        "<codex_internal_context",
+        "<system-reminder>",
+        "<user-prompt-submit-hook>",
+        "<user-memory-input>",
+        "<teammate-message",
+    ];
+    !ENVELOPES.iter().any(|start| text.trim_start().starts_with(start))
+}

@@ -1,0 +1,282 @@
+//! The programs people have see the same files: each one's result is compared with plain reads of the mount.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Mount, World, must, stdout_of};
+
+/// The contents of every file by its path below `dir`, without the control directory (its status may change at any time).
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    common::files(dir)
+        .into_iter()
+        .map(|path| (path.strip_prefix(dir).unwrap().to_owned(), path))
+        .filter(|(relative, _)| !relative.starts_with(".cogfs"))
+        .map(|(relative, path)| (relative, fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))))
+        .collect()
+}
+
+/// The paths below `dir`, in the form `find -printf '%P\n'` prints them.
+fn names(dir: &Path) -> BTreeSet<String> {
+    common::walk(dir).iter().map(|e| e.path().strip_prefix(dir).unwrap().to_str().unwrap().to_owned()).collect()
+}
+
+fn assert_same(what: &str, found: &BTreeMap<PathBuf, Vec<u8>>, wanted: &BTreeMap<PathBuf, Vec<u8>>) {
+    let paths = |map: &BTreeMap<PathBuf, Vec<u8>>| map.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(paths(found), paths(wanted), "{what}: the files");
+    for (path, bytes) in wanted {
+        assert!(found[path] == *bytes, "{what}: {} differs", path.display());
+    }
+}
+
+/// Declares a test that runs on a mount of the samples, where the named program is installed.
+macro_rules! on_samples {
+    ($name:ident, $program:literal, $body:expr) => {
+        #[test]
+        fn $name() {
+            needs_fuse!();
+            skip_unless!(common::has_program($program), concat!("no ", $program));
+            let world = World::with_samples();
+            let mount = Mount::new(&world);
+            let body: fn(&World, &Mount) = $body;
+            body(&world, &mount);
+        }
+    };
+}
+
+#[test]
+fn sizes_in_stat_are_the_bytes_that_reading_gives() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::new(&world);
+    let files = contents(mount.dir());
+    assert!(files.len() > 100, "only {} files in the mount", files.len());
+    for (path, bytes) in files {
+        let meta = fs::symlink_metadata(mount.dir().join(&path)).unwrap();
+        assert_eq!(meta.len(), bytes.len() as u64, "{}", path.display());
+        assert!(bytes.is_empty() || meta.blocks() > 0, "{} has no blocks: du would count nothing", path.display());
+    }
+}
+
+#[test]
+fn everything_is_the_owners_alone_and_read_only() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::new(&world);
+    for entry in common::walk(mount.dir()) {
+        let meta = entry.path().symlink_metadata().unwrap();
+        let mode = meta.permissions().mode() & 0o7777;
+        let wanted = if meta.is_dir() { 0o500 } else { 0o400 };
+        assert!(meta.is_symlink() || mode == wanted, "{}: {mode:o}", entry.path().display());
+        assert_eq!(meta.uid(), rustix::process::geteuid().as_raw(), "owner of {}", entry.path().display());
+        assert_eq!(meta.gid(), rustix::process::getegid().as_raw(), "group of {}", entry.path().display());
+    }
+}
+
+#[test]
+fn times_are_those_of_the_record_and_never_now() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::new(&world);
+    // The samples were all written before this moment.
+    for path in common::turn_files(mount.dir()) {
+        let modified = chrono::DateTime::from_timestamp(fs::metadata(&path).unwrap().mtime(), 0).unwrap();
+        let date = modified.format("%Y-%m-%d").to_string();
+        assert!(("2025-07-01".."2026-09-01").contains(&date.as_str()), "{}: {date}", path.display());
+    }
+}
+
+#[test]
+fn writes_are_refused_as_on_a_read_only_filesystem() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::new(&world);
+    let readme = mount.path("README.md");
+    let before = fs::read(&readme).unwrap();
+    let refusals = [
+        ("open for writing", fs::OpenOptions::new().write(true).open(&readme).map(drop)),
+        ("truncate", fs::OpenOptions::new().write(true).truncate(true).open(&readme).map(drop)),
+        ("create", fs::File::create(mount.path("new.txt")).map(drop)),
+        ("create deep inside", fs::File::create(mount.path("projects/new.txt")).map(drop)),
+        ("mkdir", fs::create_dir(mount.path("projects/new"))),
+        ("unlink", fs::remove_file(&readme)),
+        ("rmdir", fs::remove_dir(mount.path("projects"))),
+        ("rename", fs::rename(&readme, mount.path("OTHER.md"))),
+        ("symlink", std::os::unix::fs::symlink("README.md", mount.path("link"))),
+        ("link", fs::hard_link(&readme, mount.path("hard"))),
+        ("chmod", fs::set_permissions(&readme, fs::Permissions::from_mode(0o600))),
+    ];
+    for (what, refused) in refusals {
+        let error = refused.expect_err(what);
+        assert_eq!(error.raw_os_error(), Some(libc::EROFS), "{what}: {error}");
+    }
+    assert_eq!(fs::read(&readme).unwrap(), before);
+}
+
+on_samples!(find_sees_every_name, "find", |_, mount| {
+    let listed = stdout_of(Command::new("find").arg(mount.dir()).args(["-mindepth", "1", "-printf", "%P\n"]));
+    assert_eq!(listed.lines().map(str::to_owned).collect::<BTreeSet<_>>(), names(mount.dir()));
+    let empty = stdout_of(Command::new("find").arg(mount.path("projects")).args(["-type", "f", "-empty"]));
+    assert_eq!(empty, "", "files that look empty");
+});
+
+on_samples!(ls_lists_every_size, "ls", |_, mount| {
+    let listed = stdout_of(Command::new("ls").args(["-lR", "--time-style=full-iso"]).arg(mount.path("projects")));
+    let sizes: u64 = listed
+        .lines()
+        .filter(|line| line.starts_with('-'))
+        .map(|line| line.split_whitespace().nth(4).unwrap().parse::<u64>().unwrap())
+        .sum();
+    let read: usize = contents(&mount.path("projects")).values().map(Vec::len).sum();
+    assert_eq!(sizes, read as u64);
+});
+
+on_samples!(tree_draws_every_name, "tree", |_, mount| {
+    let drawn = stdout_of(Command::new("tree").args(["-a", "-J"]).arg(mount.path("projects")));
+    let report: serde_json::Value = serde_json::from_str(&drawn).unwrap();
+    let report = report.as_array().unwrap().last().unwrap();
+    let kinds: Vec<bool> = common::walk(&mount.path("projects")).iter().map(|e| e.path().is_dir()).collect();
+    assert_eq!(report["files"].as_u64().unwrap() as usize, kinds.iter().filter(|dir| !**dir).count());
+    // Some versions of tree count the directory it was given, some do not.
+    let directories = report["directories"].as_u64().unwrap() as usize;
+    let counted = kinds.iter().filter(|dir| **dir).count();
+    assert!((counted..=counted + 1).contains(&directories), "{directories} directories, not {counted}");
+});
+
+/// The files below `dir` that hold the text, by plain reads.
+fn holding(dir: &Path, text: &str) -> BTreeSet<PathBuf> {
+    let held = contents(dir).into_iter().filter(|(_, bytes)| memchr::memmem::find(bytes, text.as_bytes()).is_some());
+    held.map(|(path, _)| dir.join(path)).collect()
+}
+
+fn paths(listed: &str) -> BTreeSet<PathBuf> {
+    listed.lines().map(PathBuf::from).collect()
+}
+
+const WORD: &str = "safe_next";
+
+on_samples!(grep_finds_what_reading_finds, "grep", |_, mount| {
+    let dir = mount.path("projects");
+    let found = stdout_of(Command::new("grep").args(["-r", "-l", "-F", WORD]).arg(&dir));
+    assert_eq!(paths(&found), holding(&dir, WORD));
+    assert!(!found.is_empty());
+});
+
+on_samples!(rg_finds_what_reading_finds_but_keeps_out_of_views_and_raw_files, "rg", |_, mount| {
+    let found = paths(&stdout_of(Command::new("rg").args(["-l", "-F", WORD]).arg(mount.dir())));
+    let views = mount.path("by");
+    let shown = |path: &PathBuf| !path.starts_with(&views) && path.file_name().is_some_and(|n| n != "raw.jsonl");
+    assert_eq!(found, holding(mount.dir(), WORD).into_iter().filter(shown).collect());
+    let followed = paths(&stdout_of(Command::new("rg").args(["-L", "-l", "-F", WORD]).arg(mount.dir())));
+    assert!(followed.iter().all(shown), "rg -L goes where .ignore should keep it out");
+});
+
+on_samples!(less_shows_a_transcript, "less", |_, mount| {
+    for path in common::files_named(&mount.path("projects"), |name| name == "transcript.md") {
+        let shown = must(Command::new("less").arg(&path).env("LESSOPEN", "")).stdout;
+        assert!(shown == fs::read(&path).unwrap(), "{}", path.display());
+    }
+});
+
+on_samples!(vim_opens_a_transcript, "vim", |world, mount| {
+    let path = common::files_named(&mount.path("projects"), |name| name == "transcript.md").remove(0);
+    let copy = world.root().join("copy.md");
+    let write = format!("write! {}", copy.display());
+    must(Command::new("vim").args(["-u", "NONE", "-i", "NONE", "-R", "-es", "-c", &write, "-c", "qa!"]).arg(&path));
+    assert!(fs::read(&copy).unwrap() == fs::read(&path).unwrap(), "{}", path.display());
+});
+
+/// Makes what was copied with its modes removable again.
+fn make_writable(dir: &Path) {
+    must(Command::new("chmod").args(["-R", "u+w"]).arg(dir));
+}
+
+on_samples!(cp_copies_everything, "cp", |world, mount| {
+    let copy = world.root().join("copy");
+    must(Command::new("cp").arg("-a").arg(mount.path("projects")).arg(&copy));
+    make_writable(&copy);
+    assert_same("cp -a", &contents(&copy), &contents(&mount.path("projects")));
+    assert_eq!(names(&copy), names(&mount.path("projects")));
+});
+
+on_samples!(tar_archives_everything, "tar", |world, mount| {
+    let copy = world.root().join("copy");
+    fs::create_dir(&copy).unwrap();
+    let archive = world.root().join("all.tar");
+    must(Command::new("tar").arg("-C").arg(mount.dir()).arg("-cf").arg(&archive).args(["projects", "by"]));
+    must(Command::new("tar").arg("-C").arg(&copy).args(["--no-same-permissions", "-xf"]).arg(&archive));
+    make_writable(&copy);
+    for dir in ["projects", "by"] {
+        assert_same("tar", &contents(&copy.join(dir)), &contents(&mount.path(dir)));
+        assert_eq!(names(&copy.join(dir)), names(&mount.path(dir)));
+    }
+});
+
+on_samples!(rsync_copies_everything_and_then_nothing, "rsync", |world, mount| {
+    let copy = world.root().join("copy");
+    let source = format!("{}/", mount.path("projects").display());
+    let sync = |more: &str| stdout_of(Command::new("rsync").args(["-a", more, &source]).arg(&copy));
+    sync("--chmod=u+w");
+    assert_same("rsync -a", &contents(&copy), &contents(&mount.path("projects")));
+    let again = stdout_of(Command::new("rsync").args(["-a", "--chmod=u+w", "-i", &source]).arg(&copy));
+    assert_eq!(again, "", "a second rsync finds something to do");
+});
+
+on_samples!(git_hashes_what_is_read, "git", |_, mount| {
+    for (path, bytes) in contents(&mount.path("projects")).into_iter().step_by(5) {
+        let path = mount.path("projects").join(path);
+        let by_name = stdout_of(Command::new("git").args(["hash-object", "--no-filters"]).arg(&path));
+        let mut by_pipe = Command::new("git")
+            .args(["hash-object", "--stdin"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut by_pipe.stdin.take().unwrap(), &bytes).unwrap();
+        let by_pipe = by_pipe.wait_with_output().unwrap().stdout;
+        assert_eq!(by_name, String::from_utf8(by_pipe).unwrap(), "{}", path.display());
+    }
+});
+
+on_samples!(file_tells_what_they_are, "file", |_, mount| {
+    let tell = |path: &Path| stdout_of(Command::new("file").args(["-b", "--mime-type"]).arg(path));
+    let pictures = common::files_named(&mount.path("projects"), |name| name.ends_with(".png"));
+    assert!(!pictures.is_empty(), "the samples hold screenshots");
+    for path in pictures {
+        assert_eq!(tell(&path).trim(), "image/png", "{}", path.display());
+    }
+    for path in common::files_named(&mount.path("projects"), |name| name == "transcript.md") {
+        assert!(tell(&path).starts_with("text/"), "{}: {}", path.display(), tell(&path));
+    }
+});
+
+on_samples!(du_counts_the_bytes, "du", |_, mount| {
+    let dir = mount.path("projects");
+    let counted = stdout_of(Command::new("du").args(["-s", "--bytes"]).arg(&dir));
+    let counted: u64 = counted.split_whitespace().next().unwrap().parse().unwrap();
+    let sizes = |e: &walkdir::DirEntry| e.path().symlink_metadata().unwrap().len();
+    let all: u64 = common::walk(&dir).iter().map(sizes).sum::<u64>() + dir.symlink_metadata().unwrap().len();
+    // From coreutils 9.2 on, `--apparent-size` leaves the sizes of directories out.
+    let of_files: u64 = common::walk(&dir).iter().filter(|e| !e.file_type().is_dir()).map(sizes).sum();
+    assert!((of_files..=all).contains(&counted), "du counts {counted}, the files have {of_files}, all has {all}");
+    let blocks = stdout_of(Command::new("du").args(["-s", "-B1"]).arg(&dir));
+    assert!(!blocks.starts_with("0\t"), "du counts no blocks");
+});
+
+on_samples!(mapped_memory_shows_what_is_read, "python3", |_, mount| {
+    let script = "import mmap,os,sys\n\
+        for p in sys.argv[1:]:\n\
+        \x20   for kind in (mmap.MAP_SHARED, mmap.MAP_PRIVATE):\n\
+        \x20       with open(p,'rb') as f:\n\
+        \x20           m = mmap.mmap(f.fileno(), 0, flags=kind, prot=mmap.PROT_READ)\n\
+        \x20           assert m[:] == f.read(), p\n";
+    let paths: Vec<PathBuf> = common::files(&mount.path("projects"))
+        .into_iter()
+        .filter(|path| fs::metadata(path).unwrap().len() > 0)
+        .collect();
+    must(Command::new("python3").args(["-c", script]).args(paths));
+});
