@@ -1,4 +1,98 @@
-//! The command line: one file a command.
+//! The command line: one file a command. Prints, shows progress, and turns results into exit codes; everything else is the
+//! library's.
 
+mod completions;
+mod demo;
+mod doctor;
+mod import;
 pub mod mount;
+mod output;
+mod stats;
 pub mod unmount;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::Folders;
+use crate::fs::CogFs;
+use crate::store::Writer;
+use mount::BoxError;
+
+/// Your AI coding conversations as ordinary files
+///
+/// cogfs keeps the conversations you had with coding agents (Claude Code, Codex) in a database of its own, which the agents'
+/// clean-up does not touch, and shows them as directories and Markdown files.
+///
+/// Everything is kept in the folder COGFS_HOME, if that is set, else in ~/.local/share/cogfs and ~/.local/state/cogfs.
+/// COGFS_LOG sets what is logged (error, warn, info, debug).
+///
+/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import), 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "cogfs", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Import(import::ImportArgs),
+    /// Show the conversations as files in a directory
+    ///
+    /// Returns when the mount answers; it runs on in the background and follows every later import by itself.
+    Mount(mount::MountArgs),
+    /// Take a mount away
+    ///
+    /// A busy mount is detached: it goes away when the last program that uses it leaves. A mount whose process died is cleared.
+    Unmount(unmount::UnmountArgs),
+    Stats(stats::StatsArgs),
+    Doctor(doctor::DoctorArgs),
+    Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Output into `head` ends quietly, as with any other tool.
+    output::end_quietly_on_closed_pipe();
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_env("COGFS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("cogfs: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode, BoxError> {
+    let folders = Folders::from_env()?;
+    match command {
+        Command::Import(args) => import::run(&folders, &args),
+        Command::Mount(args) => {
+            let open = || open_tree(&folders, &args.dir);
+            mount::run(&args, &folders.mount_log(), &open).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Stats(args) => stats::run(&folders, &args),
+        Command::Doctor(args) => doctor::run(&folders, &args),
+        Command::Demo(args) => demo::run(&folders, &args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Opens the tree to be mounted; an empty database is made where there is none.
+fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<Arc<CogFs>, BoxError> {
+    let layout = folders.layout();
+    // Makes the database and brings it up to date; readers only read.
+    drop(Writer::open(&layout)?);
+    let dir = std::path::absolute(dir)?;
+    Ok(Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?))
+}

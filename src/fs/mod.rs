@@ -234,8 +234,7 @@ impl CogFs {
         let dir = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         for (place, name) in [(1, "."), (2, "..")] {
             // The kernel knows both and takes neither's number from here.
-            let entry =
-                DirEntry { ino, kind: NodeKind::Directory, name: name.into(), next_offset: place, attr: None };
+            let entry = DirEntry { ino, kind: NodeKind::Directory, name: name.into(), next_offset: place, attr: None };
             if offset < place && !sink(entry) {
                 return Ok(());
             }

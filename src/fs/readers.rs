@@ -61,12 +61,9 @@ impl Readers {
         let idle = lock(&self.idle).pop();
         let mut reader = match idle {
             Some(reader) => reader,
-            None => Reader {
-                conn: store::open_reader(&self.layout)?,
-                epoch,
-                used: Instant::now(),
-                in_transaction: false,
-            },
+            None => {
+                Reader { conn: store::open_reader(&self.layout)?, epoch, used: Instant::now(), in_transaction: false }
+            }
         };
         reader.begin(epoch)?;
         Ok(reader)

@@ -114,7 +114,13 @@ impl Assembler {
     ///
     /// # Errors
     /// When the database or a blob cannot be written.
-    pub fn record(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, raw: &[u8], items: Vec<Item>) -> Result<()> {
+    pub fn record(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        projects: &mut Resolver,
+        raw: &[u8],
+        items: Vec<Item>,
+    ) -> Result<()> {
         let mut stream = Stream::Main;
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
@@ -125,7 +131,13 @@ impl Assembler {
         self.raw(tx, raw, &stream)
     }
 
-    fn item(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, item: Item, origin: &Origin<'_>) -> Result<()> {
+    fn item(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        projects: &mut Resolver,
+        item: Item,
+        origin: &Origin<'_>,
+    ) -> Result<()> {
         match item {
             Item::Context(context) => self.learn(context),
             Item::Turn(new) => {
@@ -178,7 +190,8 @@ impl Assembler {
         self.last_at = at;
         let NewTurn { stream, role, model, text, label, images, call, .. } = new;
         let (call_id, shell) = call.as_ref().map_or((None, None), |c| (Some(c.call_id.clone()), c.shell.clone()));
-        let tool = call.map(|c| Tool { name: c.name, input: c.input, output: String::new(), status: ToolStatus::Pending });
+        let tool =
+            call.map(|c| Tool { name: c.name, input: c.input, output: String::new(), status: ToolStatus::Pending });
         let mut turn = Turn { number: 0, role, at, model, text, label, tool, visuals: Vec::new() };
         let id = match self.known_turn(tx, id, &turn)? {
             Seen::Stored(row) => return self.repeat_call(tx, call_id, shell, row),
@@ -202,7 +215,13 @@ impl Assembler {
     }
 
     /// A call that another copy of this log brought: its result may still be missing there.
-    fn repeat_call(&mut self, tx: &Transaction<'_>, call_id: Option<String>, shell: Option<String>, row: i64) -> Result<()> {
+    fn repeat_call(
+        &mut self,
+        tx: &Transaction<'_>,
+        call_id: Option<String>,
+        shell: Option<String>,
+        row: i64,
+    ) -> Result<()> {
         let Some(call_id) = call_id else { return Ok(()) };
         let stored = turns::get(tx, row)?.and_then(|t| t.tool);
         let (part, number) = turns::parts_of(row);
@@ -347,7 +366,13 @@ impl Assembler {
     }
 
     /// The part that a new turn goes to: a new one when a git commit ended the last, or when it is full.
-    fn part_for_turn(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, stream: &Stream, turn: &Turn) -> Result<i64> {
+    fn part_for_turn(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        projects: &mut Resolver,
+        stream: &Stream,
+        turn: &Turn,
+    ) -> Result<i64> {
         let mut row = self.part(tx, stream)?;
         let full = self.parts.get(&row).is_some_and(|p| p.hidden.closed || p.next_number() > MAX_TURNS);
         if full && let Some(last) = self.parts.get_mut(&row) {
@@ -382,8 +407,11 @@ impl Assembler {
             part.session.subagent_kind = Some("task".to_owned());
         } else {
             part.hidden.parent_native = self.head.parent.clone();
-            part.session.subagent_kind =
-                self.head.parent.is_some().then(|| self.head.subagent_kind.clone().unwrap_or_else(|| "agent".to_owned()));
+            part.session.subagent_kind = self
+                .head
+                .parent
+                .is_some()
+                .then(|| self.head.subagent_kind.clone().unwrap_or_else(|| "agent".to_owned()));
             part.session.title = self.head.description.as_deref().map(title::shorten);
         }
         part.touch();
@@ -510,7 +538,9 @@ impl Assembler {
         held.sort();
         for (call_id, row) in held {
             self.load(tx, row)?;
-            let (Some(part), Some(pending)) = (self.parts.get_mut(&row), self.pending.get_mut(&call_id)) else { continue };
+            let (Some(part), Some(pending)) = (self.parts.get_mut(&row), self.pending.get_mut(&call_id)) else {
+                continue;
+            };
             if let Place::Held { id, turn } = &mut pending.place {
                 part.write(tx, id, turn, Some(&call_id), &[])?;
                 pending.place = Place::Stored { number: turn.number };
@@ -595,7 +625,9 @@ fn turn_id(head: &SessionHead, new: &NewTurn, origin: &Origin<'_>) -> Id {
     match &new.native {
         Some(native) => native_turn_id(head.agent, native),
         // No id of its own: the record's bytes are its identity within its session.
-        None => Id::derive(&[agent, head.native_id.as_bytes(), b"record", origin.raw, &(origin.nth as u64).to_le_bytes()]),
+        None => {
+            Id::derive(&[agent, head.native_id.as_bytes(), b"record", origin.raw, &(origin.nth as u64).to_le_bytes()])
+        }
     }
 }
 
@@ -627,4 +659,3 @@ fn set_result(turn: &mut Turn, result: &ToolResult) {
         };
     }
 }
-

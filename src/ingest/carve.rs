@@ -132,7 +132,10 @@ mod tests {
 
     #[test]
     fn two_commits_of_one_command_are_both_found() {
-        assert_eq!(hashes("git commit -m a; git commit -m b", "[m 1111111] a\n[m 2222222] b\n"), ["1111111", "2222222"]);
+        assert_eq!(
+            hashes("git commit -m a; git commit -m b", "[m 1111111] a\n[m 2222222] b\n"),
+            ["1111111", "2222222"]
+        );
     }
 
     proptest! {

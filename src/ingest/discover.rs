@@ -35,9 +35,8 @@ pub fn usual_places() -> Vec<PathBuf> {
             .or_else(|| home.as_ref().map(|home| home.join(folder)))
     };
     let claude = of("CLAUDE_CONFIG_DIR", ".claude").map(|d| vec![d.join("projects")]).unwrap_or_default();
-    let codex = of("CODEX_HOME", ".codex")
-        .map(|d| vec![d.join("sessions"), d.join("archived_sessions")])
-        .unwrap_or_default();
+    let codex =
+        of("CODEX_HOME", ".codex").map(|d| vec![d.join("sessions"), d.join("archived_sessions")]).unwrap_or_default();
     claude.into_iter().chain(codex).filter(|d| d.is_dir()).collect()
 }
 
@@ -53,9 +52,7 @@ pub fn candidates(places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
             Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
         }
     }
-    found.sort_by(|a, b| {
-        (is_subagent(&a.path), a.modified, &a.path).cmp(&(is_subagent(&b.path), b.modified, &b.path))
-    });
+    found.sort_by(|a, b| (is_subagent(&a.path), a.modified, &a.path).cmp(&(is_subagent(&b.path), b.modified, &b.path)));
     found.dedup_by(|a, b| a.path == b.path);
     (found, unreadable)
 }
@@ -79,7 +76,8 @@ fn walk(place: &Path, found: &mut Vec<Candidate>, unreadable: &mut Vec<Unreadabl
 
 fn candidate(path: &Path, meta: &fs::Metadata, named: bool) -> Candidate {
     Candidate {
-        path: std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+        // One file has one path, however it was named.
+        path: fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
         size: meta.len(),
         modified: meta.modified().unwrap_or(SystemTime::UNIX_EPOCH),
         named,

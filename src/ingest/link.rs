@@ -134,8 +134,11 @@ fn give_title(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, text: &st
         if part.title.as_deref() == Some(text.as_str()) {
             continue;
         }
-        tx.prepare_cached("UPDATE sessions SET title = ?2, updated_at = ?3 WHERE row = ?1")?
-            .execute(params![part.row, text, Millis::now().0])?;
+        tx.prepare_cached("UPDATE sessions SET title = ?2, updated_at = ?3 WHERE row = ?1")?.execute(params![
+            part.row,
+            text,
+            Millis::now().0
+        ])?;
         tx.changes.add(ChangeKind::Session, part.row);
         if let Some(commit_row) = part.commit_row {
             name_commit(tx, commit_row)?;
@@ -177,8 +180,7 @@ fn find_title(tx: &Transaction<'_>, commit_row: i64, known: u8) -> Result<Option
         let Some(index) = sessions::turn_index(tx, part.row)? else { continue };
         for number in 1..=index.len() {
             if index.get(number).is_some_and(|e| e.role == Role::User)
-                && let Some(title) =
-                    turns::get(tx, turns::row_of(part.row, number))?.as_ref().and_then(prompt_title)
+                && let Some(title) = turns::get(tx, turns::row_of(part.row, number))?.as_ref().and_then(prompt_title)
             {
                 return Ok(Some((title, TitleRank::Prompt)));
             }

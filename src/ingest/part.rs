@@ -59,7 +59,14 @@ impl Part {
     }
 
     /// Writes a turn and counts it.
-    pub fn write(&mut self, tx: &mut Transaction<'_>, id: &Id, turn: &mut Turn, call_id: Option<&str>, images: &[Image]) -> Result<()> {
+    pub fn write(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        id: &Id,
+        turn: &mut Turn,
+        call_id: Option<&str>,
+        images: &[Image],
+    ) -> Result<()> {
         let row = self.turn_row(turn.number);
         self.add_images(tx, row, turn, images)?;
         turns::create(tx, row, id, turn, call_id, count(images))?;
@@ -70,7 +77,13 @@ impl Part {
     }
 
     /// Writes the result of a call whose turn was stored without one.
-    pub fn complete(&mut self, tx: &mut Transaction<'_>, before: &Turn, after: &mut Turn, images: &[Image]) -> Result<()> {
+    pub fn complete(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        before: &Turn,
+        after: &mut Turn,
+        images: &[Image],
+    ) -> Result<()> {
         let row = self.turn_row(after.number);
         self.add_images(tx, row, after, images)?;
         if let Some(tool) = &after.tool {

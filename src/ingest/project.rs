@@ -211,7 +211,11 @@ mod tests {
         let main = dir.path().join("app");
         let own = main.join(".git/worktrees/w");
         fs::create_dir_all(&own).unwrap();
-        fs::write(main.join(".git/config"), "[core]\n[remote \"up\"]\n url = https://a.b/x/y\n[remote \"origin\"]\n\turl = git@a.b:o/app.git\n").unwrap();
+        fs::write(
+            main.join(".git/config"),
+            "[core]\n[remote \"up\"]\n url = https://a.b/x/y\n[remote \"origin\"]\n\turl = git@a.b:o/app.git\n",
+        )
+        .unwrap();
         fs::write(own.join("commondir"), "../..\n").unwrap();
         let tree = dir.path().join("w/sub");
         fs::create_dir_all(&tree).unwrap();

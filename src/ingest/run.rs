@@ -199,7 +199,12 @@ impl Run<'_> {
         self.stop.load(Ordering::Relaxed)
     }
 
-    fn file<'c>(&mut self, tx: Transaction<'c>, candidate: &Candidate, may_commit: bool) -> store::Result<Transaction<'c>> {
+    fn file<'c>(
+        &mut self,
+        tx: Transaction<'c>,
+        candidate: &Candidate,
+        may_commit: bool,
+    ) -> store::Result<Transaction<'c>> {
         (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: &candidate.path });
         let done = self.done + candidate.size;
         let name = candidate.path.to_string_lossy().into_owned();
@@ -394,8 +399,7 @@ fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSende
     let mut items = Vec::new();
     parser.record(document, &mut items);
     let record = Parsed { line: 1, raw: document.to_string().into_bytes(), items, problems: Vec::new() };
-    let batch =
-        Batch { records: vec![record], offset: 0, line: 1, parser: Value::Null, unfinished: None, error: None };
+    let batch = Batch { records: vec![record], offset: 0, line: 1, parser: Value::Null, unfinished: None, error: None };
     // The writer is gone when it failed: there is nobody to tell.
     let _ = send.send(batch);
 }

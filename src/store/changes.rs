@@ -123,14 +123,13 @@ pub fn head(conn: &Connection) -> Result<i64> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn since(conn: &Connection, since: i64) -> Result<Since> {
-    let oldest: Option<i64> = conn
-        .prepare_cached("SELECT seq FROM changes ORDER BY seq LIMIT 1")?
-        .query_row([], |r| r.get(0))
-        .optional()?;
+    let oldest: Option<i64> =
+        conn.prepare_cached("SELECT seq FROM changes ORDER BY seq LIMIT 1")?.query_row([], |r| r.get(0)).optional()?;
     if oldest.is_some_and(|oldest| oldest > since + 1) {
         return Ok(Since::Lost { next: head(conn)? });
     }
-    let mut query = conn.prepare_cached("SELECT seq, kind, row, parent, name FROM changes WHERE seq > ?1 ORDER BY seq")?;
+    let mut query =
+        conn.prepare_cached("SELECT seq, kind, row, parent, name FROM changes WHERE seq > ?1 ORDER BY seq")?;
     let mut rows = query.query([since])?;
     let (mut changes, mut next) = (Vec::new(), since);
     while let Some(row) = rows.next()? {

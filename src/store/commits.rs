@@ -56,9 +56,8 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option<Commit>> {
-    let mut query = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2"
-    ))?;
+    let mut query = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2"))?;
     Ok(query.query_row(params![project_row, name], read).optional()?)
 }
 
@@ -102,9 +101,8 @@ pub fn of_project(conn: &Connection, project_row: i64, after: i64, limit: usize)
 /// # Errors
 /// When SQLite cannot read.
 pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
-    let mut query = conn.prepare_cached(&format!(
-        "{LISTED} WHERE c.project_row = ?1 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"
-    ))?;
+    let mut query = conn
+        .prepare_cached(&format!("{LISTED} WHERE c.project_row = ?1 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"))?;
     Ok(query.query_row([project_row], read_listed).optional()?)
 }
 
@@ -122,8 +120,8 @@ pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn started_between(conn: &Connection, from: Millis, to: Millis) -> Result<Vec<Listed>> {
-    let mut query = conn
-        .prepare_cached(&format!("{LISTED} WHERE c.started_at >= ?1 AND c.started_at < ?2 ORDER BY c.row"))?;
+    let mut query =
+        conn.prepare_cached(&format!("{LISTED} WHERE c.started_at >= ?1 AND c.started_at < ?2 ORDER BY c.row"))?;
     Ok(query.query_map([from.0, to.0], read_listed)?.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -167,7 +165,8 @@ pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result
 /// # Errors
 /// When SQLite cannot read.
 pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 ORDER BY row LIMIT ?2")?;
+    let mut query =
+        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 ORDER BY row LIMIT ?2")?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -251,8 +250,10 @@ pub struct GitCommit {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add_git_commit(tx: &mut Transaction<'_>, row: i64, git: &GitCommit, at: Millis) -> Result<()> {
-    tx.prepare_cached("INSERT OR IGNORE INTO git_commits(commit_row, hash, branch, subject, at) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![row, git.hash, git.branch, git.subject, at.0])?;
+    tx.prepare_cached(
+        "INSERT OR IGNORE INTO git_commits(commit_row, hash, branch, subject, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![row, git.hash, git.branch, git.subject, at.0])?;
     Ok(())
 }
 
@@ -336,10 +337,7 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     }
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
     super::visuals::move_to_commit(tx, from.row, into.row)?;
-    tx.execute(
-        "UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1",
-        [from.row, into.row],
-    )?;
+    tx.execute("UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
     tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [from.row])?;
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {

@@ -73,9 +73,8 @@ pub fn last_part(conn: &Connection, agent: Agent, native_id: &str) -> Result<Opt
 /// # Errors
 /// When SQLite cannot read.
 pub fn parts(conn: &Connection, agent: Agent, native_id: &str) -> Result<Vec<Session>> {
-    let mut query = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM sessions WHERE agent = ?1 AND native_id = ?2 ORDER BY part"
-    ))?;
+    let mut query = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE agent = ?1 AND native_id = ?2 ORDER BY part"))?;
     Ok(query.query_map(params![agent.as_str(), native_id], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -95,8 +94,8 @@ pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
-    let mut query = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 ORDER BY ordinal, row"))?;
+    let mut query =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 ORDER BY ordinal, row"))?;
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -139,9 +138,8 @@ pub struct Hidden {
 /// # Errors
 /// When SQLite cannot read.
 pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
-    let mut query = conn.prepare_cached(
-        "SELECT ordinal, parent_native, title_rank, git_remote, closed FROM sessions WHERE row = ?1",
-    )?;
+    let mut query = conn
+        .prepare_cached("SELECT ordinal, parent_native, title_rank, git_remote, closed FROM sessions WHERE row = ?1")?;
     Ok(query.query_row([row], |r| {
         Ok(Hidden {
             ordinal: r.get(0)?,
@@ -224,8 +222,7 @@ pub fn add_usage(conn: &Connection, row: i64, key: &Id, model: Option<&str>, tok
     let known: Option<(i64, Tokens)> = conn
         .prepare_cached("SELECT session_row, input, output, cache_read, cache_write FROM message_usage WHERE key = ?1")?
         .query_row([key.0], |r| {
-            let tokens =
-                Tokens { input: r.get(1)?, output: r.get(2)?, cache_read: r.get(3)?, cache_write: r.get(4)? };
+            let tokens = Tokens { input: r.get(1)?, output: r.get(2)?, cache_read: r.get(3)?, cache_write: r.get(4)? };
             Ok((r.get(0)?, tokens))
         })
         .optional()?;

@@ -5,8 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Result, id_column, visuals};
 use crate::model::{Id, Millis, Role, Tool, ToolStatus, Turn};
 
-const COLUMNS: &str =
-    "row, role, at, model, label, images, tool_name, tool_status, text, tool_input, tool_output";
+const COLUMNS: &str = "row, role, at, model, label, images, tool_name, tool_status, text, tool_input, tool_output";
 
 /// The row of a turn.
 #[must_use]

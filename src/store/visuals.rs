@@ -38,7 +38,8 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Visual>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Visual>> {
-    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM visuals WHERE commit_row = ?1 ORDER BY ordinal"))?;
+    let mut query =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM visuals WHERE commit_row = ?1 ORDER BY ordinal"))?;
     Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -108,8 +108,12 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
     out.extend(own.iter().map(|n| Stale::Node(n.ino())));
     // Its commit's pages tell of it.
     if let Some(commit) = sessions::get(conn, row)?.and_then(|s| s.commit_row) {
-        let pages =
-            [Node::Commit(commit), Node::CommitMetaJson(commit), Node::CommitTranscript(commit), Node::SessionsDir(commit)];
+        let pages = [
+            Node::Commit(commit),
+            Node::CommitMetaJson(commit),
+            Node::CommitTranscript(commit),
+            Node::SessionsDir(commit),
+        ];
         out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
     }
     Ok(())

@@ -107,10 +107,9 @@ pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Resul
             ("agent", Node::ByAgentDir, Directory),
             ("id", Node::ByIdDir, Directory),
         ],
-        Node::Project(row) => vec![
-            ("project.json", Node::ProjectJson(row), File),
-            ("latest", Node::ProjectLatest(row), Symlink),
-        ],
+        Node::Project(row) => {
+            vec![("project.json", Node::ProjectJson(row), File), ("latest", Node::ProjectLatest(row), Symlink)]
+        }
         Node::Commit(row) => vec![
             ("meta.md", Node::CommitMetaMd(row), File),
             ("meta.json", Node::CommitMetaJson(row), File),
@@ -137,11 +136,7 @@ pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Resul
     Ok(entries)
 }
 
-fn numbered(
-    entries: impl Iterator<Item = (String, Node, Kind)>,
-    after: u64,
-    sink: &mut dyn FnMut(Entry) -> bool,
-) {
+fn numbered(entries: impl Iterator<Item = (String, Node, Kind)>, after: u64, sink: &mut dyn FnMut(Entry) -> bool) {
     for ((name, node, kind), next) in entries.zip(FIRST_ENTITY + 1..) {
         if next > after && !sink(Entry { name, node, kind, next, facts: None }) {
             return;
@@ -188,12 +183,7 @@ fn project_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Ent
     }
 }
 
-fn by_row(
-    found: Vec<commits::Listed>,
-    after: u64,
-    node: impl Fn(i64) -> Node,
-    sink: &mut dyn FnMut(Entry) -> bool,
-) {
+fn by_row(found: Vec<commits::Listed>, after: u64, node: impl Fn(i64) -> Node, sink: &mut dyn FnMut(Entry) -> bool) {
     for commit in found.into_iter().filter(|c| place_of(c.row) > after) {
         let target = format!("../../../projects/{}/{}", commit.project_dir, commit.dir_name);
         let facts = Some(Facts::link(&target, commit.closed_at, commit.updated_at));

@@ -85,8 +85,9 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             projects::get(conn, row)?.map(|p| Facts::directory(mtime.unwrap_or(p.created_at), p.updated_at))
         }
         Node::ProjectJson(row) => match projects::get(conn, row)? {
-            Some(project) => documents::size(conn, view, node)?
-                .map(|size| Facts::file(size, project.updated_at, project.updated_at)),
+            Some(project) => {
+                documents::size(conn, view, node)?.map(|size| Facts::file(size, project.updated_at, project.updated_at))
+            }
             None => None,
         },
         Node::ProjectLatest(row) => {
@@ -106,17 +107,18 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
                 None => None,
             }
         }
-        Node::Visual(row) => {
-            visuals::get(conn, row)?.map(|v| Facts::file(v.bytes, v.captured_at, v.captured_at))
+        Node::Visual(row) => visuals::get(conn, row)?.map(|v| Facts::file(v.bytes, v.captured_at, v.captured_at)),
+        Node::Session(row) | Node::TurnsDir(row) => {
+            shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
-        Node::Session(row) | Node::TurnsDir(row) => shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at)),
         Node::SubagentsDir(row) if sessions::has_subagents(conn, row)? => {
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
         Node::SubagentsDir(_) => None,
         Node::SessionTranscript(row) | Node::SessionMetaJson(row) | Node::SessionRaw(row) => match shown(conn, row)? {
-            Some(session) => documents::size(conn, view, node)?
-                .map(|size| Facts::file(size, session.ended_at, session.updated_at)),
+            Some(session) => {
+                documents::size(conn, view, node)?.map(|size| Facts::file(size, session.ended_at, session.updated_at))
+            }
             None => None,
         },
         Node::Turn(row) => turn_facts(conn, row)?,

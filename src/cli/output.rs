@@ -1,0 +1,73 @@
+//! What several commands print alike.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+/// Prints a value as one JSON document.
+///
+/// # Errors
+/// When stdout cannot be written.
+pub fn json(value: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value)?;
+    writeln!(out)
+}
+
+/// `1,234,567`.
+#[must_use]
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 session`, `2,000 sessions`.
+#[must_use]
+pub fn count(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{} {one}s", thousands(n)) }
+}
+
+/// `12.3 MB`.
+#[must_use]
+pub fn bytes(n: u64) -> String {
+    #[allow(clippy::cast_precision_loss)] // Two digits are shown.
+    let mut value = n as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 1000.0 {
+            return if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+/// A program that prints into a pipe nobody reads any more is ended by the signal, as `cat` is; Rust ignores it by default
+/// and panics in `println!`.
+pub fn end_quietly_on_closed_pipe() {
+    // SAFETY: sets the default action of a signal, before any thread is started.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(thousands(0), "0");
+        assert_eq!(thousands(1_234_567), "1,234,567");
+        assert_eq!(count(1, "turn"), "1 turn");
+        assert_eq!(count(2000, "turn"), "2,000 turns");
+        assert_eq!(bytes(999), "999 B");
+        assert_eq!(bytes(12_300_000), "12.3 MB");
+    }
+}
