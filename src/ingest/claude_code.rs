@@ -9,6 +9,7 @@ mod attachment;
 mod content;
 mod head;
 mod human;
+mod queue;
 mod sidechain;
 mod system;
 mod user;
@@ -21,6 +22,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::queue::Queue;
 use self::sidechain::Sidechains;
 use super::record::{Context, Item, Parser, SessionHead, Stream, Title};
 use crate::model::Millis;
@@ -43,9 +45,8 @@ pub fn open(path: &Path, head: &[Value]) -> Option<(SessionHead, Box<dyn Parser>
 }
 
 /// Record types that hold no turn: undo data, progress bars, the state of the program's own window.
-const SILENT: [&str; 11] = [
+const SILENT: [&str; 10] = [
     "progress",
-    "queue-operation",
     "file-history-snapshot",
     "file-history-delta",
     "pr-link",
@@ -77,6 +78,7 @@ struct Memory {
     /// The user named the session: the names the agent finds later do not replace it.
     named_by_user: bool,
     sidechains: Sidechains,
+    queue: Queue,
 }
 
 /// What all items of one record share.
@@ -108,6 +110,10 @@ impl Parser for Transcript {
             "system" => system::read(record, &place, out),
             "attachment" => attachment::read(record, &place, out),
             kind @ ("summary" | "ai-title" | "custom-title") => self.title(kind, record, out),
+            "queue-operation" => {
+                let taken = self.memory.queue.follow(record, self.memory.version.as_deref(), &place);
+                out.push(taken.unwrap_or_else(|| ignored("queue-operation", true)));
+            }
             "" => out.push(ignored("no type", false)),
             kind => out.push(ignored(kind, SILENT.contains(&kind))),
         }

@@ -8,7 +8,7 @@ use super::part::Part;
 use super::project::Resolver;
 use super::record::Title;
 use super::title;
-use crate::model::{Agent, Millis, Role, Session};
+use crate::model::{Agent, Commit, Millis, Role, Session};
 use crate::render;
 use crate::store::commits::{self, TitleRank};
 use crate::store::{ChangeKind, Result, Transaction, sessions, turns, visuals};
@@ -155,10 +155,7 @@ fn give_title(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, text: &st
 pub fn name_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let Some(commit) = commits::get(tx, commit_row)? else { return Ok(()) };
     let known = commits::title_rank(tx, commit_row)?;
-    let found = find_title(tx, commit_row, known)?.or_else(|| {
-        let subject = commit.git_subject.as_deref().filter(|_| known < TitleRank::Prompt as u8)?;
-        Some((title::shorten(subject), TitleRank::GitSubject))
-    });
+    let found = find_title(tx, &commit, known)?;
     let Some((text, rank)) = found.filter(|(text, _)| !text.is_empty()) else { return Ok(()) };
     if text == commit.title && rank as u8 == known {
         return Ok(());
@@ -168,21 +165,37 @@ pub fn name_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     commits::retitle(tx, &commit, &text, rank, &dir_name)
 }
 
-fn find_title(tx: &Transaction<'_>, commit_row: i64, known: u8) -> Result<Option<(String, TitleRank)>> {
-    let parts = sessions::of_commit(tx, commit_row)?;
+fn find_title(tx: &Transaction<'_>, commit: &Commit, known: u8) -> Result<Option<(String, TitleRank)>> {
+    let parts = sessions::of_commit(tx, commit.row)?;
     if let Some(title) = parts.first().filter(|p| p.part == 1).and_then(|p| p.title.clone()) {
         return Ok(Some((title, TitleRank::Agent)));
     }
-    if known >= TitleRank::Prompt as u8 {
-        return Ok(None);
+    if known < TitleRank::Prompt as u8
+        && let Some(title) = first_said(tx, &parts, Role::User)?
+    {
+        return Ok(Some((title, TitleRank::Prompt)));
     }
-    for part in &parts {
+    if known < TitleRank::GitSubject as u8
+        && let Some(subject) = &commit.git_subject
+    {
+        return Ok(Some((title::shorten(subject), TitleRank::GitSubject)));
+    }
+    if known == TitleRank::None as u8
+        && let Some(title) = first_said(tx, &parts, Role::Assistant)?
+    {
+        return Ok(Some((title, TitleRank::Answer)));
+    }
+    Ok(None)
+}
+
+/// The first sentence of the first turn of a role that has one.
+fn first_said(tx: &Transaction<'_>, parts: &[Session], role: Role) -> Result<Option<String>> {
+    for part in parts {
         let Some(index) = sessions::turn_index(tx, part.row)? else { continue };
-        for number in 1..=index.len() {
-            if index.get(number).is_some_and(|e| e.role == Role::User)
-                && let Some(title) = turns::get(tx, turns::row_of(part.row, number))?.as_ref().and_then(prompt_title)
-            {
-                return Ok(Some((title, TitleRank::Prompt)));
+        for number in (1..=index.len()).filter(|n| index.get(*n).is_some_and(|e| e.role == role)) {
+            let turn = turns::get(tx, turns::row_of(part.row, number))?;
+            if let Some(title) = turn.as_ref().and_then(prompt_title) {
+                return Ok(Some(title));
             }
         }
     }

@@ -10,9 +10,11 @@ use crate::model::{ClosedBy, Commit, Id, Millis};
 #[repr(u8)]
 pub enum TitleRank {
     None = 0,
-    GitSubject = 1,
-    Prompt = 2,
-    Agent = 3,
+    /// The first sentence of the model's first words: where nobody asked and nothing was committed.
+    Answer = 1,
+    GitSubject = 2,
+    Prompt = 3,
+    Agent = 4,
 }
 
 const COLUMNS: &str = "row, id, project_row, dir_name, title, git_hash, git_subject, closed_by, started_at, closed_at,

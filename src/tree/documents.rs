@@ -36,10 +36,7 @@ pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Con
 /// The size of a file that is not a turn or a visual.
 pub(super) fn size(conn: &Connection, view: &View, node: Node) -> Result<Option<u64>> {
     Ok(match node {
-        Node::SessionTranscript(row) => match shown(conn, row)? {
-            Some(session) => Some(session_transcript_size(conn, &session)?),
-            None => None,
-        },
+        Node::SessionTranscript(row) => session_transcript_size(conn, row)?,
         Node::CommitTranscript(row) => commit_transcript_size(conn, row)?,
         Node::SessionRaw(row) => shown(conn, row)?.map(|s| s.raw_bytes),
         other => small(conn, view, other)?.map(|text| text.len() as u64),
@@ -58,7 +55,7 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
             Some(render::root_readme(state, &view.mountpoint))
         }
         Node::Ignore => Some(render::IGNORE_FILE.to_owned()),
-        Node::Status => Some(render::status_json(&status(conn, view)?)),
+        Node::Status => Some(render::status_json(&status(conn)?)),
         Node::ProjectJson(row) => match project_with_paths(conn, row)? {
             Some(project) => Some(render::project_json(&project, &project_counts(conn, row)?)),
             None => None,
@@ -82,14 +79,14 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
 }
 
 /// What `.cogfs/status.json` and `cogfs status` say.
-fn status(conn: &Connection, view: &View) -> Result<render::Status> {
+fn status(conn: &Connection) -> Result<render::Status> {
     let totals = stats::totals(conn)?;
     let last_import = store::state(conn, "last_import")?.and_then(|at| at.parse().ok()).map(crate::model::Millis);
     Ok(render::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema_version: u32::try_from(store::SCHEMA_VERSION).unwrap_or(u32::MAX),
         // Pages of this very state of the database: the file itself grows and shrinks beside it.
-        database_bytes: database_bytes(conn, view)?,
+        database_bytes: database_bytes(conn)?,
         projects: totals.projects,
         commits: totals.commits,
         sessions: totals.sessions,
@@ -102,7 +99,7 @@ fn status(conn: &Connection, view: &View) -> Result<render::Status> {
     })
 }
 
-fn database_bytes(conn: &Connection, _view: &View) -> Result<u64> {
+fn database_bytes(conn: &Connection) -> Result<u64> {
     let pages: u64 = conn.pragma_query_value(None, "page_count", |r| r.get(0))?;
     let page: u64 = conn.pragma_query_value(None, "page_size", |r| r.get(0))?;
     Ok(pages * page)
@@ -139,27 +136,40 @@ fn session_meta(conn: &Connection, row: i64) -> Result<Option<String>> {
     Ok(Some(render::session_meta_json(&session, &project, Some(&commit), &subagents)))
 }
 
-fn project_name(conn: &Connection, session: &Session) -> Result<String> {
-    let found = session.commit_row.map(|row| commit_and_project(conn, row)).transpose()?.flatten();
-    Ok(found.map(|(_, project)| project.name).unwrap_or_default())
+/// A session without a title of its own is called after its commit, on its pages.
+fn titled(mut session: Session, commit: &Commit) -> Session {
+    session.title = session.title.or_else(|| Some(commit.title.clone())).filter(|title| !title.is_empty());
+    session
 }
 
-fn session_transcript_size(conn: &Connection, session: &Session) -> Result<u64> {
-    let prefix = visual_prefix(depth(conn, session.row)?);
-    Ok(render::session_transcript_len(session, &project_name(conn, session)?, TURN_PREFIX, &prefix))
+fn sessions_of(conn: &Connection, commit: &Commit) -> Result<Vec<Session>> {
+    Ok(sessions::of_commit(conn, commit.row)?.into_iter().map(|s| titled(s, commit)).collect())
+}
+
+/// A session with what its page's header says of it.
+fn page(conn: &Connection, row: i64) -> Result<Option<(Session, String)>> {
+    let Some(session) = shown(conn, row)? else { return Ok(None) };
+    let found = session.commit_row.map(|row| commit_and_project(conn, row)).transpose()?.flatten();
+    Ok(found.map(|(commit, project)| (titled(session, &commit), project.name)))
+}
+
+fn session_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
+    let Some((session, project)) = page(conn, row)? else { return Ok(None) };
+    let prefix = visual_prefix(depth(conn, row)?);
+    Ok(Some(render::session_transcript_len(&session, &project, TURN_PREFIX, &prefix)))
 }
 
 fn session_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
-    let Some(session) = shown(conn, row)? else { return Ok(None) };
+    let Some((session, project)) = page(conn, row)? else { return Ok(None) };
     let mut out = Vec::new();
-    render::session_header(&mut out, &session, &project_name(conn, &session)?);
+    render::session_header(&mut out, &session, &project);
     sections(conn, &mut out, row, TURN_PREFIX, &visual_prefix(depth(conn, row)?))?;
     Ok(Some(out))
 }
 
 fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
-    let sessions = sessions::of_commit(conn, row)?;
+    let sessions = sessions_of(conn, &commit)?;
     let mut size = render::commit_header_len(&commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         size += render::commit_session_heading_len(session, ordinal);
@@ -170,7 +180,7 @@ fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
 
 fn commit_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
-    let sessions = sessions::of_commit(conn, row)?;
+    let sessions = sessions_of(conn, &commit)?;
     let mut out = Vec::new();
     render::commit_header(&mut out, &commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
