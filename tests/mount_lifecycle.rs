@@ -145,7 +145,7 @@ fn unmounting_what_is_no_mount_is_an_error_that_says_so() {
     fs::create_dir(&plain).unwrap();
     for dir in [plain, world.root().join("missing")] {
         let ran = on(&world, "unmount", &dir).exits(1);
-        assert!(ran.stderr.contains("not mounted"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("no cogfs is mounted"), "{}", ran.stderr);
         assert!(ran.stderr.contains(dir.to_str().unwrap()), "the directory is not named: {}", ran.stderr);
     }
 }

@@ -513,7 +513,7 @@ mod tests {
     fn errors_reach_the_caller_as_their_errno() {
         assert_eq!(errno(&FsError::NotFound), Errno::ENOENT);
         assert_eq!(errno(&FsError::NotASymlink), Errno::EINVAL);
-        assert_eq!(errno(&FsError::Store("locked".to_owned())), Errno::EIO);
+        assert_eq!(errno(&FsError::Store(crate::store::StoreError::Damaged { what: "it".to_owned() })), Errno::EIO);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-pub use repair::{Records, records};
+pub use repair::{Records, records, split};
 
 mod repair;
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::assemble::{Assembler, State};
 use super::discover::{self, Candidate};
-use super::lines::{self, Lines};
+use super::lines::{self, Line, Lines, Records};
 use super::link;
 use super::project::Resolver;
 use super::record::{Item, Parser, SessionHead};
@@ -428,13 +428,8 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
             batch.unfinished = Some((line.number, reason));
             return Ok(());
         }
-        let mut items = Vec::new();
-        for value in &found.values {
-            parser.record(value, &mut items);
-        }
-        let problems = if line.too_long { vec!["longer than 128 MiB".to_owned()] } else { found.errors };
         bytes += line.bytes.len();
-        batch.records.push(Parsed { line: line.number, raw: line.bytes.to_vec(), items, problems });
+        parse_line(&line, found, parser, &mut batch.records);
         (batch.offset, batch.line) = (line.end, line.number + 1);
         if bytes >= BATCH_BYTES {
             bytes = 0;
@@ -453,4 +448,29 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
         }
     }
     Ok(())
+}
+
+/// The records of a line: one in nearly all, two where a writer died before its newline.
+fn parse_line(line: &Line<'_>, found: Records, parser: &mut dyn Parser, out: &mut Vec<Parsed>) {
+    let parts = lines::split(line.bytes, &found);
+    let mut problems = found.errors;
+    if line.too_long {
+        problems = vec!["longer than 128 MiB".to_owned()];
+    } else if found.values.is_empty() && problems.is_empty() {
+        problems = vec!["no record in it".to_owned()];
+    }
+    let taken_apart = parts.len() == found.values.len();
+    let mut parsed: Vec<Parsed> = parts
+        .into_iter()
+        .map(|raw| Parsed { line: line.number, raw: raw.to_vec(), items: Vec::new(), problems: Vec::new() })
+        .collect();
+    for (at, value) in found.values.iter().enumerate() {
+        if let Some(record) = parsed.get_mut(if taken_apart { at } else { 0 }) {
+            parser.record(value, &mut record.items);
+        }
+    }
+    if let Some(first) = parsed.first_mut() {
+        first.problems = problems;
+    }
+    out.append(&mut parsed);
 }

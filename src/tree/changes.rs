@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{DAY_MILLIS, Node};
 use crate::model::Agent;
-use crate::store::{Change, ChangeKind, Result, projects, sessions};
+use crate::store::{Change, ChangeKind, Result, commits, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,13 +26,10 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             nodes(&[Node::ProjectsDir]);
             push_name(out, Node::ProjectsDir, change.name.as_ref());
         }
-        ChangeKind::Project => nodes(&[Node::Project(change.row), Node::ProjectJson(change.row)]),
+        ChangeKind::Project => project(change.row, out),
         ChangeKind::ProjectCommits => {
-            let project = Node::Project(change.parent);
-            nodes(&[project, Node::ProjectJson(change.parent), Node::ProjectLatest(change.parent)]);
-            // `latest` leads elsewhere, and its target is cached with the name.
-            push_name(out, project, Some(&"latest".to_owned()));
-            push_name(out, project, change.name.as_ref());
+            project(change.parent, out);
+            push_name(out, Node::Project(change.parent), change.name.as_ref());
             if let Some(name) = &change.name {
                 for view in Agent::ALL.map(Node::Agent) {
                     push_name(out, view, Some(name));
@@ -115,8 +112,19 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
             Node::SessionsDir(commit),
         ];
         out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+        if let Some(commit) = commits::get(conn, commit)? {
+            project(commit.project_row, out);
+        }
     }
     Ok(())
+}
+
+/// A project's own page counts what it holds, its times are those of its commits, and `latest` leads elsewhere: its target
+/// is cached with the name.
+fn project(row: i64, out: &mut Vec<Stale>) {
+    let nodes = [Node::Project(row), Node::ProjectJson(row), Node::ProjectLatest(row)];
+    out.extend(nodes.iter().map(|n| Stale::Node(n.ino())));
+    push_name(out, Node::Project(row), Some(&"latest".to_owned()));
 }
 
 fn push_name(out: &mut Vec<Stale>, parent: Node, name: Option<&String>) {

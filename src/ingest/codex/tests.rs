@@ -243,7 +243,7 @@ fn the_formats_before_the_envelope_are_read() {
 
 #[test]
 fn damage_costs_no_more_than_itself() {
-    let (_, items) = read("damaged.jsonl");
+    let (_, items) = read("../../damaged_logs/codex.jsonl");
     assert_eq!(said(&items, Role::User), ["still here"]);
     assert_eq!(said(&items, Role::Assistant), ["half \u{fffd}"]);
     assert_eq!(call(&items, "function").input, "not json");
@@ -304,7 +304,16 @@ fn reading_may_stop_and_go_on_after_any_record() {
 
 #[test]
 fn every_record_is_answered_by_an_item() {
-    for name in [LOG_034, LOG_142, FORK, SUBAGENT, "images.jsonl", "events-only.jsonl", "bare.jsonl", "damaged.jsonl"] {
+    for name in [
+        LOG_034,
+        LOG_142,
+        FORK,
+        SUBAGENT,
+        "images.jsonl",
+        "events-only.jsonl",
+        "bare.jsonl",
+        "../../damaged_logs/codex.jsonl",
+    ] {
         let values = values(&fixture(name));
         let (_, mut parser) = open(&fixture(name), &values).expect("a Codex log");
         for value in &values {

@@ -24,6 +24,19 @@ pub fn records(bytes: &[u8]) -> Records {
     }
 }
 
+/// The bytes of each record on a line, as they stand there; the whole line when it holds one record, or any damage.
+#[must_use]
+pub fn split<'a>(bytes: &'a [u8], found: &Records) -> Vec<&'a [u8]> {
+    if found.values.len() < 2 || !found.errors.is_empty() || found.repaired {
+        return vec![bytes];
+    }
+    let parts = serde_json::Deserializer::from_slice(bytes).into_iter::<&serde_json::value::RawValue>();
+    match parts.map(|part| part.map(|part| part.get().as_bytes())).collect::<Result<Vec<_>, _>>() {
+        Ok(parts) if parts.len() == found.values.len() => parts,
+        _ => vec![bytes],
+    }
+}
+
 fn slow(bytes: &[u8]) -> Records {
     let mut found = Records::default();
     let mut text = String::from_utf8_lossy(bytes);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{fixture, items_of, open, read, records};
 use crate::model::Role;
 
-const DAMAGED: &str = "damaged/d0000000-0000-4000-8000-00000000000d.jsonl";
+const DAMAGED: &str = "../../damaged_logs/claude_code/d0000000-0000-4000-8000-00000000000d.jsonl";
 
 #[test]
 fn whole_records_of_a_damaged_file_are_read() {
@@ -48,9 +48,9 @@ fn a_uuid_used_twice_gives_two_turns_with_one_native_id() {
 
 #[test]
 fn an_empty_file_is_no_transcript_and_a_last_line_needs_no_newline() {
-    let empty = fixture("damaged/empty.jsonl");
+    let empty = fixture("../../damaged_logs/claude_code/empty.jsonl");
     assert!(open(&empty, &records(&empty)).is_none());
-    let read = read("damaged/no-final-newline.jsonl");
+    let read = read("../../damaged_logs/claude_code/no-final-newline.jsonl");
     assert_eq!(read.said(Role::User), ["No newline after me."]);
     assert_eq!(read.head.native_id, "session-n");
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Read, read_path, records};
 use crate::ingest::record::Item;
+use crate::ingest::record::NewTurn;
 use crate::model::Role;
 
 /// Kinds that the collection holds and the parser does not know; empty while it knows all.
@@ -73,7 +74,9 @@ fn counted(records: &[Value]) -> Counts {
 fn said(read: &Read) -> Counts {
     // Notices that are not from `user` records.
     const OTHERS: [&str; 6] = ["notice", "compact_boundary", "api_error", "local_command", "away_summary", "hook"];
-    let of = |role| read.turns().into_iter().filter(move |t| t.role == role);
+    // Prompts that only the queue's records hold are counted where the queue is tested.
+    let queued = |t: &&NewTurn| t.native.as_deref().is_some_and(|native| native.starts_with("queue/"));
+    let of = |role| read.turns().into_iter().filter(move |t| t.role == role && !queued(t));
     let system = of(Role::System).filter(|t| !t.label.as_deref().is_some_and(|l| OTHERS.contains(&l)));
     let shown: usize = read.turns().iter().map(|t| t.images.len()).sum();
     let returned: usize = read.results().iter().map(|r| r.images.len()).sum();
