@@ -10,6 +10,7 @@ use crate::store::Layout;
 pub struct Folders {
     data: PathBuf,
     state: PathBuf,
+    demo: PathBuf,
 }
 
 /// Neither `COGFS_HOME` nor `HOME` says where to keep things.
@@ -39,14 +40,15 @@ impl Folders {
                 .map(|p| p.join("cogfs"))
                 .ok_or(NoHome)
         };
-        Ok(Self { data: xdg("XDG_DATA_HOME", ".local/share")?, state: xdg("XDG_STATE_HOME", ".local/state")? })
+        let data = xdg("XDG_DATA_HOME", ".local/share")?;
+        Ok(Self { demo: data.join("demo"), state: xdg("XDG_STATE_HOME", ".local/state")?, data })
     }
 
     /// The folders below one home.
     #[must_use]
     pub fn below(home: &Path) -> Self {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
-        Self { data: home.join("data"), state: home.join("state") }
+        Self { data: home.join("data"), state: home.join("state"), demo: home.join("demo") }
     }
 
     /// Where the database and the blobs lie.
@@ -58,7 +60,7 @@ impl Folders {
     /// The home of the demo's own database.
     #[must_use]
     pub fn demo_home(&self) -> PathBuf {
-        self.data.join("demo")
+        self.demo.clone()
     }
 
     /// The background mount's log.

@@ -72,6 +72,8 @@ pub struct Assembler {
     known: Option<KnownRecords>,
     context: Context,
     last_at: Millis,
+    /// The time of what has none: when the file was last written.
+    written_at: Millis,
     titles: Vec<Title>,
     pub counts: Counts,
 }
@@ -81,7 +83,7 @@ impl Assembler {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn new(tx: &Transaction<'_>, head: SessionHead, state: Option<&State>) -> Result<Self> {
+    pub fn new(tx: &Transaction<'_>, head: SessionHead, written_at: Millis, state: Option<&State>) -> Result<Self> {
         let (agent, native_id) = (head.agent, head.native_id.clone());
         let known = if state.is_none() { Some(KnownRecords::load(tx, agent, &native_id)?) } else { None };
         let mut new = Self {
@@ -94,6 +96,7 @@ impl Assembler {
             known,
             context: Context::default(),
             last_at: Millis::default(),
+            written_at,
             titles: Vec::new(),
             counts: Counts::default(),
         };
@@ -186,7 +189,7 @@ impl Assembler {
     }
 
     fn turn(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, new: NewTurn, id: Id) -> Result<()> {
-        let at = new.at.unwrap_or(self.last_at);
+        let at = new.at.unwrap_or_else(|| self.now());
         self.last_at = at;
         let NewTurn { stream, role, model, text, label, images, call, .. } = new;
         let (call_id, shell) = call.as_ref().map_or((None, None), |c| (Some(c.call_id.clone()), c.shell.clone()));
@@ -310,7 +313,7 @@ impl Assembler {
             return Ok(());
         }
         let tool = Tool { name: "result".to_owned(), input: String::new(), output, status };
-        let at = at.unwrap_or(self.last_at);
+        let at = at.unwrap_or_else(|| self.now());
         let mut turn = Turn {
             number: 0,
             role: Role::Tool,
@@ -328,6 +331,11 @@ impl Assembler {
         part.write(tx, &id, &mut turn, Some(&call_id), &images)
     }
 
+    /// The time of a record that has none: that of the one before.
+    fn now(&self) -> Millis {
+        if self.last_at == Millis::default() { self.written_at } else { self.last_at }
+    }
+
     // --- parts and commits -------------------------------------------------------------------------------------------
 
     /// The part that a stream is at; made where there is none yet.
@@ -336,7 +344,7 @@ impl Assembler {
             Stream::Main => None,
             Stream::Inline(key) => Some(key.clone()),
         };
-        let (agent, native) = (self.head.agent, &self.head.native_id);
+        let (agent, native, now) = (self.head.agent, &self.head.native_id, self.now());
         let track = self.tracks.entry(key).or_insert_with_key(|key| Track {
             native_id: key.as_ref().map_or_else(|| native.clone(), |key| format!("{native}/inline-{key}")),
             inline: key.is_some(),
@@ -353,7 +361,7 @@ impl Assembler {
             Some(row) => (row, Part::load(tx, row)?),
             None => {
                 let inline = track.inline;
-                let mut part = Part::create(tx, agent, &native_id, 1, self.last_at)?;
+                let mut part = Part::create(tx, agent, &native_id, 1, now)?;
                 self.describe(&mut part, inline);
                 (part.session.row, part)
             }

@@ -280,7 +280,7 @@ impl Run<'_> {
             parser.restore(&state["parser"]);
         }
         let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
-        let assembler = Assembler::new(&tx, job.head.clone(), assembler_state.as_ref())?;
+        let assembler = Assembler::new(&tx, job.head.clone(), job.written_at(), assembler_state.as_ref())?;
         let path = job.path.to_owned();
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
@@ -361,6 +361,10 @@ struct Place {
 }
 
 impl Job<'_> {
+    fn written_at(&self) -> Millis {
+        Millis(self.stamp.mtime_ns / 1_000_000)
+    }
+
     fn save(&self, tx: &Transaction<'_>, place: Place, state: &State, whole: bool) -> store::Result<()> {
         let prefix_hash = source::fingerprint(self.path, place.offset).unwrap_or_default();
         // Until the whole file is read its size is noted as unknown, so that the next import looks at it again.
