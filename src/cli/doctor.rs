@@ -36,7 +36,7 @@ enum Level {
     Problem,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct Finding {
     check: &'static str,
     level: Level,
@@ -61,10 +61,9 @@ impl Finding {
 /// # Errors
 /// When stdout cannot be written.
 pub fn run(folders: &Folders, args: &DoctorArgs) -> Result<ExitCode, BoxError> {
-    let findings: Vec<Finding> = [fuse_device(), fusermount(), database(&folders.layout()), mounts(), claude_cleanup()]
-        .into_iter()
-        .flatten()
-        .collect();
+    let layout = folders.layout();
+    let findings: Vec<Finding> =
+        [fuse_device(), fusermount(), database(&layout), mounts(), claude_cleanup(), updatedb()].concat();
     let sick = findings.iter().any(|f| f.level == Level::Problem);
     if args.json {
         output::json(&serde_json::json!({ "ok": !sick, "findings": findings }))?;
@@ -223,5 +222,21 @@ fn claude_cleanup() -> Vec<Finding> {
                 path.display()
             ),
         ),
+    }]
+}
+
+/// `locate`'s nightly crawl reads whole mounts of types it does not know.
+fn updatedb() -> Vec<Finding> {
+    const PATH: &str = "/etc/updatedb.conf";
+    let Ok(text) = fs::read_to_string(PATH) else { return Vec::new() };
+    let pruned = text
+        .lines()
+        .filter(|line| line.trim_start().starts_with("PRUNEFS"))
+        .any(|line| line.split(|c: char| c.is_whitespace() || "\"=".contains(c)).any(|word| word == "fuse.cogfs"));
+    vec![if pruned {
+        Finding::ok("updatedb", "locate leaves mounts alone")
+    } else {
+        let fix = format!("Add fuse.cogfs to PRUNEFS in {PATH}.");
+        Finding::wrong("updatedb", Level::Advice, "the nightly run of locate crawls mounts", fix)
     }]
 }

@@ -3,6 +3,7 @@
 //! A session is written part by part; a git commit that succeeded ends a part and closes its cognitive commit. A record that
 //! is stored already (a second import, a fork, a resumed copy) is recognised by its id and counts once.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
@@ -403,8 +404,8 @@ impl Assembler {
     }
 
     fn load(&mut self, tx: &Transaction<'_>, row: i64) -> Result<()> {
-        if !self.parts.contains_key(&row) {
-            self.parts.insert(row, Part::load(tx, row)?);
+        if let Entry::Vacant(place) = self.parts.entry(row) {
+            place.insert(Part::load(tx, row)?);
         }
         Ok(())
     }

@@ -150,6 +150,14 @@ struct Batch {
     /// The last line is not complete; the reason it could not be taken.
     unfinished: Option<(u64, String)>,
     error: Option<io::Error>,
+    /// The file ends here.
+    last: bool,
+}
+
+impl Batch {
+    fn new(offset: u64, line: u64) -> Self {
+        Self { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, error: None, last: false }
+    }
 }
 
 impl Run<'_> {
@@ -300,13 +308,12 @@ impl Run<'_> {
         batches: &Receiver<Batch>,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
         let began = self.done;
-        let mut since_commit = 0;
+        let (mut bytes, mut committed) = (0, 0);
         let mut outcome = Ok(());
         let mut skipped = job.grown.as_ref().map_or(0, |g| g.skipped);
         while let Ok(batch) = batches.recv() {
             for record in batch.records {
-                since_commit += record.raw.len() as u64;
-                self.summary.bytes += record.raw.len() as u64;
+                bytes += record.raw.len() as u64;
                 self.summary.records += 1;
                 skipped += u64::from(!record.problems.is_empty());
                 for problem in record.problems {
@@ -325,17 +332,18 @@ impl Run<'_> {
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
             let place = Place { offset: batch.offset, line: batch.line, parser: batch.parser, skipped };
-            job.save(&tx, place, &state, outcome.is_ok() && !self.stopped())?;
-            if since_commit >= COMMIT_BYTES && job.may_commit {
+            job.save(&tx, place, &state, batch.last && outcome.is_ok())?;
+            if bytes - committed >= COMMIT_BYTES && job.may_commit {
                 tx = tx.commit_and_go_on()?;
-                since_commit = 0;
+                committed = bytes;
             }
-            self.done = began + self.summary.bytes.min(job.stamp.size);
+            self.done = began + bytes.min(job.stamp.size);
             (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: job.path });
             if self.stopped() {
                 break;
             }
         }
+        self.summary.bytes += bytes;
         self.summary.add(assembler.counts);
         Ok((tx, outcome))
     }
@@ -403,17 +411,18 @@ fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSende
     let mut items = Vec::new();
     parser.record(document, &mut items);
     let record = Parsed { line: 1, raw: document.to_string().into_bytes(), items, problems: Vec::new() };
-    let batch = Batch { records: vec![record], offset: 0, line: 1, parser: Value::Null, unfinished: None, error: None };
+    let batch = Batch { records: vec![record], last: true, ..Batch::new(0, 1) };
     // The writer is gone when it failed: there is nobody to tell.
     let _ = send.send(batch);
 }
 
 fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
-    let mut batch = Batch { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, error: None };
+    let mut batch = Batch::new(offset, line);
     if let Err(e) = read_batches(path, parser.as_mut(), &mut batch, send) {
         batch.error = Some(e);
     }
     batch.parser = parser.state();
+    batch.last = true;
     let _ = send.send(batch);
 }
 
@@ -438,14 +447,7 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
         if bytes >= BATCH_BYTES {
             bytes = 0;
             batch.parser = parser.state();
-            let next = Batch {
-                records: Vec::new(),
-                offset: batch.offset,
-                line: batch.line,
-                parser: Value::Null,
-                unfinished: None,
-                error: None,
-            };
+            let next = Batch::new(batch.offset, batch.line);
             if send.send(std::mem::replace(batch, next)).is_err() {
                 return Ok(());
             }
