@@ -383,7 +383,9 @@ impl Assembler {
         turn: &Turn,
     ) -> Result<i64> {
         let mut row = self.part(tx, stream)?;
-        let full = self.parts.get(&row).is_some_and(|p| p.hidden.closed || p.next_number() > MAX_TURNS);
+        // What the agent says of the commit it just made belongs to it; the next thing done or asked begins the next part.
+        let remark = matches!(turn.role, Role::Assistant | Role::System);
+        let full = self.parts.get(&row).is_some_and(|p| (p.hidden.closed && !remark) || p.next_number() > MAX_TURNS);
         if full && let Some(last) = self.parts.get_mut(&row) {
             let (native_id, number, kind) =
                 (last.session.native_id.clone(), last.session.part + 1, last.session.subagent_kind.clone());
@@ -607,7 +609,7 @@ pub(super) fn give_commit(
     rank: TitleRank,
     at: Millis,
 ) -> Result<()> {
-    let id = part.session.id;
+    let id = Id::derive(&[b"commit", &part.session.id.0]);
     let dir_name = render::commit_dir_name(at, title, &id.short());
     let dir_name = commits::free_dir_name(tx, project, &dir_name, &id)?;
     let new = NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };

@@ -103,8 +103,6 @@ fn by_id(conn: &Connection, name: &str) -> Result<Option<Node>> {
     Ok(match (commits.as_slice(), sessions.as_slice()) {
         ([(_, row)], []) => Some(Node::IdCommit(*row)),
         ([], [(_, row)]) => Some(Node::IdSession(*row)),
-        // A commit's id is made of its first session's and equals it: the commit is what is meant.
-        ([(commit, row)], [(session, _)]) if commit == session => Some(Node::IdCommit(*row)),
         _ => None,
     })
 }
