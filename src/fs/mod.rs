@@ -378,8 +378,7 @@ impl CogFs {
                 next
             }
         };
-        let fixed = [Node::Root, Node::Readme, Node::ControlDir, Node::Status];
-        stale.extend(fixed.map(|n| Stale::Node(n.ino())));
+        tree::fixed(&mut stale);
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
         (watcher.data_version, watcher.seen) = (version, next);

@@ -32,12 +32,15 @@ pub enum ChangeKind {
     Turn = 8,
     /// The commit lists other visuals. `row`: commit.
     CommitVisuals = 9,
-    /// A view lists something else: `row` the start time in milliseconds of the commit, `parent`: the commit.
+    /// The views list something else: `row` the start time in milliseconds of the commit, `parent`: the commit, `name`: a
+    /// name of it that is gone.
     Views = 10,
+    /// An id that names nothing any more. `name`: the id.
+    Id = 11,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -48,6 +51,7 @@ impl ChangeKind {
         Self::Turn,
         Self::CommitVisuals,
         Self::Views,
+        Self::Id,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

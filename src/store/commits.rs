@@ -222,8 +222,8 @@ pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: Tit
         .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
     if changed > 0 {
         let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
-        tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
-        tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, None);
+        tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone.clone());
+        tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, gone);
         tx.changes.add(ChangeKind::Commit, commit.row);
     }
     Ok(())
@@ -301,6 +301,7 @@ pub fn close(tx: &mut Transaction<'_>, row: i64, git: &GitCommit) -> Result<()> 
 /// # Errors
 /// When SQLite cannot write.
 pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    let Some(before) = get(tx, row)? else { return Ok(()) };
     let spans: Vec<(i64, i64)> = tx
         .prepare_cached(
             "SELECT started_at, ended_at FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY started_at",
@@ -318,6 +319,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
         )?
         .execute(params![row, started, ended, parallel, Millis::now().0])?;
     if changed > 0 {
+        tx.changes.add_full(ChangeKind::Views, before.started_at.0, row, Some(before.dir_name));
         tx.changes.add_full(ChangeKind::Views, started, row, None);
     }
     tx.changes.add(ChangeKind::Commit, row);
@@ -344,6 +346,7 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {
         tx.execute("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1", params![into.row, from.id.0])?;
+        tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
     }
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     refresh(tx, into.row)
@@ -357,7 +360,8 @@ pub fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [commit.row])?;
     tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
-    tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, None);
+    tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, Some(commit.dir_name.clone()));
+    tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
     Ok(())
 }
 

@@ -30,11 +30,6 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::ProjectCommits => {
             project(change.parent, out);
             push_name(out, Node::Project(change.parent), change.name.as_ref());
-            if let Some(name) = &change.name {
-                for view in Agent::ALL.map(Node::Agent) {
-                    push_name(out, view, Some(name));
-                }
-            }
         }
         ChangeKind::Commit => {
             let row = change.row;
@@ -65,9 +60,30 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             for agent in Agent::ALL {
                 nodes(&[Node::Agent(agent), Node::AgentLink(agent, commit)]);
             }
+            for dir in std::iter::once(day).chain(Agent::ALL.map(Node::Agent)) {
+                push_name(out, dir, change.name.as_ref());
+            }
         }
+        ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
     }
     Ok(())
+}
+
+/// The nodes of no entity: their time is that of the last change, and the README and the status count everything.
+pub fn fixed(out: &mut Vec<Stale>) {
+    let fixed = [
+        Node::Root,
+        Node::Readme,
+        Node::Ignore,
+        Node::ControlDir,
+        Node::Status,
+        Node::ProjectsDir,
+        Node::ByDir,
+        Node::ByDateDir,
+        Node::ByAgentDir,
+        Node::ByIdDir,
+    ];
+    out.extend(fixed.into_iter().chain(Agent::ALL.map(Node::Agent)).map(|n| Stale::Node(n.ino())));
 }
 
 /// Everything: the names at the root of what changes. The kernel forgets what lies below a name with it.

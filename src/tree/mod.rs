@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use crate::model::{Millis, Session};
 use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
 
-pub use changes::{Stale, everything, stale};
+pub use changes::{Stale, everything, fixed, stale};
 pub use documents::{Contents, contents};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};

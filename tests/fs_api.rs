@@ -1,0 +1,245 @@
+//! The filesystem without FUSE: what its operations say of one tree agrees, and whatever an import changes is told.
+
+mod common;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
+use cogfs::ingest::{Options, import};
+use cogfs::store::{Layout, Writer};
+
+const ROOT: u64 = 1;
+
+/// A database with a tree over it.
+struct Tree {
+    _dir: tempfile::TempDir,
+    layout: Layout,
+    fs: CogFs,
+}
+
+impl Tree {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("data"));
+        drop(Writer::open(&layout).unwrap());
+        let fs = CogFs::open(&layout, "/mnt").unwrap();
+        Self { _dir: dir, layout, fs }
+    }
+
+    fn with_samples() -> Self {
+        let tree = Self::new();
+        tree.import(&[common::demo_logs(), common::fixtures()]);
+        tree.fs.changes().unwrap();
+        tree
+    }
+
+    fn import(&self, places: &[PathBuf]) {
+        let options = Options { places: places.to_vec(), dry_run: false };
+        import(&self.layout, &options, &AtomicBool::new(false), &mut |_| ()).unwrap();
+    }
+
+    fn list(&self, dir: u64, offset: u64, with_attr: bool) -> Vec<DirEntry> {
+        let mut entries = Vec::new();
+        self.fs
+            .readdir(dir, offset, with_attr, &mut |entry| {
+                entries.push(entry);
+                true
+            })
+            .unwrap();
+        entries
+    }
+
+    /// The entries of a directory but "." and "..".
+    fn entries(&self, dir: u64) -> Vec<DirEntry> {
+        self.list(dir, 0, true).into_iter().skip(2).collect()
+    }
+
+    fn read(&self, ino: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        loop {
+            // An odd size: pieces end in the middle of everything.
+            let piece = self.fs.read(ino, bytes.len() as u64, 70_001).unwrap();
+            if piece.is_empty() {
+                return bytes;
+            }
+            bytes.extend(piece);
+        }
+    }
+
+    /// Calls `each` with every node below the root and its path.
+    fn walk(&self, each: &mut dyn FnMut(&str, u64, &DirEntry)) {
+        let mut dirs = vec![(String::new(), ROOT)];
+        while let Some((path, dir)) = dirs.pop() {
+            for entry in self.entries(dir) {
+                let path = format!("{path}/{}", entry.name.to_str().unwrap());
+                each(&path, dir, &entry);
+                if entry.kind == NodeKind::Directory {
+                    dirs.push((path, entry.ino));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn listing_lookup_attributes_and_contents_agree_on_every_node() {
+    let tree = Tree::with_samples();
+    let (mut nodes, mut inodes) = (0, BTreeSet::new());
+    tree.walk(&mut |path, parent, entry| {
+        nodes += 1;
+        let attr = entry.attr.unwrap_or_else(|| panic!("{path}: listed without attributes"));
+        assert_eq!((attr.ino, attr.kind), (entry.ino, entry.kind), "{path}");
+        assert_eq!(tree.fs.getattr(entry.ino).unwrap(), attr, "{path}: getattr");
+        assert_eq!(tree.fs.lookup(parent, &entry.name).unwrap(), Lookup::Found(attr), "{path}: lookup");
+        assert!(entry.name.len() <= 255, "{path}: the name is too long");
+        match attr.kind {
+            NodeKind::File => assert_eq!(tree.read(entry.ino).len() as u64, attr.size, "{path}: size"),
+            NodeKind::Symlink => {
+                assert_eq!(tree.fs.readlink(entry.ino).unwrap().len() as u64, attr.size, "{path}: target");
+            }
+            NodeKind::Directory => assert!(inodes.insert(entry.ino), "{path}: a second name of a directory"),
+        }
+    });
+    assert!(nodes > 500, "only {nodes} nodes: the samples are not there");
+}
+
+#[test]
+fn no_directory_lists_a_name_twice() {
+    let tree = Tree::with_samples();
+    let mut seen = BTreeSet::new();
+    tree.walk(&mut |path, _, _| assert!(seen.insert(path.to_owned()), "{path} is listed twice"));
+}
+
+#[test]
+fn a_listing_goes_on_behind_any_entry() {
+    let tree = Tree::with_samples();
+    let mut dirs = vec![ROOT];
+    tree.walk(&mut |_, _, entry| {
+        if entry.kind == NodeKind::Directory {
+            dirs.push(entry.ino);
+        }
+    });
+    for dir in dirs {
+        let all = tree.list(dir, 0, false);
+        for (at, entry) in all.iter().enumerate() {
+            let rest: Vec<_> = tree.list(dir, entry.next_offset, false);
+            assert_eq!(rest, all[at + 1..], "behind {:?} in {dir:#x}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said_with_the_right_error() {
+    let tree = Tree::with_samples();
+    let readme = tree.entries(ROOT).into_iter().find(|e| e.name == "README.md").unwrap().ino;
+    assert_eq!(tree.fs.getattr(u64::MAX).unwrap_err().errno(), libc::ENOENT);
+    assert_eq!(tree.fs.readlink(readme).unwrap_err().errno(), libc::EINVAL);
+    let listed = tree.fs.readdir(readme, 2, false, &mut |_| true);
+    assert!(matches!(listed, Err(FsError::NotADirectory)), "{listed:?}");
+    assert_eq!(tree.fs.lookup(ROOT, "nothing".as_ref()).unwrap(), Lookup::Absent { for_good: false });
+    assert_eq!(tree.fs.lookup(ROOT, ".gitignore".as_ref()).unwrap(), Lookup::Absent { for_good: true });
+    assert!(tree.fs.read(readme, 1 << 40, 10).unwrap().is_empty(), "reading past the end");
+}
+
+/// Everything a kernel could remember of a tree.
+#[derive(Default)]
+struct Remembered {
+    names: BTreeMap<(u64, OsString), u64>,
+    attrs: BTreeMap<u64, Attr>,
+    contents: BTreeMap<u64, Vec<u8>>,
+    listings: BTreeMap<u64, Vec<(OsString, u64)>>,
+    paths: BTreeMap<u64, String>,
+}
+
+fn remember(tree: &Tree) -> Remembered {
+    let mut all = Remembered::default();
+    tree.walk(&mut |path, parent, entry| {
+        all.names.insert((parent, entry.name.clone()), entry.ino);
+        all.attrs.insert(entry.ino, entry.attr.unwrap());
+        all.listings.entry(parent).or_default().push((entry.name.clone(), entry.ino));
+        all.paths.insert(entry.ino, path.to_owned());
+        match entry.kind {
+            NodeKind::File => drop(all.contents.insert(entry.ino, tree.read(entry.ino))),
+            NodeKind::Symlink => drop(all.contents.insert(entry.ino, tree.fs.readlink(entry.ino).unwrap())),
+            NodeKind::Directory => drop(all.listings.entry(entry.ino).or_default()),
+        }
+    });
+    all
+}
+
+/// What of `before` is no longer true and was not told.
+fn untold(before: &Remembered, after: &Remembered, told: &[Invalidation]) -> Vec<String> {
+    let nodes: BTreeSet<u64> =
+        told.iter().filter_map(|t| if let Invalidation::Node(ino) = t { Some(*ino) } else { None }).collect();
+    let named =
+        |parent: u64, name: &OsString| told.iter().any(|t| *t == Invalidation::Name { parent, name: name.clone() });
+    let mut untold = Vec::new();
+    let path = |ino: &u64| before.paths.get(ino).map_or("/", String::as_str).to_owned();
+    for ((parent, name), ino) in &before.names {
+        let now = after.names.get(&(*parent, name.clone()));
+        // A parent that is gone took its names with it: its own name was told.
+        let parent_there = *parent == ROOT || after.paths.contains_key(parent);
+        if now != Some(ino) && parent_there && !named(*parent, name) {
+            untold.push(format!("name {}", path(ino)));
+        }
+    }
+    for (ino, attr) in &before.attrs {
+        let changed = after.attrs.get(ino).is_some_and(|now| now != attr);
+        if changed && !nodes.contains(ino) {
+            untold.push(format!("attributes of {}", path(ino)));
+        }
+    }
+    for (ino, bytes) in &before.contents {
+        let changed = after.contents.get(ino).is_some_and(|now| now != bytes);
+        let link = before.attrs[ino].kind == NodeKind::Symlink;
+        if changed && !nodes.contains(ino) && !link {
+            untold.push(format!("contents of {}", path(ino)));
+        }
+    }
+    for (ino, names) in &before.listings {
+        let changed = after.listings.get(ino).is_some_and(|now| now != names);
+        if changed && !nodes.contains(ino) {
+            untold.push(format!("listing of {}", path(ino)));
+        }
+    }
+    untold
+}
+
+#[test]
+fn everything_an_import_changes_is_told_and_nothing_is_seen_before() {
+    let tree = Tree::new();
+    let mut logs: Vec<PathBuf> = [common::demo_logs(), common::fixtures()]
+        .iter()
+        .flat_map(|dir| common::walk(dir))
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .collect();
+    // Subagents before their sessions, copies before originals: the hardest order.
+    logs.sort_by(|a, b| b.cmp(a));
+    let mut before = remember(&tree);
+    for log in logs {
+        tree.import(&[log.clone()]);
+        let told = tree.fs.changes().unwrap();
+        let after = remember(&tree);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {}: stale: {untold:#?}", log.display());
+        before = after;
+    }
+    assert!(before.attrs.len() > 500, "only {} nodes: the samples are not there", before.attrs.len());
+}
+
+#[test]
+fn a_state_is_seen_only_once_it_is_published() {
+    let tree = Tree::new();
+    assert_eq!(tree.list(ROOT, 0, false).len(), 2 + 5);
+    let projects = tree.entries(ROOT).into_iter().find(|e| e.name == "projects").unwrap().ino;
+    assert!(tree.entries(projects).is_empty());
+    tree.import(&[common::demo_logs()]);
+    assert!(tree.entries(projects).is_empty(), "a held read transaction sees the state it began with");
+    assert!(tree.fs.changes().unwrap().contains(&Invalidation::Node(projects)));
+    assert_eq!(tree.entries(projects).len(), 1);
+    assert!(tree.fs.changes().unwrap().is_empty(), "nothing changed since");
+}
