@@ -94,7 +94,7 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
 }
 
 /// `1,234,567`.
-pub(super) fn thousands(number: u64) -> String {
+pub fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (i, digit) in digits.chars().enumerate() {

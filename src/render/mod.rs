@@ -23,6 +23,7 @@ pub use header::{
     session_header_len, session_transcript_len,
 };
 pub use json::{ProjectCounts, Status, commit_meta_json, project_json, session_meta_json, status_json};
+pub use markdown::thousands;
 pub use meta::meta_md;
 pub use names::{
     commit_dir_name, mime_extension, project_dir_name, session_dir_name, slug, subagent_dir_name, tool_slug,
