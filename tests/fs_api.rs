@@ -221,7 +221,7 @@ fn everything_an_import_changes_is_told_and_nothing_is_seen_before() {
     logs.sort_by(|a, b| b.cmp(a));
     let mut before = remember(&tree);
     for log in logs {
-        tree.import(&[log.clone()]);
+        tree.import(std::slice::from_ref(&log));
         let told = tree.fs.changes().unwrap();
         let after = remember(&tree);
         let untold = untold(&before, &after, &told);

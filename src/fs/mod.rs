@@ -81,6 +81,14 @@ pub struct Totals {
     pub free_bytes: u64,
 }
 
+/// A turn's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnFile<'a> {
+    pub ino: u64,
+    pub number: u32,
+    pub bytes: &'a [u8],
+}
+
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum FsError {
@@ -289,6 +297,31 @@ impl CogFs {
             Some(Contents::Raw { session_row }) => self.read_raw(session_row, offset, size),
             Some(Contents::Blob { sha256 }) => self.read_blob(sha256, offset, size),
         }
+    }
+
+    /// The session and the number of a turn's file; `None` for any other node.
+    #[must_use]
+    pub fn turn_of(ino: u64) -> Option<(i64, u32)> {
+        match Node::from_ino(ino) {
+            Some(Node::Turn(row)) => Some(store::turns::parts_of(row)),
+            _ => None,
+        }
+    }
+
+    /// Gives some of a session's turn files to `each`, from one number on: what is likely to be read next. Returns how many.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn turns(&self, session_row: i64, from: u32, count: u32, each: &mut dyn FnMut(TurnFile<'_>)) -> Result<u32> {
+        let mut given = 0;
+        self.query(|conn| {
+            tree::turn_files(conn, session_row, from, count, &mut |number, bytes| {
+                given += 1;
+                let ino = Node::Turn(store::turns::row_of(session_row, number)).ino();
+                each(TurnFile { ino, number, bytes });
+            })
+        })?;
+        Ok(given)
     }
 
     fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Vec<u8>> {

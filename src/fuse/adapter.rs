@@ -17,6 +17,7 @@ use fuser::{
     ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::ahead::Ahead;
 use super::requests::{Counters, Kind};
 use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NodeKind, Totals};
 use crate::model::Millis;
@@ -63,16 +64,17 @@ pub(super) enum Event {
 pub(super) struct Adapter {
     fs: Arc<CogFs>,
     counters: Arc<Counters>,
+    ahead: Ahead,
     events: Sender<Event>,
     uid: u32,
     gid: u32,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<CogFs>, counters: Arc<Counters>, events: Sender<Event>) -> Self {
+    pub(super) fn new(fs: Arc<CogFs>, counters: Arc<Counters>, ahead: Ahead, events: Sender<Event>) -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        Self { fs, counters, events, uid, gid }
+        Self { fs, counters, ahead, events, uid, gid }
     }
 
     /// Runs a handler under a guard that outlives its reply. A handler that panics drops its reply, which sends EIO; the
@@ -252,6 +254,9 @@ impl Filesystem for Adapter {
             Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
             Err(error) => reply.error(errno(&error)),
         });
+        if let Some((session_row, number)) = CogFs::turn_of(ino.0) {
+            self.ahead.read(session_row, number);
+        }
     }
 
     fn statfs(&self, _req: &Request, _ino: INodeNo, reply: ReplyStatfs) {

@@ -4,6 +4,7 @@
 //! Nothing else imports `fuser`. Knows nothing of the store or of what the files hold.
 
 mod adapter;
+mod ahead;
 mod mount;
 mod mountinfo;
 mod notifier;

@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::adapter::{Adapter, Event};
+use super::ahead;
 use super::mountinfo::{self, Health};
 use super::notifier::{NotifierThread, Work};
 use super::requests::{Counters, RequestCounts};
@@ -156,10 +157,12 @@ pub fn mount(fs: Arc<CogFs>, dir: &Path, options: MountOptions) -> Result<Mounte
     let prepared = prepare(dir, options)?;
     let counters = Arc::new(Counters::default());
     let (to_self, events) = mpsc::channel();
-    let adapter = Adapter::new(Arc::clone(&fs), Arc::clone(&counters), to_self.clone());
+    let (ahead, jobs) = ahead::channel();
+    let adapter = Adapter::new(Arc::clone(&fs), Arc::clone(&counters), ahead, to_self.clone());
     let refused = |error: io::Error| refusal(&prepared.dir, &error);
     let session = Session::new(adapter, &prepared.dir, &config(options)).map_err(refused)?;
     let session = session.spawn().map_err(MountError::Setup)?;
+    jobs.start(Arc::clone(&fs), session.notifier(), Arc::clone(&counters)).map_err(MountError::Setup)?;
     let work = Work {
         fs,
         kernel: session.notifier(),

@@ -25,10 +25,12 @@ pub struct RequestCounts {
     pub other: u64,
     /// Nodes forgotten, not messages: the kernel forgets in batches. Nobody waits for these.
     pub forget: u64,
+    /// Files pushed into the page cache ahead of their readers: no requests at all.
+    pub stored: u64,
 }
 
 impl RequestCounts {
-    /// Requests that a program waited for: all but `forget`.
+    /// Requests that a program waited for: all but `forget` and `stored`.
     #[must_use]
     pub fn total(&self) -> u64 {
         let Self {
@@ -45,6 +47,7 @@ impl RequestCounts {
             getxattr,
             other,
             forget: _,
+            stored: _,
         } = *self;
         lookup + getattr + readdir + readdirplus + read + readlink + open + opendir + flush + statfs + getxattr + other
     }
@@ -66,9 +69,10 @@ pub(super) enum Kind {
     Getxattr,
     Other,
     Forget,
+    Stored,
 }
 
-const KINDS: usize = Kind::Forget as usize + 1;
+const KINDS: usize = Kind::Stored as usize + 1;
 
 /// The counters of one mount, shared by its threads.
 #[derive(Debug, Default)]
@@ -96,6 +100,7 @@ impl Counters {
             getxattr: get(Kind::Getxattr),
             other: get(Kind::Other),
             forget: get(Kind::Forget),
+            stored: get(Kind::Stored),
         }
     }
 }
@@ -122,6 +127,7 @@ mod tests {
         counters.count(Kind::Read);
         counters.count(Kind::Other);
         counters.count(Kind::Forget);
+        counters.count(Kind::Stored);
         let counts = counters.snapshot();
         let expected = RequestCounts { lookup: 1, read: 2, other: 1, forget: 1, ..RequestCounts::default() };
         assert_eq!(counts, expected);

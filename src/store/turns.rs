@@ -58,10 +58,19 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Turn>> {
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn for_each(conn: &Connection, session_row: i64, mut each: impl FnMut(Turn)) -> Result<()> {
+pub fn for_each(conn: &Connection, session_row: i64, each: impl FnMut(Turn)) -> Result<()> {
+    for_some(conn, session_row, 0, u32::from(u16::MAX) + 1, each)
+}
+
+/// Gives at most `count` turns of a session to `each`, in order, from one number on.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_some(conn: &Connection, session_row: i64, from: u32, count: u32, mut each: impl FnMut(Turn)) -> Result<()> {
     let mut query =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row"))?;
-    let mut rows = query.query([session_row << 16, (session_row << 16) + 65_535])?;
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT ?3"))?;
+    let first = (session_row << 16) + i64::from(from.min(u32::from(u16::MAX) + 1));
+    let mut rows = query.query([first, (session_row << 16) + 65_535, i64::from(count)])?;
     while let Some(row) = rows.next()? {
         each(read(conn, row)?);
     }

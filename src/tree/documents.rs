@@ -200,6 +200,26 @@ fn sections<O: Out>(conn: &Connection, out: &mut O, row: i64, turn_prefix: &str,
     turns::for_each(conn, row, |turn| render::section(out, &turn, turn_prefix, visual_prefix))
 }
 
+/// Gives some of a session's turn files to `each`, with their numbers, from one number on.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn turn_files(
+    conn: &Connection,
+    session_row: i64,
+    from: u32,
+    count: u32,
+    each: &mut dyn FnMut(u32, &[u8]),
+) -> Result<()> {
+    let prefix = turn_visual_prefix(depth(conn, session_row)?);
+    let mut out = Vec::new();
+    turns::for_some(conn, session_row, from, count, |turn| {
+        out.clear();
+        render::turn_file(&mut out, &turn, &prefix);
+        each(turn.number, &out);
+    })
+}
+
 fn turn_file(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
     let Some(turn) = turns::get(conn, row)? else { return Ok(None) };
     let depth = if turn.visuals.is_empty() { 0 } else { depth(conn, turns::parts_of(row).0)? };

@@ -14,7 +14,7 @@ use crate::model::{Millis, Session};
 use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
 
 pub use changes::{Stale, everything, fixed, stale};
-pub use documents::{Contents, contents};
+pub use documents::{Contents, contents, turn_files};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
