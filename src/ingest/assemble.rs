@@ -496,6 +496,10 @@ impl Assembler {
     // --- saving ------------------------------------------------------------------------------------------------------
 
     fn raw(&mut self, tx: &mut Transaction<'_>, line: &[u8], stream: &Stream) -> Result<()> {
+        // A line that was too long to be read has no bytes to keep.
+        if line.is_empty() {
+            return Ok(());
+        }
         if self.known.as_mut().is_some_and(|known| known.take(line)) {
             return Ok(());
         }
