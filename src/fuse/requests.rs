@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_its_own_counter_and_forgets_are_not_in_the_total() {
+    fn every_kind_has_its_own_counter_and_what_nobody_waits_for_is_not_in_the_total() {
         let counters = Counters::default();
         counters.count(Kind::Lookup);
         counters.count(Kind::Read);
@@ -129,7 +129,7 @@ mod tests {
         counters.count(Kind::Forget);
         counters.count(Kind::Stored);
         let counts = counters.snapshot();
-        let expected = RequestCounts { lookup: 1, read: 2, other: 1, forget: 1, ..RequestCounts::default() };
+        let expected = RequestCounts { lookup: 1, read: 2, other: 1, forget: 1, stored: 1, ..RequestCounts::default() };
         assert_eq!(counts, expected);
         assert_eq!(counts.total(), 4);
     }

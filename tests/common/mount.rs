@@ -87,7 +87,8 @@ impl<'w> Mount<'w> {
         for (kind, count) in &mut after {
             *count -= before.get(kind).copied().unwrap_or(0);
         }
-        after.retain(|_, count| *count > 0);
+        // What is stored ahead is no request.
+        after.retain(|kind, count| *count > 0 && kind != "stored");
         after
     }
 
