@@ -149,6 +149,8 @@ struct Batch {
     parser: Value,
     /// The last line is not complete; the reason it could not be taken.
     unfinished: Option<(u64, String)>,
+    /// Nothing comes behind it.
+    last: bool,
     error: Option<io::Error>,
 }
 
@@ -262,6 +264,11 @@ impl Run<'_> {
             Ok(grown) => grown.filter(|g| document.is_none() && g.native_id == head.native_id),
             Err(e) => return Ok((tx, Err(e))),
         };
+        // Two copies of a session that grow: only reading all of it tells which records the other one brought.
+        let grown = match grown {
+            Some(g) if sources::has_other(&tx, g.agent, &g.native_id, name)? => None,
+            grown => grown,
+        };
         let job = Job { path: &candidate.path, name, head, stamp, modified: candidate.modified, grown, may_commit };
         self.take(tx, job, parser, document)
     }
@@ -325,7 +332,7 @@ impl Run<'_> {
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
             let place = Place { offset: batch.offset, line: batch.line, parser: batch.parser, skipped };
-            job.save(&tx, place, &state, outcome.is_ok() && !self.stopped())?;
+            job.save(&tx, place, &state, batch.last && outcome.is_ok() && !self.stopped())?;
             if since_commit >= COMMIT_BYTES && job.may_commit {
                 tx = tx.commit_and_go_on()?;
                 since_commit = 0;
@@ -403,17 +410,27 @@ fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSende
     let mut items = Vec::new();
     parser.record(document, &mut items);
     let record = Parsed { line: 1, raw: document.to_string().into_bytes(), items, problems: Vec::new() };
-    let batch = Batch { records: vec![record], offset: 0, line: 1, parser: Value::Null, unfinished: None, error: None };
+    let batch = Batch {
+        records: vec![record],
+        offset: 0,
+        line: 1,
+        parser: Value::Null,
+        unfinished: None,
+        last: true,
+        error: None,
+    };
     // The writer is gone when it failed: there is nobody to tell.
     let _ = send.send(batch);
 }
 
 fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
-    let mut batch = Batch { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, error: None };
+    let mut batch =
+        Batch { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, last: false, error: None };
     if let Err(e) = read_batches(path, parser.as_mut(), &mut batch, send) {
         batch.error = Some(e);
     }
     batch.parser = parser.state();
+    batch.last = true;
     let _ = send.send(batch);
 }
 
@@ -434,7 +451,8 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
         }
         bytes += line.bytes.len();
         parse_line(&line, found, parser, &mut batch.records);
-        (batch.offset, batch.line) = (line.end, line.number + 1);
+        // What is appended to a line without its newline is still that line.
+        (batch.offset, batch.line) = (line.end, line.number + u64::from(line.terminated));
         if bytes >= BATCH_BYTES {
             bytes = 0;
             batch.parser = parser.state();
@@ -444,6 +462,7 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
                 line: batch.line,
                 parser: Value::Null,
                 unfinished: None,
+                last: false,
                 error: None,
             };
             if send.send(std::mem::replace(batch, next)).is_err() {
