@@ -49,7 +49,7 @@ const TABLES: [&str; 10] = [
 ];
 
 /// A data folder of its own, and a folder for logs.
-pub struct Home {
+struct Home {
     dir: tempfile::TempDir,
 }
 
@@ -170,14 +170,14 @@ impl Home {
 
 /// The two differ in nothing; else the test fails with the first lines that do.
 #[track_caller]
-pub fn assert_same(left: &[String], right: &[String], what: &str) {
+fn assert_same(left: &[String], right: &[String], what: &str) {
     let short = |line: &String| line.chars().take(600).collect::<String>();
     let only = |a: &[String], b: &[String]| a.iter().filter(|l| !b.contains(l)).take(4).map(short).collect::<Vec<_>>();
     assert!(left == right, "{what}\nhere: {:#?}\nthere: {:#?}", only(left, right), only(right, left));
 }
 
 /// A fixture.
-pub fn fixture(path: &str) -> PathBuf {
+fn fixture(path: &str) -> PathBuf {
     common::fixtures().join(path)
 }
 
