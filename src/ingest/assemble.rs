@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::carve;
+use self::calls::{Calls, Pending, Place};
 use super::part::{KnownRecords, Part};
 use super::project::Resolver;
 use super::record::{Context, Item, NewTurn, SessionHead, Stream, Title, ToolResult};
-use super::replay::{Admitted, Replay};
+use super::replay::{self, Admitted, Replay};
 use super::summary::Counts;
 use super::title;
 use crate::model::{Agent, Id, Millis, Role, Tool, ToolStatus, Turn};
@@ -21,11 +21,35 @@ use crate::store::commits::{self, GitCommit, NewCommit, TitleRank};
 use crate::store::index::MAX_TURNS;
 use crate::store::{ChangeKind, Result, Transaction, sessions, turns};
 
+mod calls;
+
 /// What an import must remember of a file beside what its parser does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct State {
     /// Calls without a result: call id, turn row, shell command.
     pending: Vec<(String, i64, Option<String>)>,
+    /// Copied calls whose result is stored and was not met in this file yet: call id, turn row.
+    copied: Vec<(String, i64)>,
+    replay: Option<replay::Memory>,
+    /// The facts known here, which the parser tells only when they change.
+    cwd: Option<String>,
+    git_branch: Option<String>,
+    git_remote: Option<String>,
+    agent_version: Option<String>,
+    last_at: i64,
+}
+
+impl State {
+    fn context(&self) -> Context {
+        Context {
+            cwd: self.cwd.clone(),
+            git_branch: self.git_branch.clone(),
+            git_remote: self.git_remote.clone(),
+            agent_version: self.agent_version.clone(),
+            started_at: None,
+        }
+    }
 }
 
 /// A session's thread of turns: the session itself, or a subagent logged inside its file.
@@ -37,22 +61,6 @@ struct Track {
     /// Row of the part being written.
     current: Option<i64>,
     looked_up: bool,
-}
-
-/// A call whose result was not read yet.
-struct Pending {
-    part: i64,
-    shell: Option<String>,
-    place: Place,
-}
-
-enum Place {
-    /// Its number is given, its turn is not written.
-    Held { id: Id, turn: Box<Turn> },
-    /// Its turn is stored without a result.
-    Stored { number: u32 },
-    /// Its turn and its result are stored: another copy of this log had them.
-    Done { row: i64 },
 }
 
 /// Which record an item comes from.
@@ -67,7 +75,9 @@ pub struct Assembler {
     head: SessionHead,
     tracks: HashMap<Option<String>, Track>,
     parts: HashMap<i64, Part>,
-    pending: HashMap<String, Pending>,
+    pending: HashMap<String, Calls>,
+    /// An earlier import read this file's beginning: not all its calls are in `pending`.
+    resumed: bool,
     held_ids: HashSet<Id>,
     replay: Replay,
     known: Option<KnownRecords>,
@@ -88,11 +98,12 @@ impl Assembler {
         let (agent, native_id) = (head.agent, head.native_id.clone());
         let known = if state.is_none() { Some(KnownRecords::load(tx, agent, &native_id)?) } else { None };
         let mut new = Self {
-            replay: Replay::new(agent, &native_id, state.is_none()),
+            replay: Replay::new(agent, &native_id, state.map(|s| s.replay.clone().unwrap_or_default())),
             head,
             tracks: HashMap::new(),
             parts: HashMap::new(),
             pending: HashMap::new(),
+            resumed: state.is_some(),
             held_ids: HashSet::new(),
             known,
             context: Context::default(),
@@ -101,17 +112,31 @@ impl Assembler {
             titles: Vec::new(),
             counts: Counts::default(),
         };
-        for (call_id, row, shell) in state.map(|s| s.pending.as_slice()).unwrap_or_default() {
-            let (part, number) = turns::parts_of(*row);
-            let pending = Pending { part, shell: shell.clone(), place: Place::Stored { number } };
-            new.pending.insert(call_id.clone(), pending);
+        if let Some(state) = state {
+            new.restore(state);
         }
         if let Some(part) = sessions::last_part(tx, agent, &native_id)? {
-            new.last_at = part.ended_at;
-            new.context.git_remote = sessions::hidden(tx, part.row)?.git_remote;
-            new.context.cwd = part.cwd;
+            if new.last_at == Millis::default() {
+                new.last_at = part.ended_at;
+            }
+            new.context.git_remote = new.context.git_remote.or(sessions::hidden(tx, part.row)?.git_remote);
+            new.context.cwd = new.context.cwd.or(part.cwd);
         }
         Ok(new)
+    }
+
+    fn restore(&mut self, state: &State) {
+        for (call_id, row) in &state.copied {
+            let pending = Pending { part: turns::parts_of(*row).0, shell: None, place: Place::Done { row: *row } };
+            self.pending.entry(call_id.clone()).or_default().waiting.push_back(pending);
+        }
+        for (call_id, row, shell) in &state.pending {
+            let (part, number) = turns::parts_of(*row);
+            let pending = Pending { part, shell: shell.clone(), place: Place::Stored { number } };
+            self.pending.entry(call_id.clone()).or_default().waiting.push_back(pending);
+        }
+        self.context = state.context();
+        self.last_at = Millis(state.last_at);
     }
 
     /// Takes one record: its items, then the record itself.
@@ -126,13 +151,17 @@ impl Assembler {
         items: Vec<Item>,
     ) -> Result<()> {
         let mut stream = Stream::Main;
+        let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
                 stream = s.clone();
             }
-            self.item(tx, projects, item, &Origin { raw, nth })?;
+            // A title of a record that is stored was given already, and maybe another one since.
+            if !(stored && matches!(item, Item::Title(_))) {
+                self.item(tx, projects, item, &Origin { raw, nth })?;
+            }
         }
-        self.raw(tx, raw, &stream)
+        if stored { Ok(()) } else { self.raw(tx, raw, &stream) }
     }
 
     fn item(
@@ -207,32 +236,15 @@ impl Assembler {
         turn.number = part.next_number();
         self.counts.new_turns += 1;
         match call_id {
-            Some(call_id) if !self.pending.contains_key(&call_id) => {
+            Some(call_id) => {
                 part.reserve(&turn);
                 self.held_ids.insert(id);
                 let place = Place::Held { id, turn: Box::new(turn) };
-                self.pending.insert(call_id, Pending { part: row, shell, place });
+                self.pending.entry(call_id).or_default().waiting.push_back(Pending { part: row, shell, place });
                 Ok(())
             }
-            call_id => part.write(tx, &id, &mut turn, call_id.as_deref(), &images),
+            None => part.write(tx, &id, &mut turn, None, &images),
         }
-    }
-
-    /// A call that another copy of this log brought: its result may still be missing there.
-    fn repeat_call(
-        &mut self,
-        tx: &Transaction<'_>,
-        call_id: Option<String>,
-        shell: Option<String>,
-        row: i64,
-    ) -> Result<()> {
-        let Some(call_id) = call_id else { return Ok(()) };
-        let stored = turns::get(tx, row)?.and_then(|t| t.tool);
-        let (part, number) = turns::parts_of(row);
-        let waits = stored.is_some_and(|t| t.status == ToolStatus::Pending && t.output.is_empty());
-        let place = if waits { Place::Stored { number } } else { Place::Done { row } };
-        self.pending.entry(call_id).or_insert(Pending { part, shell, place });
-        Ok(())
     }
 
     /// Whether a turn is stored already. The same native id with other contents is another turn: some writers give an id
@@ -241,7 +253,7 @@ impl Assembler {
         let distinct = Id::derive(&[&id.0, &content(turn).0]);
         for id in [id, distinct] {
             if self.held_ids.contains(&id) {
-                let same = self.pending.values().any(
+                let same = self.pending.values().flat_map(|calls| &calls.waiting).any(
                     |p| matches!(&p.place, Place::Held { id: held, turn: t } if *held == id && content(t) == content(turn)),
                 );
                 if same {
@@ -261,77 +273,6 @@ impl Assembler {
         Ok(Seen::New(distinct))
     }
 
-    fn result(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, result: ToolResult) -> Result<()> {
-        self.last_at = result.at.unwrap_or(self.last_at);
-        let Some(pending) = self.pending.remove(&result.call_id) else {
-            return self.orphan(tx, projects, result);
-        };
-        let row = pending.part;
-        self.load(tx, row)?;
-        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
-        if let Some(subagent) = &result.subagent {
-            sessions::link_subagent(tx, self.head.agent, subagent, row)?;
-        }
-        let call_id = result.call_id.clone();
-        let done_row = match pending.place {
-            Place::Done { row: turn_row } => {
-                let same = turns::get(tx, turn_row)?.and_then(|t| t.tool).is_some_and(|t| t.output == result.output);
-                self.pending.insert(call_id, Pending { part: row, shell: None, place: Place::Done { row: turn_row } });
-                return if same { Ok(()) } else { self.orphan(tx, projects, result) };
-            }
-            Place::Held { id, mut turn } => {
-                set_result(&mut turn, &result);
-                self.held_ids.remove(&id);
-                part.write(tx, &id, &mut turn, Some(&result.call_id), &result.images)?;
-                part.turn_row(turn.number)
-            }
-            Place::Stored { number } => {
-                let turn_row = part.turn_row(number);
-                if let Some(before) = turns::get(tx, turn_row)? {
-                    let mut after = before.clone();
-                    set_result(&mut after, &result);
-                    part.complete(tx, &before, &mut after, &result.images)?;
-                }
-                turn_row
-            }
-        };
-        self.pending.insert(call_id, Pending { part: row, shell: None, place: Place::Done { row: done_row } });
-        match pending.shell {
-            Some(shell) if result.status != ToolStatus::Error => {
-                let found = carve::git_commits(&shell, &result.output);
-                self.git_commits(tx, row, &result.stream, &found)
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// A result whose call is in no log: kept as a turn of its own.
-    fn orphan(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, result: ToolResult) -> Result<()> {
-        let ToolResult { call_id, stream, at, output, status, images, .. } = result;
-        let agent = self.head.agent.as_str().as_bytes();
-        let id = Id::derive(&[agent, self.head.native_id.as_bytes(), b"result", call_id.as_bytes(), output.as_bytes()]);
-        if turns::row_by_id(tx, &id)?.is_some() {
-            return Ok(());
-        }
-        let tool = Tool { name: "result".to_owned(), input: String::new(), output, status };
-        let at = at.unwrap_or_else(|| self.now());
-        let mut turn = Turn {
-            number: 0,
-            role: Role::Tool,
-            at,
-            model: None,
-            text: String::new(),
-            label: None,
-            tool: Some(tool),
-            visuals: Vec::new(),
-        };
-        let row = self.part_for_turn(tx, projects, &stream, &turn)?;
-        let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
-        turn.number = part.next_number();
-        self.counts.new_turns += 1;
-        part.write(tx, &id, &mut turn, Some(&call_id), &images)
-    }
-
     /// The time of a record that has none: that of the one before.
     fn now(&self) -> Millis {
         if self.last_at == Millis::default() { self.written_at } else { self.last_at }
@@ -347,7 +288,7 @@ impl Assembler {
         };
         let (agent, native, now) = (self.head.agent, &self.head.native_id, self.now());
         let track = self.tracks.entry(key).or_insert_with_key(|key| Track {
-            native_id: key.as_ref().map_or_else(|| native.clone(), |key| format!("{native}/inline-{key}")),
+            native_id: track_native(native, key.as_deref()),
             inline: key.is_some(),
             ..Track::default()
         });
@@ -374,6 +315,13 @@ impl Assembler {
         Ok(row)
     }
 
+    fn track_native(&self, stream: &Stream) -> String {
+        match stream {
+            Stream::Main => track_native(&self.head.native_id, None),
+            Stream::Inline(key) => track_native(&self.head.native_id, Some(key)),
+        }
+    }
+
     /// The part that a new turn goes to: a new one when a git commit ended the last, or when it is full.
     fn part_for_turn(
         &mut self,
@@ -387,11 +335,13 @@ impl Assembler {
         let remark = matches!(turn.role, Role::Assistant | Role::System);
         let full = self.parts.get(&row).is_some_and(|p| (p.hidden.closed && !remark) || p.next_number() > MAX_TURNS);
         if full && let Some(last) = self.parts.get_mut(&row) {
-            let (native_id, number, kind) =
-                (last.session.native_id.clone(), last.session.part + 1, last.session.subagent_kind.clone());
+            let (native_id, number) = (last.session.native_id.clone(), last.session.part + 1);
+            let (kind, title) = (last.session.subagent_kind.clone(), last.session.title.clone());
             let mut part = Part::create(tx, self.head.agent, &native_id, number, turn.at)?;
             self.describe(&mut part, !matches!(stream, Stream::Main));
             part.session.subagent_kind = kind;
+            // The agent names a session, not a part of it; a later name reaches all parts.
+            part.session.title = title;
             row = part.session.row;
             self.parts.insert(row, part);
             if let Some(track) = self.tracks.values_mut().find(|t| t.native_id == native_id) {
@@ -461,16 +411,27 @@ impl Assembler {
         give_commit(tx, part, project, &title, rank, turn.at)
     }
 
-    fn git_commits(&mut self, tx: &mut Transaction<'_>, row: i64, stream: &Stream, found: &[GitCommit]) -> Result<()> {
+    fn git_commits(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        projects: &mut Resolver,
+        row: i64,
+        stream: &Stream,
+        found: &[GitCommit],
+    ) -> Result<()> {
         let Some(last) = found.last() else { return Ok(()) };
         self.counts.git_commits += found.len() as u64;
+        let main = self.part(tx, &Stream::Main)? == row;
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        if part.session.commit_row.is_none() && part.hidden.parent_native.is_some() {
+            // A subagent whose parent is not there yet: what it committed moves with it once the parent comes.
+            super::link::stand_alone(tx, projects, part)?;
+        }
         let Some(commit_row) = part.session.commit_row else { return Ok(()) };
         for git in found {
             commits::add_git_commit(tx, commit_row, git, self.last_at)?;
         }
         // A subagent's commit does not cut the session that waits for it; it is noted with the commit they are both in.
-        let main = self.tracks.get(&None).is_some_and(|t| t.current == Some(row));
         let own = matches!(stream, Stream::Main) && part.hidden.parent_native.is_none();
         if !main || !own || part.hidden.closed {
             return Ok(());
@@ -500,9 +461,6 @@ impl Assembler {
         if line.is_empty() {
             return Ok(());
         }
-        if self.known.as_mut().is_some_and(|known| known.take(line)) {
-            return Ok(());
-        }
         let streams = if matches!(stream, Stream::Main) { vec![] } else { vec![stream.clone()] };
         for stream in streams.into_iter().chain([Stream::Main]) {
             let row = self.part(tx, &stream)?;
@@ -518,7 +476,7 @@ impl Assembler {
     /// # Errors
     /// When the database cannot be written.
     pub fn save(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<State> {
-        for admitted in self.replay.finish() {
+        for admitted in self.replay.finish(tx)? {
             self.admitted(tx, projects, admitted)?;
         }
         self.store_pending(tx)?;
@@ -530,39 +488,27 @@ impl Assembler {
         }
         // Titles and links change rows: the next record reads them again.
         self.parts.clear();
-        Ok(State {
-            pending: self
-                .pending
-                .iter()
-                .filter_map(|(call_id, p)| match p.place {
-                    Place::Stored { number } => Some((call_id.clone(), turns::row_of(p.part, number), p.shell.clone())),
-                    Place::Held { .. } | Place::Done { .. } => None,
-                })
-                .collect(),
-        })
+        Ok(self.state())
     }
 
-    /// Calls still without a result are stored as they are: nothing waits in memory at a commit.
-    fn store_pending(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
-        let mut held: Vec<(String, i64)> = self
-            .pending
-            .iter()
-            .filter(|(_, p)| matches!(p.place, Place::Held { .. }))
-            .map(|(call_id, p)| (call_id.clone(), p.part))
-            .collect();
-        held.sort();
-        for (call_id, row) in held {
-            self.load(tx, row)?;
-            let (Some(part), Some(pending)) = (self.parts.get_mut(&row), self.pending.get_mut(&call_id)) else {
-                continue;
-            };
-            if let Place::Held { id, turn } = &mut pending.place {
-                part.write(tx, id, turn, Some(&call_id), &[])?;
-                pending.place = Place::Stored { number: turn.number };
+    fn state(&self) -> State {
+        let Context { cwd, git_branch, git_remote, agent_version, .. } = self.context.clone();
+        let (last_at, replay) = (self.last_at.0, Some(self.replay.memory()));
+        let (mut pending, mut copied) = (Vec::new(), Vec::new());
+        for (call_id, waiting) in self.pending.iter().flat_map(|(id, calls)| calls.waiting.iter().map(move |p| (id, p)))
+        {
+            match waiting.place {
+                Place::Stored { number } => {
+                    pending.push((call_id.clone(), turns::row_of(waiting.part, number), waiting.shell.clone()));
+                }
+                Place::Done { row } => copied.push((call_id.clone(), row)),
+                Place::Held { .. } => {}
             }
         }
-        self.held_ids.clear();
-        Ok(())
+        // In the order the calls were made.
+        pending.sort_by_key(|(_, row, _)| *row);
+        copied.sort_by_key(|(_, row)| *row);
+        State { pending, copied, replay, cwd, git_branch, git_remote, agent_version, last_at }
     }
 
     fn save_parts(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
@@ -594,6 +540,11 @@ impl Assembler {
         }
         Ok(())
     }
+}
+
+/// The native id of a stream of a session.
+fn track_native(session: &str, inline: Option<&str>) -> String {
+    inline.map_or_else(|| session.to_owned(), |key| format!("{session}/inline-{key}"))
 }
 
 enum Seen {
@@ -662,15 +613,4 @@ pub(super) fn usage_key(agent: Agent, key: &str) -> Id {
 pub(super) fn content(turn: &Turn) -> Id {
     let tool = turn.tool.as_ref().map_or(("", ""), |t| (t.name.as_str(), t.input.as_str()));
     Id::derive(&[&[turn.role as u8], turn.text.as_bytes(), tool.0.as_bytes(), tool.1.as_bytes()])
-}
-
-fn set_result(turn: &mut Turn, result: &ToolResult) {
-    if let Some(tool) = &mut turn.tool {
-        tool.output.clone_from(&result.output);
-        tool.status = match result.status {
-            // A result is there, so the call is not pending, whatever the log leaves unsaid.
-            ToolStatus::Pending => ToolStatus::Ok,
-            status => status,
-        };
-    }
 }

@@ -65,8 +65,9 @@ pub fn link_all(tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<()>
         let started_at = part.session.started_at;
         attach(tx, &mut part, &parent_native, started_at)?;
         if part.session.parent_row.is_some() {
-            if let Some(commit) = alone.map(|row| commits::get(tx, row)).transpose()?.flatten() {
-                commits::remove(tx, &commit)?;
+            let alone = alone.map(|row| commits::get(tx, row)).transpose()?.flatten();
+            if let (Some(commit), Some(into)) = (alone, part.session.commit_row) {
+                commits::dissolve(tx, &commit, into)?;
             }
         } else if alone.is_none() {
             stand_alone(tx, projects, &mut part)?;
@@ -86,8 +87,11 @@ pub fn link_all(tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<()>
     Ok(())
 }
 
-/// A subagent whose session is in no log that was imported.
-fn stand_alone(tx: &mut Transaction<'_>, projects: &mut Resolver, part: &mut Part) -> Result<()> {
+/// Gives a commit of its own to a subagent whose session is in no log that was imported.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub fn stand_alone(tx: &mut Transaction<'_>, projects: &mut Resolver, part: &mut Part) -> Result<()> {
     let project = projects.resolve(tx, part.session.cwd.as_deref(), part.hidden.git_remote.as_deref())?;
     let at = part.session.started_at;
     give_commit(tx, part, project, "", TitleRank::None, at)?;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::render;
-use crate::store::{self, Transaction, projects};
+use crate::store::{self, Transaction, commits, projects};
 
 /// Finds projects, each folder looked at once a run.
 #[derive(Default)]
@@ -66,6 +66,7 @@ fn by_remote(tx: &mut Transaction<'_>, remote: &str, folder: Option<&str>) -> st
     let row = match (projects::by_identity(tx, &identity)?, by_path) {
         (Some(project), Some(old)) => {
             projects::fold(tx, &old, project.row)?;
+            commits::merge_equal(tx, project.row)?;
             project.row
         }
         (Some(project), None) => project.row,

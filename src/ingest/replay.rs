@@ -1,27 +1,30 @@
 //! Copied histories whose records got new ids.
 //!
 //! Claude Code up to 1.0.x resumed a session by writing its history into a new file, some versions with new record ids. The
-//! ids of the API's messages stay: a file whose first assistant message is known from another session is such a copy, and
-//! for as long as its records say what that session says, they are the same records. Copies with the same record ids need
-//! none of this.
+//! ids of the API's messages stay: from a file's beginning on, a message known from another session is a copy, and so is
+//! what was said before it, as far as that session says it too. Prompts prove nothing by themselves ("continue" is said in
+//! every session): they wait for the message that follows them. The first message that nobody knows is the file's own, and
+//! so is everything behind it. Copies with the same record ids need none of this.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
 
 use super::assemble::{content, usage_key};
 use super::record::NewTurn;
 use crate::model::{Agent, Id, Millis, Role, Tool, Turn};
 use crate::store::{Result, Transaction, sessions, turns};
 
-/// Prompts held back at a file's beginning until its first assistant message tells what it is.
+/// Prompts held back until the next message of the model tells whose they are.
 const MAX_HELD: usize = 64;
 
-enum Mode {
-    /// No assistant message yet: these turns wait.
-    Undecided(Vec<(NewTurn, Id)>),
-    /// A copy of what these turns say: content and row.
-    Copy(HashMap<Id, i64>),
-    /// A history of its own from here on.
-    Own,
+/// What must be remembered to go on in the middle of a file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// No message of the file's own was read yet.
+    copying: bool,
+    /// Row of the last turn that was copied.
+    last_row: Option<i64>,
 }
 
 /// What becomes of a turn.
@@ -36,14 +39,21 @@ pub enum Admitted {
 pub struct Replay {
     agent: Agent,
     native_id: String,
-    mode: Mode,
+    memory: Memory,
+    held: Vec<(NewTurn, Id)>,
+    original: Option<Original>,
 }
 
 impl Replay {
-    /// `from_start` is false when an import goes on in the middle of a file.
-    pub fn new(agent: Agent, native_id: &str, from_start: bool) -> Self {
-        let mode = if from_start && agent == Agent::ClaudeCode { Mode::Undecided(Vec::new()) } else { Mode::Own };
-        Self { agent, native_id: native_id.to_owned(), mode }
+    /// Begins a file, or goes on with one.
+    pub fn new(agent: Agent, native_id: &str, memory: Option<Memory>) -> Self {
+        let memory = memory.unwrap_or(Memory { copying: agent == Agent::ClaudeCode, last_row: None });
+        Self { agent, native_id: native_id.to_owned(), memory, held: Vec::new(), original: None }
+    }
+
+    /// What must be remembered to go on here later.
+    pub fn memory(&self) -> Memory {
+        self.memory.clone()
     }
 
     /// Gives back the turns to go on with: none (it waits), this one, or those that waited and this one.
@@ -51,63 +61,113 @@ impl Replay {
     /// # Errors
     /// When the database cannot be read.
     pub fn admit(&mut self, tx: &Transaction<'_>, new: NewTurn, id: Id) -> Result<Vec<Admitted>> {
-        match &mut self.mode {
-            Mode::Own => Ok(vec![Admitted::Own(Box::new(new), id)]),
-            Mode::Copy(said) => {
-                let copied = said.get(&said_by(&new)).copied();
-                if copied.is_none() {
-                    self.mode = Mode::Own;
-                }
-                // A turn that kept its id is left to the ordinary comparison.
-                Ok(vec![match copied {
-                    Some(row) if turns::row_by_id(tx, &id)?.is_none() => Admitted::Copy { turn: Box::new(new), row },
-                    _ => Admitted::Own(Box::new(new), id),
-                }])
-            }
-            Mode::Undecided(held) => {
-                let key = new.message_key.clone().filter(|_| new.role != Role::User);
-                held.push((new, id));
-                let Some(key) = key else {
-                    return Ok(if held.len() > MAX_HELD { self.finish() } else { Vec::new() });
-                };
-                let waiting = std::mem::take(held);
-                self.mode = self.original(tx, &key)?.map_or(Mode::Own, Mode::Copy);
-                let mut admitted = Vec::new();
-                for (new, id) in waiting {
-                    admitted.extend(self.admit(tx, new, id)?);
-                }
-                Ok(admitted)
-            }
+        if !self.memory.copying {
+            return Ok(vec![Admitted::Own(Box::new(new), id)]);
         }
+        let key = new.message_key.clone().filter(|_| new.role != Role::User);
+        if key.is_none() && self.held.len() >= MAX_HELD {
+            let mut admitted = self.finish(tx)?;
+            admitted.push(Admitted::Own(Box::new(new), id));
+            return Ok(admitted);
+        }
+        self.held.push((new, id));
+        let Some(key) = key else { return Ok(Vec::new()) };
+        if !self.find_original(tx, &key)? {
+            let admitted = self.finish(tx)?;
+            (self.memory, self.original) = (Memory::default(), None);
+            return Ok(admitted);
+        }
+        let mut admitted = Vec::new();
+        for (new, id) in std::mem::take(&mut self.held) {
+            let row = self.original.as_mut().and_then(|original| original.take(&said_by(&new)));
+            admitted.push(self.as_copy(tx, new, id, row)?);
+        }
+        Ok(admitted)
     }
 
-    /// What still waits is the file's own.
-    pub fn finish(&mut self) -> Vec<Admitted> {
-        match std::mem::replace(&mut self.mode, Mode::Own) {
-            Mode::Undecided(held) => held.into_iter().map(|(new, id)| Admitted::Own(Box::new(new), id)).collect(),
-            // A copy goes on being one: an import may be saved in its middle.
-            copy @ Mode::Copy(_) => {
-                self.mode = copy;
-                Vec::new()
-            }
-            Mode::Own => Vec::new(),
+    /// Lets go of what still waits: the copy's last words where they are the original's next ones, at the same time; else the
+    /// file's own.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn finish(&mut self, tx: &Transaction<'_>) -> Result<Vec<Admitted>> {
+        let held = std::mem::take(&mut self.held);
+        if !held.is_empty()
+            && self.original.is_none()
+            && let Some(row) = self.memory.last_row
+        {
+            self.original = Original::load(tx, turns::parts_of(row).0, Some(row))?;
         }
+        let mut admitted = Vec::new();
+        for (new, id) in held {
+            let row = self.original.as_mut().and_then(|original| original.take_next(&said_by(&new), new.at));
+            admitted.push(self.as_copy(tx, new, id, row)?);
+        }
+        Ok(admitted)
     }
 
-    /// What the other session says that a message is known from; `None` when it is known from none.
-    fn original(&self, tx: &Transaction<'_>, message_key: &str) -> Result<Option<HashMap<Id, i64>>> {
-        let Some(row) = sessions::of_message(tx, &usage_key(self.agent, message_key))? else { return Ok(None) };
-        let Some(session) = sessions::get(tx, row)? else { return Ok(None) };
-        if session.native_id == self.native_id {
-            return Ok(None);
+    fn as_copy(&mut self, tx: &Transaction<'_>, new: NewTurn, id: Id, row: Option<i64>) -> Result<Admitted> {
+        self.memory.last_row = row.or(self.memory.last_row);
+        Ok(match row {
+            // A turn that kept its id is left to the ordinary comparison.
+            Some(row) if turns::row_by_id(tx, &id)?.is_none() => Admitted::Copy { turn: Box::new(new), row },
+            _ => Admitted::Own(Box::new(new), id),
+        })
+    }
+
+    /// Makes the session at hand that a message is known from; false when it is known from none but this.
+    fn find_original(&mut self, tx: &Transaction<'_>, message_key: &str) -> Result<bool> {
+        let Some(row) = sessions::of_message(tx, &usage_key(self.agent, message_key))? else { return Ok(false) };
+        let Some(session) = sessions::get(tx, row)?.filter(|s| s.native_id != self.native_id) else { return Ok(false) };
+        // A copy of a copy goes through several originals, one after the other.
+        if self.original.as_ref().is_none_or(|original| original.native_id != session.native_id) {
+            self.original = Original::load(tx, row, self.memory.last_row)?;
         }
-        let mut said = HashMap::new();
-        for part in sessions::parts(tx, self.agent, &session.native_id)? {
+        Ok(true)
+    }
+}
+
+/// What another session says, as far as it is not copied yet.
+struct Original {
+    native_id: String,
+    said: Vec<(Id, Millis, i64)>,
+    by_content: HashMap<Id, VecDeque<usize>>,
+    next: usize,
+}
+
+impl Original {
+    /// Reads the session that a part belongs to, from behind `after` on when that is one of its turns.
+    fn load(tx: &Transaction<'_>, part_row: i64, after: Option<i64>) -> Result<Option<Self>> {
+        let Some(session) = sessions::get(tx, part_row)? else { return Ok(None) };
+        let mut said = Vec::new();
+        for part in sessions::parts(tx, session.agent, &session.native_id)? {
             turns::for_each(tx, part.row, |turn| {
-                said.insert(content(&turn), turns::row_of(part.row, turn.number));
+                let row = turns::row_of(part.row, turn.number);
+                if Some(row) == after {
+                    said.clear();
+                } else {
+                    said.push((content(&turn), turn.at, row));
+                }
             })?;
         }
-        Ok(Some(said))
+        let mut by_content: HashMap<Id, VecDeque<usize>> = HashMap::new();
+        for (at, (content, _, _)) in said.iter().enumerate() {
+            by_content.entry(*content).or_default().push_back(at);
+        }
+        Ok(Some(Self { native_id: session.native_id, said, by_content, next: 0 }))
+    }
+
+    /// The first turn that says this and was not taken yet: of equal ones each is copied once.
+    fn take(&mut self, content: &Id) -> Option<i64> {
+        let at = self.by_content.get_mut(content)?.pop_front()?;
+        self.next = self.next.max(at + 1);
+        self.said.get(at).map(|(_, _, row)| *row)
+    }
+
+    /// The turn behind the last one taken, if it says this at this time.
+    fn take_next(&mut self, content: &Id, at: Option<Millis>) -> Option<i64> {
+        let (next, time, _) = self.said.get(self.next)?;
+        if next == content && at.is_none_or(|at| at == *time) { self.take(content) } else { None }
     }
 }
 

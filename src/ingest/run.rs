@@ -270,6 +270,11 @@ impl Run<'_> {
             Ok(grown) => grown.filter(|g| document.is_none() && g.native_id == head.native_id),
             Err(e) => return Ok((tx, Err(e))),
         };
+        // Two copies of a session that grow: only reading all of it tells which records the other one brought.
+        let grown = match grown {
+            Some(g) if sources::has_other(&tx, g.agent, &g.native_id, name)? => None,
+            grown => grown,
+        };
         let job = Job { path: &candidate.path, name, head, stamp, modified: candidate.modified, grown, may_commit };
         self.take(tx, job, parser, document)
     }
@@ -443,7 +448,8 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
         }
         bytes += line.bytes.len();
         parse_line(&line, found, parser, &mut batch.records);
-        (batch.offset, batch.line) = (line.end, line.number + 1);
+        // What is appended to a line without its newline is still that line.
+        (batch.offset, batch.line) = (line.end, line.number + u64::from(line.terminated));
         if bytes >= BATCH_BYTES {
             bytes = 0;
             batch.parser = parser.state();

@@ -352,6 +352,39 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     refresh(tx, into.row)
 }
 
+/// Merges the commits of a project that one git commit closed: two projects turned out to be one.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn merge_equal(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
+    let closed: Vec<(i64, String)> = tx
+        .prepare_cached(
+            "SELECT row, git_hash FROM cognitive_commits WHERE project_row = ?1 AND git_hash IS NOT NULL ORDER BY row DESC",
+        )?
+        .query_map([project_row], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, hash) in closed {
+        let Some(other) = by_git_hash_but(tx, project_row, &hash, row)? else { continue };
+        if let (Some(from), Some(into)) = (get(tx, row)?, get(tx, other)?) {
+            merge(tx, &from, &into)?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves what is left in the commit of a subagent that found its parent - the git commits it made, the subagents it started -
+/// into the parent's, and removes it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {
+    tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
+    super::visuals::move_to_commit(tx, from.row, into)?;
+    tx.execute("UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
+    tx.changes.add(ChangeKind::Commit, into);
+    remove(tx, from)
+}
+
 /// Removes a commit that nothing refers to any more.
 ///
 /// # Errors

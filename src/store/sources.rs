@@ -53,6 +53,16 @@ pub fn find(conn: &Connection, path: &str) -> Result<Option<Source>> {
     Ok(source)
 }
 
+/// Whether a session was read from another file too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn has_other(conn: &Connection, agent: Agent, native_id: &str, path: &str) -> Result<bool> {
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM sources WHERE agent = ?1 AND native_id = ?2 AND path <> ?3 LIMIT 1")?;
+    Ok(query.exists(params![agent.as_str(), native_id, path])?)
+}
+
 /// Writes what is known of a file.
 ///
 /// # Errors

@@ -85,6 +85,16 @@ pub fn row_by_id(conn: &Connection, id: &Id) -> Result<Option<i64>> {
     Ok(conn.prepare_cached("SELECT row FROM turns WHERE id = ?1")?.query_row([id.0], |r| r.get(0)).optional()?)
 }
 
+/// The turns of a session part whose call has this id. Reads the part's rows: for the few results whose call is not at hand.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM turns WHERE row BETWEEN ?1 AND ?2 AND tool_call_id = ?3")?;
+    let rows = query.query_map(params![session_row << 16, (session_row << 16) + 65_535, call_id], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Writes a new turn.
 ///
 /// # Errors
