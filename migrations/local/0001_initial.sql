@@ -123,10 +123,10 @@ CREATE VIRTUAL TABLE turns_fts USING fts5(
     text, tool_input, tool_output,
     content = 'turns', content_rowid = 'row', tokenize = "unicode61 remove_diacritics 2"
 );
-CREATE TRIGGER turns_fts_insert AFTER INSERT ON turns BEGIN
-    INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
-    VALUES (new.row, new.text, new.tool_input, new.tool_output);
-END;
+-- Words are gathered in memory up to this many bytes before they are written as one sorted run: fewer runs to merge.
+INSERT INTO turns_fts(turns_fts, rank) VALUES ('hashsize', 33554432);
+-- New turns are indexed together when their transaction commits (store::Transaction): a trigger would open a savepoint for
+-- each row, at which FTS5 writes out what it has gathered.
 CREATE TRIGGER turns_fts_delete AFTER DELETE ON turns BEGIN
     INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
     VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);

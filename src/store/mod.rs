@@ -159,7 +159,7 @@ impl Writer {
         let path = self.layout.database();
         let layout = self.layout.clone();
         begin_immediate(&self.conn).map_err(|e| locked(e, path))?;
-        Ok(Transaction { conn: &self.conn, layout, changes: ChangeSet::default(), open: true })
+        Ok(Transaction { conn: &self.conn, layout, changes: ChangeSet::default(), unindexed: Vec::new(), open: true })
     }
 }
 
@@ -181,6 +181,8 @@ pub struct Transaction<'conn> {
     layout: Layout,
     /// What a mount must be told.
     pub changes: ChangeSet,
+    /// Turns written and not in the search index yet.
+    unindexed: Vec<i64>,
     open: bool,
 }
 
@@ -215,7 +217,14 @@ impl Transaction<'_> {
         Ok(self)
     }
 
+    /// Adds the turns written so far to the search index. All at once: FTS5 writes out what it has gathered whenever another
+    /// statement opens a savepoint, and merges what it has written.
+    fn index_turns(&mut self) -> Result<()> {
+        turns::index(self.conn, std::mem::take(&mut self.unindexed))
+    }
+
     fn finish(&mut self) -> Result<()> {
+        self.index_turns()?;
         self.changes.write(self.conn)?;
         self.conn.execute_batch("COMMIT")?;
         self.open = false;

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Result, id_column, visuals};
+use super::{Result, Transaction, id_column, visuals};
 use crate::model::{Id, Millis, Role, Tool, ToolStatus, Turn};
 
 const COLUMNS: &str = "row, role, at, model, label, images, tool_name, tool_status, text, tool_input, tool_output";
@@ -95,13 +95,20 @@ pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Resul
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Writes a new turn.
+/// Writes a new turn. It is added to the search index when the transaction commits.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn create(conn: &Connection, row: i64, id: &Id, turn: &Turn, call_id: Option<&str>, images: u32) -> Result<()> {
+pub fn create(
+    tx: &mut Transaction<'_>,
+    row: i64,
+    id: &Id,
+    turn: &Turn,
+    call_id: Option<&str>,
+    images: u32,
+) -> Result<()> {
     let tool = turn.tool.as_ref();
-    conn.prepare_cached(
+    tx.prepare_cached(
         "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
              tool_input, tool_output)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
@@ -121,6 +128,25 @@ pub fn create(conn: &Connection, row: i64, id: &Id, turn: &Turn, call_id: Option
         tool.map(|t| &t.input),
         tool.map(|t| &t.output),
     ])?;
+    tx.unindexed.push(row);
+    Ok(())
+}
+
+/// Adds turns to the search index.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub(super) fn index(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
+    rows.sort_unstable();
+    let mut insert = conn.prepare_cached(
+        "INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
+         SELECT row, text, tool_input, tool_output FROM turns WHERE row BETWEEN ?1 AND ?2",
+    )?;
+    for run in rows.chunk_by(|a, b| *b == *a + 1) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            insert.execute([first, last])?;
+        }
+    }
     Ok(())
 }
 
@@ -128,8 +154,10 @@ pub fn create(conn: &Connection, row: i64, id: &Id, turn: &Turn, call_id: Option
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_result(conn: &Connection, row: i64, output: &str, status: ToolStatus, images: u32) -> Result<()> {
-    conn.prepare_cached("UPDATE turns SET tool_output = ?2, tool_status = ?3, images = images + ?4 WHERE row = ?1")?
+pub fn set_result(tx: &mut Transaction<'_>, row: i64, output: &str, status: ToolStatus, images: u32) -> Result<()> {
+    // The index must hold what the update takes out of it.
+    tx.index_turns()?;
+    tx.prepare_cached("UPDATE turns SET tool_output = ?2, tool_status = ?3, images = images + ?4 WHERE row = ?1")?
         .execute(params![row, output, status as u8, images])?;
     Ok(())
 }
