@@ -36,6 +36,7 @@ const INTERRUPTED: u8 = 130;
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
     /// Log files, or folders to look for them in
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Read everything and say what would be imported; write nothing
     #[arg(long)]
