@@ -59,8 +59,9 @@ impl Watch {
             return false;
         };
         let follows = (1..=STRIDE).contains(&at.number.wrapping_sub(place.number));
-        // Reading again from an earlier turn on is a new sequence: the pages may have been dropped since.
-        *pushed &= at.number > place.number;
+        // Reading again from an earlier turn on is a new sequence: the pages may have been dropped since. The same turn again is
+        // the next piece of a large one.
+        *pushed &= at.number >= place.number;
         *place = at;
         let trigger = follows && !*pushed;
         *pushed |= trigger;
@@ -154,6 +155,8 @@ mod tests {
         assert!(!note(&mut watch, 1, 1));
         assert!(note(&mut watch, 1, 2));
         assert!(!note(&mut watch, 1, 3), "pushed already");
+        assert!(!note(&mut watch, 1, 3), "the next piece of a large turn");
+        assert!(!note(&mut watch, 1, 4), "pushed already");
         assert!(!note(&mut watch, 1, 1), "from the start again");
         assert!(note(&mut watch, 1, 2), "the pages may be gone");
     }
