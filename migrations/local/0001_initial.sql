@@ -123,10 +123,8 @@ CREATE VIRTUAL TABLE turns_fts USING fts5(
     text, tool_input, tool_output,
     content = 'turns', content_rowid = 'row', tokenize = "unicode61 remove_diacritics 2"
 );
-CREATE TRIGGER turns_fts_insert AFTER INSERT ON turns BEGIN
-    INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
-    VALUES (new.row, new.text, new.tool_input, new.tool_output);
-END;
+-- No trigger for inserts: a statement with a trigger opens a savepoint, at which FTS5 writes out what it has gathered, and an
+-- import would pay for a segment a turn. store::turns::create inserts here too.
 CREATE TRIGGER turns_fts_delete AFTER DELETE ON turns BEGIN
     INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
     VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);
