@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import resource
 import shlex
 import shutil
 import signal
@@ -267,6 +268,17 @@ class Bench:
         reader = [str(self.target / "examples/random_reads"), str(tree), str(READS[name])]
         return float(run(reader, cpu=cpu, stdin=self.random_turns)[0])
 
+    def warm_disk(self, name, cpu):
+        """A pass over the disk that found everything in the page cache; another program may just have emptied it."""
+        for _ in range(WARM_PASSES):
+            before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock
+            seconds = self.seconds(name, self.disk / "projects", cpu)
+            read = (resource.getrusage(resource.RUSAGE_CHILDREN).ru_inblock - before) * 512
+            if read < self.facts["bytes of all files"] / 20:
+                return seconds
+        self.facts["disturbed"] = "the files did not stay in the page cache: ratios to the disk warm are not to be trusted"
+        return seconds
+
     def measure_walks(self, mode, cpu):
         disk = self.disk / "projects"
         say(f"{mode}: warm")
@@ -276,7 +288,7 @@ class Bench:
             for name in names:
                 self.seconds(name, disk, cpu)
                 self.seconds(name, mount.tree, cpu)
-                pairs = [(self.seconds(name, disk, cpu), self.seconds(name, mount.tree, cpu)) for _ in range(self.args.repeat)]
+                pairs = [(self.warm_disk(name, cpu), self.seconds(name, mount.tree, cpu)) for _ in range(self.args.repeat)]
                 on_disk, on_mount = (statistics.median(side) for side in zip(*pairs))
                 warm_disk[name] = on_disk
                 self.row(f"warm {name}, {mode}", on_mount / on_disk, target=WARM[name], **both(on_mount, on_disk))
