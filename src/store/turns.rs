@@ -171,3 +171,43 @@ pub fn ids(conn: &Connection, session_row: i64) -> Result<Vec<Id>> {
     let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| id_column(r, 0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Layout, Writer};
+
+    #[test]
+    fn a_turn_is_found_by_its_words_and_after_its_result_by_those_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(&Layout::new(dir.path())).unwrap();
+        let tx = writer.begin().unwrap();
+        let tool = Tool {
+            name: "Bash".to_owned(),
+            input: r#"{"command":"harbour"}"#.to_owned(),
+            output: String::new(),
+            status: ToolStatus::Pending,
+        };
+        let turn = Turn {
+            number: 1,
+            role: Role::Tool,
+            at: Millis(1),
+            model: None,
+            text: "tide".to_owned(),
+            label: None,
+            tool: Some(tool),
+            visuals: Vec::new(),
+        };
+        let row = row_of(1, 1);
+        create(&tx, row, &Id([7; 16]), &turn, None, 0).unwrap();
+        let rows_with = |word: &str| -> Vec<i64> {
+            let mut query = tx.prepare("SELECT rowid FROM turns_fts WHERE turns_fts MATCH ?1").unwrap();
+            let rows = query.query_map([word], |r| r.get(0)).unwrap();
+            rows.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        assert_eq!((rows_with("tide"), rows_with("harbour"), rows_with("lighthouse")), (vec![row], vec![row], vec![]));
+        set_result(&tx, row, "lighthouse", ToolStatus::Ok, 0).unwrap();
+        assert_eq!((rows_with("tide"), rows_with("lighthouse")), (vec![row], vec![row]));
+        tx.execute("INSERT INTO turns_fts(turns_fts, rank) VALUES ('integrity-check', 1)", []).unwrap();
+    }
+}
