@@ -166,7 +166,7 @@ impl CogFs {
         let seen = changes::head(&conn)?;
         Ok(Self {
             layout: layout.clone(),
-            view: View { mountpoint: mountpoint.to_owned(), database: layout.database() },
+            view: View { mountpoint: mountpoint.to_owned() },
             gate: Gate::default(),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
@@ -377,7 +377,7 @@ impl CogFs {
 
     fn count(&self, epoch: u64) -> Result<Totals> {
         let rows = self.query(tree::totals)?;
-        let bytes = std::fs::metadata(&self.view.database).map_or(0, |m| m.len());
+        let bytes = std::fs::metadata(self.layout.database()).map_or(0, |m| m.len());
         let totals = Totals { files: rows.turns + rows.visuals, bytes, free_bytes: 0 };
         *lock(&self.totals) = Some((epoch, totals));
         Ok(totals)

@@ -236,14 +236,21 @@ impl Assembler {
         turn.number = part.next_number();
         self.counts.new_turns += 1;
         match call_id {
-            Some(call_id) => {
+            Some(call_id) if images.is_empty() => {
                 part.reserve(&turn);
                 self.held_ids.insert(id);
                 let place = Place::Held { id, turn: Box::new(turn) };
                 self.pending.entry(call_id).or_default().waiting.push_back(Pending { part: row, shell, place });
                 Ok(())
             }
-            None => part.write(tx, &id, &mut turn, None, &images),
+            call_id => {
+                part.write(tx, &id, &mut turn, call_id.as_deref(), &images)?;
+                if let Some(call_id) = call_id {
+                    let place = Place::Stored { number: turn.number };
+                    self.pending.entry(call_id).or_default().waiting.push_back(Pending { part: row, shell, place });
+                }
+                Ok(())
+            }
         }
     }
 

@@ -24,8 +24,6 @@ pub use node::Node;
 pub struct View {
     /// The mountpoint as its user knows it.
     pub mountpoint: String,
-    /// The database file, for its size.
-    pub database: std::path::PathBuf,
 }
 
 /// What kind of node it is.
