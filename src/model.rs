@@ -116,11 +116,14 @@ impl fmt::Debug for Id {
 pub enum Agent {
     ClaudeCode,
     Codex,
+    OpenCode,
+    Gemini,
+    Copilot,
 }
 
 impl Agent {
-    /// Every agent, in the order of their database values.
-    pub const ALL: [Self; 2] = [Self::ClaudeCode, Self::Codex];
+    /// Every agent. Inode numbers are made of the places here: new ones are added at the end.
+    pub const ALL: [Self; 5] = [Self::ClaudeCode, Self::Codex, Self::OpenCode, Self::Gemini, Self::Copilot];
 
     /// The name in the database, in JSON and in ids.
     #[must_use]
@@ -128,6 +131,9 @@ impl Agent {
         match self {
             Self::ClaudeCode => "claude_code",
             Self::Codex => "codex",
+            Self::OpenCode => "opencode",
+            Self::Gemini => "gemini",
+            Self::Copilot => "copilot",
         }
     }
 
@@ -137,6 +143,9 @@ impl Agent {
         match self {
             Self::ClaudeCode => "claude-code",
             Self::Codex => "codex",
+            Self::OpenCode => "opencode",
+            Self::Gemini => "gemini-cli",
+            Self::Copilot => "copilot-cli",
         }
     }
 
@@ -146,6 +155,9 @@ impl Agent {
         match self {
             Self::ClaudeCode => "Claude Code",
             Self::Codex => "Codex",
+            Self::OpenCode => "OpenCode",
+            Self::Gemini => "Gemini CLI",
+            Self::Copilot => "Copilot CLI",
         }
     }
 

@@ -140,6 +140,17 @@ pub fn days(conn: &Connection) -> Result<Vec<i64>> {
     Ok(query.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether an agent has commits to show.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn has_agent(conn: &Connection, agent: &str) -> Result<bool> {
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM sessions WHERE agent = ?1 AND commit_row IS NOT NULL AND parent_row IS NULL LIMIT 1",
+    )?;
+    Ok(query.exists([agent])?)
+}
+
 /// The commits in which an agent took part, in the order of their rows.
 ///
 /// # Errors

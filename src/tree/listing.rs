@@ -75,8 +75,13 @@ pub fn list(
             by_row(found, after, Node::DayLink, sink);
         }
         Node::ByAgentDir => {
-            let agents = Agent::ALL.into_iter().map(|a| (a.slug().to_owned(), Node::Agent(a), Kind::Directory));
-            numbered(agents, after, sink);
+            let mut shown = Vec::new();
+            for agent in Agent::ALL {
+                if commits::has_agent(conn, agent.as_str())? {
+                    shown.push((agent.slug().to_owned(), Node::Agent(agent), Kind::Directory));
+                }
+            }
+            numbered(shown.into_iter(), after, sink);
         }
         Node::Agent(agent) => {
             by_row(commits::of_agent(conn, agent.as_str())?, after, |row| Node::AgentLink(agent, row), sink);

@@ -59,7 +59,10 @@ fn entity(conn: &Connection, dir: Node, name: &str) -> Result<Option<Node>> {
             let found = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
             found.into_iter().find(|c| c.dir_name == name).map(|c| Node::DayLink(c.row))
         }
-        Node::ByAgentDir => Agent::ALL.into_iter().find(|a| a.slug() == name).map(Node::Agent),
+        Node::ByAgentDir => match Agent::ALL.into_iter().find(|a| a.slug() == name) {
+            Some(agent) if commits::has_agent(conn, agent.as_str())? => Some(Node::Agent(agent)),
+            _ => None,
+        },
         Node::Agent(agent) => commits::of_agent(conn, agent.as_str())?
             .into_iter()
             .find(|c| c.dir_name == name)
