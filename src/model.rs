@@ -6,6 +6,7 @@ use std::fmt;
 
 use chrono::{DateTime, SecondsFormat, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Milliseconds since the Unix epoch, UTC: the resolution the agents log in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
@@ -56,6 +57,33 @@ impl Millis {
     }
 }
 
+/// Derives an id of parts that are too long to be held in memory.
+#[derive(Default)]
+pub struct IdBuilder(Sha256);
+
+impl IdBuilder {
+    /// Begins a part of so many bytes: the length in front keeps ("ab","c") and ("a","bc") apart.
+    pub fn begin_part(&mut self, length: u64) {
+        self.0.update(length.to_le_bytes());
+    }
+
+    /// Adds bytes of the part.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn finish(self) -> Id {
+        let digest = self.0.finalize();
+        let mut bytes = [0u8; 16];
+        bytes.copy_from_slice(&digest[..16]);
+        bytes[6] = (bytes[6] & 0x0f) | 0x80;
+        bytes[8] = (bytes[8] & 0x3f) | 0x80;
+        Id(bytes)
+    }
+}
+
 /// A record's identity on every machine: 128 bits derived from (source, native ids), printed as a UUID (version 8).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub [u8; 16]);
@@ -64,19 +92,12 @@ impl Id {
     /// Derives the id of a record from the parts that name it at its source.
     #[must_use]
     pub fn derive(parts: &[&[u8]]) -> Self {
-        use sha2::{Digest, Sha256};
-        let mut hash = Sha256::new();
+        let mut builder = IdBuilder::default();
         for part in parts {
-            // The length in front keeps ("ab","c") and ("a","bc") apart.
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
+            builder.begin_part(part.len() as u64);
+            builder.add(part);
         }
-        let digest = hash.finalize();
-        let mut bytes = [0u8; 16];
-        bytes.copy_from_slice(&digest[..16]);
-        bytes[6] = (bytes[6] & 0x0f) | 0x80;
-        bytes[8] = (bytes[8] & 0x3f) | 0x80;
-        Self(bytes)
+        builder.finish()
     }
 
     /// Reads an id back from the database; `None` when it is not 16 bytes.
@@ -269,6 +290,50 @@ pub struct Tokens {
     pub output: u64,
     pub cache_read: u64,
     pub cache_write: u64,
+}
+
+impl Tokens {
+    /// The larger of each count.
+    #[must_use]
+    pub fn max(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.max(other.input),
+            output: self.output.max(other.output),
+            cache_read: self.cache_read.max(other.cache_read),
+            cache_write: self.cache_write.max(other.cache_write),
+        }
+    }
+
+    /// The smaller of each count.
+    #[must_use]
+    pub fn min(&self, other: &Self) -> Self {
+        Self {
+            input: self.input.min(other.input),
+            output: self.output.min(other.output),
+            cache_read: self.cache_read.min(other.cache_read),
+            cache_write: self.cache_write.min(other.cache_write),
+        }
+    }
+
+    /// What `self` has more than `before`, which it is at least as large as.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            input: self.input.saturating_sub(before.input),
+            output: self.output.saturating_sub(before.output),
+            cache_read: self.cache_read.saturating_sub(before.cache_read),
+            cache_write: self.cache_write.saturating_sub(before.cache_write),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Tokens {
+    fn add_assign(&mut self, other: Self) {
+        self.input = self.input.saturating_add(other.input);
+        self.output = self.output.saturating_add(other.output);
+        self.cache_read = self.cache_read.saturating_add(other.cache_read);
+        self.cache_write = self.cache_write.saturating_add(other.cache_write);
+    }
 }
 
 /// A project: a git repository, or a folder where none is known.

@@ -119,24 +119,12 @@ CREATE TABLE turns (
 );
 CREATE UNIQUE INDEX turns_by_id ON turns(id);
 
-CREATE VIRTUAL TABLE turns_fts USING fts5(
-    text, tool_input, tool_output,
-    content = 'turns', content_rowid = 'row', tokenize = "unicode61 remove_diacritics 2"
+-- Turns written, in runs of rows: what the search index (a file of its own: store::search) has to bring in.
+CREATE TABLE unsearched (
+    seq       INTEGER PRIMARY KEY AUTOINCREMENT,
+    first_row INTEGER NOT NULL,
+    last_row  INTEGER NOT NULL
 );
--- Words are gathered in memory up to this many bytes before they are written as one sorted run: fewer runs to merge.
-INSERT INTO turns_fts(turns_fts, rank) VALUES ('hashsize', 33554432);
--- New turns are indexed together when their transaction commits (store::Transaction): a trigger would open a savepoint for
--- each row, at which FTS5 writes out what it has gathered.
-CREATE TRIGGER turns_fts_delete AFTER DELETE ON turns BEGIN
-    INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
-    VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);
-END;
-CREATE TRIGGER turns_fts_update AFTER UPDATE OF text, tool_input, tool_output ON turns BEGIN
-    INSERT INTO turns_fts(turns_fts, rowid, text, tool_input, tool_output)
-    VALUES ('delete', old.row, old.text, old.tool_input, old.tool_output);
-    INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
-    VALUES (new.row, new.text, new.tool_input, new.tool_output);
-END;
 
 -- The pictures; their bytes are files in blobs/, named by SHA-256.
 CREATE TABLE visuals (
@@ -206,6 +194,7 @@ CREATE TABLE sources (
     skipped     INTEGER NOT NULL DEFAULT 0,
     updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX sources_by_session ON sources(agent, native_id);
 
 -- The change feed: what a mount must tell the kernel.
 CREATE TABLE changes (

@@ -14,7 +14,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::mount::BoxError;
 use super::output::{self, count};
 use crate::config::Folders;
-use crate::ingest::{self, Options, Summary};
+use crate::ingest::{self, Options, Progress, Summary};
 use crate::store::{Layout, private_dir};
 
 /// Skipped records shown one by one; `--json` has all.
@@ -74,25 +74,33 @@ pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<S
         signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let bar = progress_bar(quiet);
-    let summary = ingest::import(layout, &options, &stop, &mut |progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.done_bytes);
-        bar.set_message(progress.file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    let (reading, indexing) = (progress_bar(quiet, READING), progress_bar(quiet, INDEXING));
+    let summary = ingest::import(layout, &options, &stop, &mut |progress| match progress {
+        Progress::Reading { done, total, file } => {
+            reading.set_length(total);
+            reading.set_position(done);
+            reading.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+        }
+        Progress::Indexing { done, total } => {
+            reading.finish_and_clear();
+            indexing.set_length(total);
+            indexing.set_position(done);
+        }
     });
-    bar.finish_and_clear();
+    reading.finish_and_clear();
+    indexing.finish_and_clear();
     Ok(summary?)
 }
 
-fn progress_bar(quiet: bool) -> ProgressBar {
+const READING: &str = "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}";
+const INDEXING: &str = "{bar:24} {pos}/{len} sessions in the search index  {eta} left";
+
+fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template(
-        "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}",
-    );
     let bar = ProgressBar::new(0);
-    match style {
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
@@ -111,7 +119,7 @@ fn lock(layout: &Layout) -> Result<File, BoxError> {
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
-    if summary.interrupted {
+    if summary.interrupted || summary.index_unfinished {
         ExitCode::from(INTERRUPTED)
     } else if summary.skipped.is_empty() {
         ExitCode::SUCCESS
@@ -127,6 +135,8 @@ fn print(summary: &Summary) -> io::Result<()> {
     }
     if summary.interrupted {
         writeln!(out, "Interrupted. What was read is kept; run it again for the rest.")?;
+    } else if summary.index_unfinished {
+        writeln!(out, "Interrupted. Everything is stored; the next import completes the search index.")?;
     }
     writeln!(
         out,

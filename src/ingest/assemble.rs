@@ -11,14 +11,16 @@ use serde::{Deserialize, Serialize};
 use self::calls::{Calls, Pending, Place};
 use super::part::{KnownRecords, Part};
 use super::project::Resolver;
+use super::raw_record::RawRecord;
 use super::record::{Context, Item, NewTurn, SessionHead, Stream, Title, ToolResult};
 use super::replay::{self, Admitted, Replay};
 use super::summary::Counts;
 use super::title;
-use crate::model::{Agent, Id, Millis, Role, Tool, ToolStatus, Turn};
+use crate::model::{Agent, Id, Millis, Role, Tokens, Tool, ToolStatus, Turn};
 use crate::render;
 use crate::store::commits::{self, GitCommit, NewCommit, TitleRank};
 use crate::store::index::MAX_TURNS;
+use crate::store::sessions::Usage;
 use crate::store::{ChangeKind, Result, Transaction, sessions, turns};
 
 mod calls;
@@ -65,7 +67,7 @@ struct Track {
 
 /// Which record an item comes from.
 pub struct Origin<'a> {
-    pub raw: &'a [u8],
+    pub raw: &'a RawRecord,
     /// The item's place in its record.
     pub nth: usize,
 }
@@ -86,6 +88,8 @@ pub struct Assembler {
     /// The time of what has none: when the file was last written.
     written_at: Millis,
     titles: Vec<Title>,
+    /// What messages cost, as far as it is not stored.
+    usage: HashMap<Id, Usage>,
     pub counts: Counts,
 }
 
@@ -110,6 +114,7 @@ impl Assembler {
             last_at: Millis::default(),
             written_at,
             titles: Vec::new(),
+            usage: HashMap::new(),
             counts: Counts::default(),
         };
         if let Some(state) = state {
@@ -147,7 +152,7 @@ impl Assembler {
         &mut self,
         tx: &mut Transaction<'_>,
         projects: &mut Resolver,
-        raw: &[u8],
+        raw: &RawRecord,
         items: Vec<Item>,
     ) -> Result<()> {
         let mut stream = Stream::Main;
@@ -183,9 +188,10 @@ impl Assembler {
             Item::Usage { key, model, tokens } => {
                 let row = self.part(tx, &Stream::Main)?;
                 let key = usage_key(self.head.agent, &key);
-                if sessions::add_usage(tx, row, &key, model.as_deref(), &tokens)? {
-                    tx.changes.add(ChangeKind::Session, row);
-                }
+                self.usage
+                    .entry(key)
+                    .or_insert_with(|| Usage { session_row: row, model, tokens: Tokens::default() })
+                    .add(&tokens);
             }
             Item::Title(title) => self.titles.push(title),
             Item::Ignored { kind, known } => self.counts.ignored(kind, known),
@@ -463,16 +469,16 @@ impl Assembler {
 
     // --- saving ------------------------------------------------------------------------------------------------------
 
-    fn raw(&mut self, tx: &mut Transaction<'_>, line: &[u8], stream: &Stream) -> Result<()> {
+    fn raw(&mut self, tx: &mut Transaction<'_>, raw: &RawRecord, stream: &Stream) -> Result<()> {
         // A line that was too long to be read has no bytes to keep.
-        if line.is_empty() {
+        if raw.len() == 0 {
             return Ok(());
         }
         let streams = if matches!(stream, Stream::Main) { vec![] } else { vec![stream.clone()] };
         for stream in streams.into_iter().chain([Stream::Main]) {
             let row = self.part(tx, &stream)?;
             if let Some(part) = self.parts.get_mut(&row) {
-                part.append_raw(tx, line)?;
+                part.append_raw(tx, raw)?;
             }
         }
         Ok(())
@@ -488,6 +494,7 @@ impl Assembler {
         }
         self.store_pending(tx)?;
         self.save_parts(tx)?;
+        self.save_usage(tx)?;
         let rows: Vec<i64> = self.parts.keys().copied().collect();
         self.name_commits(tx, &rows)?;
         for title in std::mem::take(&mut self.titles) {
@@ -525,6 +532,15 @@ impl Assembler {
             if let Some(part) = self.parts.get_mut(&row) {
                 part.save(tx)?;
             }
+        }
+        Ok(())
+    }
+
+    fn save_usage(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
+        let mut usage: Vec<(Id, Usage)> = self.usage.drain().collect();
+        usage.sort_unstable_by_key(|(key, _)| *key);
+        for row in sessions::add_usage(tx, &usage)? {
+            tx.changes.add(ChangeKind::Session, row);
         }
         Ok(())
     }
@@ -598,9 +614,13 @@ fn turn_id(head: &SessionHead, new: &NewTurn, origin: &Origin<'_>) -> Id {
     match &new.native {
         Some(native) => native_turn_id(head.agent, native),
         // No id of its own: the record's bytes are its identity within its session.
-        None => {
-            Id::derive(&[agent, head.native_id.as_bytes(), b"record", origin.raw, &(origin.nth as u64).to_le_bytes()])
-        }
+        None => Id::derive(&[
+            agent,
+            head.native_id.as_bytes(),
+            b"record",
+            &origin.raw.hash().0,
+            &(origin.nth as u64).to_le_bytes(),
+        ]),
     }
 }
 

@@ -150,6 +150,12 @@ impl<R: Read> Lines<R> {
 }
 
 impl Lines<Source<File>> {
+    /// Whether offsets are those of the decompressed bytes.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.reader.get_ref(), Source::Zstd(_))
+    }
+
     /// Opens a log, plain or compressed, at `start_offset` of its (decompressed) bytes.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ pub mod lines;
 mod link;
 mod part;
 pub mod project;
+mod raw_record;
 pub mod record;
 mod replay;
 mod run;

@@ -8,6 +8,7 @@ use crate::store::index::{Entry, TurnIndex};
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
+use super::raw_record::RawRecord;
 use super::record::Image;
 
 /// A part that is being written.
@@ -163,19 +164,23 @@ impl Part {
     }
 
     /// Appends a record of the source.
-    pub fn append_raw(&mut self, tx: &Transaction<'_>, line: &[u8]) -> Result<()> {
-        self.raw.extend_from_slice(line);
+    pub fn append_raw(&mut self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
+        record.pieces(|piece| {
+            self.raw.extend_from_slice(piece);
+            if self.raw.len() >= raw::CHUNK_BYTES { self.store_raw(tx) } else { Ok(()) }
+        })?;
         self.raw.push(b'\n');
         self.session.raw_records += 1;
         self.dirty = true;
-        if self.raw.len() >= raw::CHUNK_BYTES { self.store_raw(tx) } else { Ok(()) }
+        Ok(())
     }
 
     fn store_raw(&mut self, tx: &Transaction<'_>) -> Result<()> {
         if !self.raw.is_empty() {
-            raw::append(tx, self.session.row, self.session.raw_bytes, &self.raw)?;
-            self.session.raw_bytes += self.raw.len() as u64;
-            self.raw.clear();
+            let bytes = std::mem::take(&mut self.raw);
+            let start = self.session.raw_bytes;
+            self.session.raw_bytes += bytes.len() as u64;
+            raw::append(tx, self.session.row, start, bytes)?;
         }
         Ok(())
     }
@@ -205,27 +210,28 @@ pub struct KnownRecords(HashMap<Id, u32>);
 impl KnownRecords {
     /// Reads the records of all parts of a session.
     pub fn load(tx: &Transaction<'_>, agent: Agent, native_id: &str) -> Result<Self> {
+        raw::settle(tx)?;
         let mut known = Self::default();
         for part in sessions::parts(tx, agent, native_id)? {
             let mut rest: Vec<u8> = Vec::new();
             raw::for_each_chunk(tx, part.row, |chunk| {
                 rest.extend_from_slice(chunk);
-                // Chunks end where records end.
-                for line in rest.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+                let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+                for line in rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
                     *known.0.entry(Id::derive(&[line])).or_default() += 1;
                 }
-                rest.clear();
+                rest.drain(..whole);
             })?;
         }
         Ok(known)
     }
 
     /// Whether a record is stored already; each stored copy stands for one.
-    pub fn take(&mut self, line: &[u8]) -> bool {
+    pub fn take(&mut self, record: &RawRecord) -> bool {
         if self.0.is_empty() {
             return false;
         }
-        match self.0.get_mut(&Id::derive(&[line])) {
+        match self.0.get_mut(&record.hash()) {
             Some(count) if *count > 0 => {
                 *count -= 1;
                 true

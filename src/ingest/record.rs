@@ -57,6 +57,35 @@ pub enum Item {
     Ignored { kind: String, known: bool },
 }
 
+/// The longest text of a turn, in bytes: every page of a mount and every row of the database can be held in memory.
+pub const LONGEST_TEXT: usize = 16 * 1024 * 1024;
+
+impl Item {
+    /// Cuts texts that are too long for a page, and says so in them. Nothing is lost: `raw.jsonl` has the record whole.
+    pub fn bound(&mut self) {
+        match self {
+            Self::Turn(turn) => {
+                bound(&mut turn.text);
+                if let Some(call) = &mut turn.call {
+                    bound(&mut call.input);
+                }
+            }
+            Self::Result(result) => bound(&mut result.output),
+            _ => {}
+        }
+    }
+}
+
+fn bound(text: &mut String) {
+    if text.len() > LONGEST_TEXT {
+        let kept = text.floor_char_boundary(LONGEST_TEXT);
+        let more = text.len() - kept;
+        text.truncate(kept);
+        text.shrink_to_fit();
+        text.push_str(&format!("\n\n[{more} more bytes of this text stand in raw.jsonl]"));
+    }
+}
+
 /// Facts about a session. `None` leaves what was known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Context {

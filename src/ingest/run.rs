@@ -1,6 +1,6 @@
 //! The import: file after file, a reader thread that parses and the caller's thread that writes.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -14,10 +14,12 @@ use super::discover::{self, Candidate};
 use super::lines::{self, Line, Lines, Records};
 use super::link;
 use super::project::Resolver;
+use super::raw_record::RawRecord;
 use super::record::{Item, Parser, SessionHead};
 use super::source::{self, Recognised, Stamp};
 use super::summary::Summary;
 use crate::model::Millis;
+use crate::store::search::SearchIndex;
 use crate::store::sources::{self, Source};
 use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
 
@@ -26,8 +28,11 @@ use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
 const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Bytes handed from the reader to the writer at once, and how many such batches may wait.
-const BATCH_BYTES: usize = 1024 * 1024;
+const BATCH_BYTES: u64 = 1024 * 1024;
 const BATCHES: usize = 4;
+
+/// A longer line is not read into memory but parsed from its file, and its bytes stay there until they are stored.
+const HELD_LINE: u64 = 4 * 1024 * 1024;
 
 /// A log whose last line is cut off is being written, unless nobody wrote to it for this long.
 const STILL_WRITTEN: Duration = Duration::from_secs(600);
@@ -43,10 +48,11 @@ pub struct Options {
 
 /// How far an import is.
 #[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    pub done_bytes: u64,
-    pub total_bytes: u64,
-    pub file: &'a Path,
+pub enum Progress<'a> {
+    /// The logs are read and stored: bytes of them.
+    Reading { done: u64, total: u64, file: &'a Path },
+    /// Everything is stored and can be seen; words are brought into the search index: sessions done, of how many.
+    Indexing { done: u64, total: u64 },
 }
 
 /// Why an import could not be done at all. What is wrong with single files and records stands in the summary.
@@ -101,7 +107,23 @@ pub fn import(
         add_totals(writer.conn(), &mut summary)?;
     }
     summary.seconds = began.elapsed().as_secs_f64();
+    if !options.dry_run && !summary.interrupted {
+        let began = Instant::now();
+        summary.index_unfinished = !index_words(layout, writer.conn(), stop, progress)?;
+        summary.index_seconds = began.elapsed().as_secs_f64();
+    }
     Ok(summary)
+}
+
+/// Brings what was imported into the search index: behind the import, so that nobody waits for words to see the pages.
+fn index_words(
+    layout: &Layout,
+    turns: &rusqlite::Connection,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> store::Result<bool> {
+    let mut index = SearchIndex::open(layout, turns)?;
+    index.catch_up(turns, stop, &mut |done, total| progress(Progress::Indexing { done, total }))
 }
 
 /// A trial works on the database that is there, if there is one, else on a temporary one.
@@ -136,7 +158,7 @@ struct Run<'a> {
 /// A record on its way from the reader to the writer.
 struct Parsed {
     line: u64,
-    raw: Vec<u8>,
+    raw: RawRecord,
     items: Vec<Item>,
     problems: Vec<String>,
 }
@@ -152,11 +174,22 @@ struct Batch {
     error: Option<io::Error>,
     /// The file ends here.
     last: bool,
+    /// Dropped with the batch: tells the reader that the writer is done with it.
+    _taken: Option<SyncSender<()>>,
 }
 
 impl Batch {
     fn new(offset: u64, line: u64) -> Self {
-        Self { records: Vec::new(), offset, line, parser: Value::Null, unfinished: None, error: None, last: false }
+        Self {
+            records: Vec::new(),
+            offset,
+            line,
+            parser: Value::Null,
+            unfinished: None,
+            error: None,
+            last: false,
+            _taken: None,
+        }
     }
 }
 
@@ -213,7 +246,7 @@ impl Run<'_> {
         candidate: &Candidate,
         may_commit: bool,
     ) -> store::Result<Transaction<'c>> {
-        (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: &candidate.path });
+        (self.progress)(Progress::Reading { done: self.done, total: self.total, file: &candidate.path });
         let done = self.done + candidate.size;
         let name = candidate.path.to_string_lossy().into_owned();
         let tx = match self.read(tx, candidate, &name, may_commit)? {
@@ -318,7 +351,7 @@ impl Run<'_> {
         let mut skipped = job.grown.as_ref().map_or(0, |g| g.skipped);
         while let Ok(batch) = batches.recv() {
             for record in batch.records {
-                bytes += record.raw.len() as u64;
+                bytes += record.raw.len();
                 self.summary.records += 1;
                 skipped += u64::from(!record.problems.is_empty());
                 for problem in record.problems {
@@ -343,7 +376,7 @@ impl Run<'_> {
                 committed = bytes;
             }
             self.done = began + bytes.min(job.stamp.size);
-            (self.progress)(Progress { done_bytes: self.done, total_bytes: self.total, file: job.path });
+            (self.progress)(Progress::Reading { done: self.done, total: self.total, file: job.path });
             if self.stopped() {
                 break;
             }
@@ -414,8 +447,9 @@ fn grown_from(path: &Path, known: Option<Source>, stamp: Stamp) -> io::Result<Op
 
 fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
     let mut items = Vec::new();
-    parser.record(document, &mut items);
-    let record = Parsed { line: 1, raw: document.to_string().into_bytes(), items, problems: Vec::new() };
+    read_record(document, parser.as_mut(), &mut items);
+    let record =
+        Parsed { line: 1, raw: RawRecord::Bytes(document.to_string().into_bytes()), items, problems: Vec::new() };
     let batch = Batch { records: vec![record], last: true, ..Batch::new(0, 1) };
     // The writer is gone when it failed: there is nobody to tell.
     let _ = send.send(batch);
@@ -433,33 +467,91 @@ fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, 
 
 fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &SyncSender<Batch>) -> io::Result<()> {
     let mut lines = Lines::open(path, batch.offset, batch.line)?;
+    let held = if lines.is_compressed() { lines::LONGEST_LINE } else { HELD_LINE };
+    lines = lines.with_longest(held);
     let mut bytes = 0;
     while let Some(line) = lines.next()? {
         if line.bytes.trim_ascii().is_empty() && !line.too_long {
             (batch.offset, batch.line) = (line.end, line.number + 1);
             continue;
         }
-        let found = lines::records(line.bytes);
-        let complete = found.errors.is_empty() && !found.values.is_empty();
-        if !line.terminated && !complete && !line.too_long {
-            let reason = found.errors.into_iter().next().unwrap_or_else(|| "no record".to_owned());
+        let length = line.end - line.start;
+        let unfinished = if line.too_long && held == HELD_LINE {
+            large_line(path, &line, parser, &mut batch.records)?
+        } else {
+            held_line(&line, parser, &mut batch.records)
+        };
+        if let Some(reason) = unfinished {
             batch.unfinished = Some((line.number, reason));
             return Ok(());
         }
-        bytes += line.bytes.len();
-        parse_line(&line, found, parser, &mut batch.records);
+        bytes += length;
         // What is appended to a line without its newline is still that line.
         (batch.offset, batch.line) = (line.end, line.number + u64::from(line.terminated));
         if bytes >= BATCH_BYTES {
-            bytes = 0;
             batch.parser = parser.state();
-            let next = Batch::new(batch.offset, batch.line);
-            if send.send(std::mem::replace(batch, next)).is_err() {
+            let mut full = std::mem::replace(batch, Batch::new(line.end, batch.line));
+            let taken = (bytes > HELD_LINE).then(|| sync_channel(0));
+            let wait = taken.map(|(alive, gone)| {
+                full._taken = Some(alive);
+                gone
+            });
+            if send.send(full).is_err() {
                 return Ok(());
             }
+            // One large record at a time: the next is read when this one is stored. Nothing is ever sent; the end is told.
+            if let Some(gone) = wait {
+                let _ = gone.recv();
+            }
+            bytes = 0;
         }
     }
     Ok(())
+}
+
+fn read_record(value: &Value, parser: &mut dyn Parser, out: &mut Vec<Item>) {
+    let before = out.len();
+    parser.record(value, out);
+    out[before..].iter_mut().for_each(Item::bound);
+}
+
+/// Parses a line that is held in memory. A last line that is not complete gives the reason.
+fn held_line(line: &Line<'_>, parser: &mut dyn Parser, out: &mut Vec<Parsed>) -> Option<String> {
+    let found = lines::records(line.bytes);
+    let complete = found.errors.is_empty() && !found.values.is_empty();
+    if !line.terminated && !complete && !line.too_long {
+        return Some(found.errors.into_iter().next().unwrap_or_else(|| "no record".to_owned()));
+    }
+    parse_line(line, found, parser, out);
+    None
+}
+
+/// Parses a line from its file: what is held is what was read of it, not its bytes as well.
+fn large_line(
+    path: &Path,
+    line: &Line<'_>,
+    parser: &mut dyn Parser,
+    out: &mut Vec<Parsed>,
+) -> io::Result<Option<String>> {
+    let length = line.end - line.start - u64::from(line.terminated);
+    let mut problems = Vec::new();
+    let mut items = Vec::new();
+    if length > lines::LONGEST_LINE {
+        problems.push(format!("longer than {} MiB: kept in raw.jsonl alone", lines::LONGEST_LINE >> 20));
+    } else {
+        match serde_json::from_reader::<_, Value>(RawRecord::reader(path, line.start, length)?) {
+            Ok(value @ Value::Object(_)) => read_record(&value, parser, &mut items),
+            // Damaged: the repair needs all of it.
+            _ => {
+                let mut bytes = Vec::new();
+                RawRecord::reader(path, line.start, length)?.read_to_end(&mut bytes)?;
+                return Ok(held_line(&Line { bytes: &bytes, too_long: false, ..*line }, parser, out));
+            }
+        }
+    }
+    let raw = RawRecord::in_file(path.to_owned(), line.start, length)?;
+    out.push(Parsed { line: line.number, raw, items, problems });
+    Ok(None)
 }
 
 /// The records of a line: one in nearly all, two where a writer died before its newline.
@@ -474,11 +566,16 @@ fn parse_line(line: &Line<'_>, found: Records, parser: &mut dyn Parser, out: &mu
     let taken_apart = parts.len() == found.values.len();
     let mut parsed: Vec<Parsed> = parts
         .into_iter()
-        .map(|raw| Parsed { line: line.number, raw: raw.to_vec(), items: Vec::new(), problems: Vec::new() })
+        .map(|raw| Parsed {
+            line: line.number,
+            raw: RawRecord::Bytes(raw.to_vec()),
+            items: Vec::new(),
+            problems: Vec::new(),
+        })
         .collect();
     for (at, value) in found.values.iter().enumerate() {
         if let Some(record) = parsed.get_mut(if taken_apart { at } else { 0 }) {
-            parser.record(value, &mut record.items);
+            read_record(value, parser, &mut record.items);
         }
     }
     if let Some(first) = parsed.first_mut() {

@@ -17,8 +17,11 @@ const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open];
 /// Records looked at to recognise a format.
 const HEAD_RECORDS: usize = 50;
 
-/// Bytes looked at to recognise a format: a screenshot makes a line of a megabyte.
-const HEAD_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes looked at to recognise a format: a screenshot makes a line of a megabyte. Longer lines are passed over.
+const HEAD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Lines looked at when none of them holds a record.
+const HEAD_LINES: u64 = 1000;
 
 /// Bytes hashed at the file's start and before the offset, to tell a file that grew from one that was replaced.
 const PRINT_BYTES: u64 = 4096;
@@ -81,23 +84,29 @@ struct Head {
 
 fn head(path: &Path) -> io::Result<Head> {
     let mut head = Head { records: Vec::new(), blank: true, starts_object: false };
-    let mut lines = Lines::open(path, 0, 1)?;
+    let mut lines = Lines::open(path, 0, 1)?.with_longest(HEAD_BYTES);
+    let mut bytes = 0;
     while let Some(line) = lines.next()? {
         let text = line.bytes.trim_ascii();
-        if head.blank && !text.is_empty() {
+        if head.blank && (!text.is_empty() || line.too_long) {
             head.blank = false;
-            head.starts_object = text.starts_with(b"{");
+            head.starts_object = if line.too_long { begins_with_brace(path)? } else { text.starts_with(b"{") };
         }
-        if !line.too_long {
-            head.records.extend(lines::records(line.bytes).values);
-        }
+        bytes += text.len() as u64;
+        head.records.extend(lines::records(line.bytes).values);
         // A file that begins with bytes that are no text is no log; a long file without a record is none either.
-        let hopeless = head.records.is_empty() && line.number > 1000;
-        if head.records.len() >= HEAD_RECORDS || line.end > HEAD_BYTES || hopeless {
+        let hopeless = head.records.is_empty() && line.number > HEAD_LINES;
+        if head.records.len() >= HEAD_RECORDS || bytes > HEAD_BYTES || hopeless {
             break;
         }
     }
     Ok(head)
+}
+
+fn begins_with_brace(path: &Path) -> io::Result<bool> {
+    let mut beginning = Vec::new();
+    lines::Source::new(File::open(path)?)?.take(64).read_to_end(&mut beginning)?;
+    Ok(beginning.trim_ascii_start().starts_with(b"{"))
 }
 
 /// Size and time of a file: when both are what they were, nothing in it is new.

@@ -62,7 +62,12 @@ pub struct Summary {
     pub ignored: BTreeMap<String, u64>,
     pub interrupted: bool,
     pub dry_run: bool,
+    /// Until everything was stored, and could be seen on a mount.
     pub seconds: f64,
+    /// Behind that, to bring the words into the search index.
+    pub index_seconds: f64,
+    /// Ctrl-C came before the search index had all words: the next import brings in the rest.
+    pub index_unfinished: bool,
 }
 
 impl Summary {

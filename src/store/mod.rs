@@ -8,12 +8,14 @@ pub mod commits;
 pub mod index;
 pub mod projects;
 pub mod raw;
+pub mod search;
 pub mod sessions;
 pub mod sources;
 pub mod stats;
 pub mod turns;
 pub mod visuals;
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -23,6 +25,8 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
+use self::raw::Packer;
+
 pub use changes::{Change, ChangeKind, ChangeSet};
 
 /// Why the database could not be used.
@@ -30,6 +34,8 @@ pub use changes::{Change, ChangeKind, ChangeSet};
 pub enum StoreError {
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
+    #[error("a log could not be read again: {0}")]
+    Source(#[from] io::Error),
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("database {}: {source}", path.display())]
@@ -84,6 +90,12 @@ impl Layout {
         self.data.join("cogfs.db")
     }
 
+    /// The search index, which is made again when it is missing.
+    #[must_use]
+    pub fn search_index(&self) -> PathBuf {
+        self.data.join("search.db")
+    }
+
     /// The folder of content-addressed files.
     #[must_use]
     pub fn blobs(&self) -> PathBuf {
@@ -114,6 +126,7 @@ pub fn private_dir(path: &Path) -> Result<()> {
 pub struct Writer {
     conn: Connection,
     layout: Layout,
+    packer: RefCell<Packer>,
 }
 
 impl Writer {
@@ -136,7 +149,7 @@ impl Writer {
         conn.pragma_update(None, "cache_size", -32_768)?;
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
-        Ok(Self { conn, layout: layout.clone() })
+        Ok(Self { conn, layout: layout.clone(), packer: RefCell::new(Packer::start()) })
     }
 
     /// Where the database and its blobs lie.
@@ -159,7 +172,14 @@ impl Writer {
         let path = self.layout.database();
         let layout = self.layout.clone();
         begin_immediate(&self.conn).map_err(|e| locked(e, path))?;
-        Ok(Transaction { conn: &self.conn, layout, changes: ChangeSet::default(), unindexed: Vec::new(), open: true })
+        Ok(Transaction {
+            conn: &self.conn,
+            packer: &self.packer,
+            layout,
+            changes: ChangeSet::default(),
+            written_turns: Vec::new(),
+            open: true,
+        })
     }
 }
 
@@ -178,11 +198,12 @@ fn locked(e: rusqlite::Error, path: PathBuf) -> StoreError {
 /// A write transaction: the changes it makes to the tree are announced in the feed when it commits.
 pub struct Transaction<'conn> {
     conn: &'conn Connection,
+    packer: &'conn RefCell<Packer>,
     layout: Layout,
     /// What a mount must be told.
     pub changes: ChangeSet,
-    /// Turns written and not in the search index yet.
-    unindexed: Vec<i64>,
+    /// Rows of the turns written, for the search index.
+    written_turns: Vec<i64>,
     open: bool,
 }
 
@@ -217,14 +238,9 @@ impl Transaction<'_> {
         Ok(self)
     }
 
-    /// Adds the turns written so far to the search index. All at once: FTS5 writes out what it has gathered whenever another
-    /// statement opens a savepoint, and merges what it has written.
-    fn index_turns(&mut self) -> Result<()> {
-        turns::index(self.conn, std::mem::take(&mut self.unindexed))
-    }
-
     fn finish(&mut self) -> Result<()> {
-        self.index_turns()?;
+        raw::settle(self)?;
+        search::note(self.conn, std::mem::take(&mut self.written_turns))?;
         self.changes.write(self.conn)?;
         self.conn.execute_batch("COMMIT")?;
         self.open = false;
@@ -235,6 +251,7 @@ impl Transaction<'_> {
 impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         if self.open {
+            self.packer.borrow_mut().forget();
             // A failure leaves the transaction to the closing of the connection, which rolls it back too.
             if let Err(error) = self.conn.execute_batch("ROLLBACK") {
                 tracing::debug!(%error, "rollback");

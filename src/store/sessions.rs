@@ -1,5 +1,7 @@
 //! Sessions: one row for each part of a session that belongs to one commit, subagents included.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::index::TurnIndex;
@@ -35,12 +37,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
         prompts: row.get(17)?,
         tool_calls: row.get(18)?,
         images: row.get(19)?,
-        tokens: Tokens {
-            input: row.get(20)?,
-            output: row.get(21)?,
-            cache_read: row.get(22)?,
-            cache_write: row.get(23)?,
-        },
+        tokens: tokens_at(row, 20)?,
         sections: SectionSize { bytes: row.get(24)?, turn_links: row.get(25)?, visual_links: row.get(26)? },
         raw_bytes: row.get(27)?,
         raw_records: row.get(28)?,
@@ -213,48 +210,74 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
     Ok(())
 }
 
-/// Notes what a message cost and adds what is new of it to its session. Of several records of one message the largest
-/// numbers hold, and the session that had it first keeps it.
+/// What one message can cost at most: a damaged number must not make the sums overflow.
+const MOST_TOKENS: Tokens = Tokens { input: 1 << 40, output: 1 << 40, cache_read: 1 << 40, cache_write: 1 << 40 };
+
+/// What a message cost, and the session part that has it.
+#[derive(Debug, Clone)]
+pub struct Usage {
+    pub session_row: i64,
+    pub model: Option<String>,
+    pub tokens: Tokens,
+}
+
+impl Usage {
+    /// Of several records of one message the largest numbers hold.
+    pub fn add(&mut self, tokens: &Tokens) {
+        self.tokens = self.tokens.max(&tokens.min(&MOST_TOKENS));
+    }
+}
+
+/// Notes what messages cost and adds what is new of it to their sessions; the rows of those. The session that had a message
+/// first keeps it.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn add_usage(conn: &Connection, row: i64, key: &Id, model: Option<&str>, tokens: &Tokens) -> Result<bool> {
-    let known: Option<(i64, Tokens)> = conn
-        .prepare_cached("SELECT session_row, input, output, cache_read, cache_write FROM message_usage WHERE key = ?1")?
-        .query_row([key.0], |r| {
-            let tokens = Tokens { input: r.get(1)?, output: r.get(2)?, cache_read: r.get(3)?, cache_write: r.get(4)? };
-            Ok((r.get(0)?, tokens))
-        })
-        .optional()?;
-    let (owner, before) = known.unwrap_or((row, Tokens::default()));
-    let after = Tokens {
-        input: before.input.max(tokens.input),
-        output: before.output.max(tokens.output),
-        cache_read: before.cache_read.max(tokens.cache_read),
-        cache_write: before.cache_write.max(tokens.cache_write),
-    };
-    if known.is_some() && after == before {
-        return Ok(false);
-    }
-    conn.prepare_cached(
+pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
+    let mut find = conn.prepare_cached(
+        "SELECT session_row, input, output, cache_read, cache_write FROM message_usage WHERE key = ?1",
+    )?;
+    let mut write = conn.prepare_cached(
         "INSERT INTO message_usage(key, session_row, model, input, output, cache_read, cache_write)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT(key) DO UPDATE SET input = ?4, output = ?5, cache_read = ?6, cache_write = ?7",
-    )?
-    .execute(params![key.0, owner, model, after.input, after.output, after.cache_read, after.cache_write])?;
-    conn.prepare_cached(
+    )?;
+    let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
+    for (key, Usage { session_row, model, tokens }) in usage {
+        let known: Option<(i64, Tokens)> = find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?))).optional()?;
+        let (owner, before) = known.unwrap_or((*session_row, Tokens::default()));
+        let after = before.max(tokens);
+        if known.is_none() || after != before {
+            write.execute(params![
+                key.0,
+                owner,
+                model,
+                after.input,
+                after.output,
+                after.cache_read,
+                after.cache_write
+            ])?;
+            *new.entry(owner).or_default() += after.since(&before);
+        }
+    }
+    let mut add = conn.prepare_cached(
         "UPDATE sessions SET tokens_input = tokens_input + ?2, tokens_output = tokens_output + ?3,
              tokens_cache_read = tokens_cache_read + ?4, tokens_cache_write = tokens_cache_write + ?5
          WHERE row = ?1",
-    )?
-    .execute(params![
-        owner,
-        after.input - before.input,
-        after.output - before.output,
-        after.cache_read - before.cache_read,
-        after.cache_write - before.cache_write
-    ])?;
-    Ok(true)
+    )?;
+    for (row, tokens) in &new {
+        add.execute(params![row, tokens.input, tokens.output, tokens.cache_read, tokens.cache_write])?;
+    }
+    Ok(new.into_keys().collect())
+}
+
+fn tokens_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Tokens> {
+    Ok(Tokens {
+        input: row.get(column)?,
+        output: row.get(column + 1)?,
+        cache_read: row.get(column + 2)?,
+        cache_write: row.get(column + 3)?,
+    })
 }
 
 /// The session that a message was first seen in.

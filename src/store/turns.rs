@@ -95,7 +95,7 @@ pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Resul
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Writes a new turn. It is added to the search index when the transaction commits.
+/// Writes a new turn.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -128,25 +128,7 @@ pub fn create(
         tool.map(|t| &t.input),
         tool.map(|t| &t.output),
     ])?;
-    tx.unindexed.push(row);
-    Ok(())
-}
-
-/// Adds turns to the search index.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub(super) fn index(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
-    rows.sort_unstable();
-    let mut insert = conn.prepare_cached(
-        "INSERT INTO turns_fts(rowid, text, tool_input, tool_output)
-         SELECT row, text, tool_input, tool_output FROM turns WHERE row BETWEEN ?1 AND ?2",
-    )?;
-    for run in rows.chunk_by(|a, b| *b == *a + 1) {
-        if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            insert.execute([first, last])?;
-        }
-    }
+    tx.written_turns.push(row);
     Ok(())
 }
 
@@ -155,10 +137,9 @@ pub(super) fn index(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn set_result(tx: &mut Transaction<'_>, row: i64, output: &str, status: ToolStatus, images: u32) -> Result<()> {
-    // The index must hold what the update takes out of it.
-    tx.index_turns()?;
     tx.prepare_cached("UPDATE turns SET tool_output = ?2, tool_status = ?3, images = images + ?4 WHERE row = ?1")?
         .execute(params![row, output, status as u8, images])?;
+    tx.written_turns.push(row);
     Ok(())
 }
 

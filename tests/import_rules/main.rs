@@ -8,6 +8,7 @@ mod common;
 mod contents;
 mod copies;
 mod growth;
+mod large;
 mod places;
 mod subagents;
 
@@ -18,6 +19,7 @@ use std::sync::atomic::AtomicBool;
 use cogfs::ingest::{self, Options, Summary};
 use cogfs::model::SectionSize;
 use cogfs::render;
+use cogfs::store::search::SearchIndex;
 use cogfs::store::{Layout, index::ENTRY_BYTES, open_reader, raw, sessions, turns};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
@@ -160,7 +162,14 @@ impl Home {
         }
         drop(conn);
         let conn = Connection::open(self.layout().database()).unwrap();
-        conn.execute_batch("INSERT INTO turns_fts(turns_fts) VALUES('integrity-check')").unwrap();
+        let index = SearchIndex::open(&self.layout(), &conn).unwrap();
+        index.check().unwrap();
+        assert!(!index.is_behind(&conn).unwrap(), "words are missing in the search index");
+        assert_eq!(
+            rows(index.conn(), "SELECT rowid FROM turns_fts ORDER BY rowid"),
+            rows(&conn, "SELECT row FROM turns ORDER BY row"),
+            "the turns in the search index"
+        );
         let lost = "SELECT count(*) FROM cognitive_commits c
             WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.parent_row IS NULL)";
         assert_eq!(conn.query_row(lost, [], |r| r.get::<_, i64>(0)).unwrap(), 0, "commits without sessions");
