@@ -446,7 +446,7 @@ impl std::ops::SubAssign for SectionSize {
 }
 
 /// One thing said or done in a session.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
     /// 1 for the first turn of the session (part).
     pub number: u32,
@@ -463,7 +463,7 @@ pub struct Turn {
 }
 
 /// A tool call with its result.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tool {
     pub name: String,
     /// The input: JSON text, or plain text for tools that take free text (Codex's `apply_patch`).

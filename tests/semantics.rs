@@ -431,7 +431,7 @@ fn raw_records_stand_byte_for_byte_and_one_a_line() {
 }
 
 #[test]
-fn a_line_over_128_mib_is_left_out_and_told() {
+fn a_line_over_128_mib_makes_no_turn_and_is_kept_and_told() {
     needs_fuse!();
     let world = World::new();
     let mut log = ClaudeLog::new("long", 1);
@@ -446,7 +446,8 @@ fn a_line_over_128_mib_is_left_out_and_told() {
     let skipped = world.try_import(&[&path]).exits(3).json()["skipped"].to_string();
     assert!(skipped.contains("128 MiB"), "{skipped}");
     let mount = Mount::new(&world);
-    assert_eq!(String::from_utf8(raw(&mount)).unwrap(), log.lines.join("\n") + "\n");
+    assert!(raw(&mount) == fs::read(&path).unwrap(), "raw.jsonl is not the log");
+    assert_eq!(common::turn_files(mount.dir()).len(), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use self::calls::{Calls, Pending, Place};
+use self::calls::{Calls, Pending, Place, Repeated};
 use super::part::{KnownRecords, Part};
 use super::project::Resolver;
 use super::raw_record::RawRecord;
@@ -24,6 +24,10 @@ use crate::store::sessions::Usage;
 use crate::store::{ChangeKind, Result, Transaction, sessions, turns};
 
 mod calls;
+mod revise;
+
+#[cfg(test)]
+mod tests;
 
 /// What an import must remember of a file beside what its parser does.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -83,6 +87,8 @@ pub struct Assembler {
     held_ids: HashSet<Id>,
     replay: Replay,
     known: Option<KnownRecords>,
+    /// The record at hand is stored already: what it says was said, and maybe revised since.
+    stored: bool,
     context: Context,
     last_at: Millis,
     /// The time of what has none: when the file was last written.
@@ -110,6 +116,7 @@ impl Assembler {
             resumed: state.is_some(),
             held_ids: HashSet::new(),
             known,
+            stored: false,
             context: Context::default(),
             last_at: Millis::default(),
             written_at,
@@ -132,13 +139,13 @@ impl Assembler {
 
     fn restore(&mut self, state: &State) {
         for (call_id, row) in &state.copied {
-            let pending = Pending { part: turns::parts_of(*row).0, shell: None, place: Place::Done { row: *row } };
-            self.pending.entry(call_id.clone()).or_default().waiting.push_back(pending);
+            let (part, place) = (turns::parts_of(*row).0, Place::Done { row: *row });
+            self.wait(call_id.clone(), Pending { part, shell: None, revises: false, place });
         }
         for (call_id, row, shell) in &state.pending {
             let (part, number) = turns::parts_of(*row);
-            let pending = Pending { part, shell: shell.clone(), place: Place::Stored { number } };
-            self.pending.entry(call_id.clone()).or_default().waiting.push_back(pending);
+            let place = Place::Stored { number };
+            self.wait(call_id.clone(), Pending { part, shell: shell.clone(), revises: false, place });
         }
         self.context = state.context();
         self.last_at = Millis(state.last_at);
@@ -157,6 +164,7 @@ impl Assembler {
     ) -> Result<()> {
         let mut stream = Stream::Main;
         let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
+        self.stored = stored;
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
                 stream = s.clone();
@@ -219,7 +227,7 @@ impl Assembler {
             Admitted::Own(new, id) => self.turn(tx, projects, *new, id),
             Admitted::Copy { turn, row } => {
                 let (call_id, shell) = turn.call.map_or((None, None), |c| (Some(c.call_id), c.shell));
-                self.repeat_call(tx, call_id, shell, row)
+                self.repeat_call(tx, call_id, Repeated { shell, revises: false }, row)
             }
         }
     }
@@ -227,13 +235,17 @@ impl Assembler {
     fn turn(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, new: NewTurn, id: Id) -> Result<()> {
         let at = new.at.unwrap_or_else(|| self.now());
         self.last_at = at;
-        let NewTurn { stream, role, model, text, label, images, call, .. } = new;
+        let NewTurn { stream, role, model, text, label, images, call, revises, .. } = new;
         let (call_id, shell) = call.as_ref().map_or((None, None), |c| (Some(c.call_id.clone()), c.shell.clone()));
         let tool =
             call.map(|c| Tool { name: c.name, input: c.input, output: String::new(), status: ToolStatus::Pending });
         let mut turn = Turn { number: 0, role, at, model, text, label, tool, visuals: Vec::new() };
-        let id = match self.known_turn(tx, id, &turn)? {
-            Seen::Stored(row) => return self.repeat_call(tx, call_id, shell, row),
+        let id = match if revises { self.revised_turn(tx, id, &turn)? } else { self.known_turn(tx, id, &turn)? } {
+            Seen::Stored(row) if revises => {
+                self.revise(tx, row, turn, &images)?;
+                return self.repeat_call(tx, call_id, Repeated { shell, revises }, row);
+            }
+            Seen::Stored(row) => return self.repeat_call(tx, call_id, Repeated { shell, revises }, row),
             Seen::Held => return Ok(()),
             Seen::New(id) => id,
         };
@@ -246,14 +258,14 @@ impl Assembler {
                 part.reserve(&turn);
                 self.held_ids.insert(id);
                 let place = Place::Held { id, turn: Box::new(turn) };
-                self.pending.entry(call_id).or_default().waiting.push_back(Pending { part: row, shell, place });
+                self.wait(call_id, Pending { part: row, shell, revises, place });
                 Ok(())
             }
             call_id => {
                 part.write(tx, &id, &mut turn, call_id.as_deref(), &images)?;
                 if let Some(call_id) = call_id {
                     let place = Place::Stored { number: turn.number };
-                    self.pending.entry(call_id).or_default().waiting.push_back(Pending { part: row, shell, place });
+                    self.wait(call_id, Pending { part: row, shell, revises, place });
                 }
                 Ok(())
             }

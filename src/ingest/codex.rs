@@ -270,6 +270,7 @@ impl Codex {
             label: label.map(str::to_owned),
             images,
             call: None,
+            revises: false,
         }
     }
 

@@ -98,6 +98,25 @@ impl Part {
         Ok(())
     }
 
+    /// Writes what a turn that is stored says anew, with the pictures that it did not have.
+    pub fn revise(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        before: &Turn,
+        after: &mut Turn,
+        images: &[Image],
+    ) -> Result<()> {
+        let row = self.turn_row(after.number);
+        self.add_images(tx, row, after, images)?;
+        turns::set_contents(tx, row, after, count(images))?;
+        self.session.sections -= render::section_size(before);
+        self.session.sections += render::section_size(after);
+        self.enter(after);
+        self.note(after);
+        tx.changes.add(ChangeKind::Turn, row);
+        Ok(())
+    }
+
     fn enter(&mut self, turn: &Turn) {
         let (bytes, visual_links) = render::turn_len(turn);
         let tool_name = turn.tool.as_ref().map_or(0, |t| self.index.name_number(&t.name));

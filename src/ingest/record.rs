@@ -28,6 +28,12 @@ pub trait Parser: Send {
     /// Translates one JSON record. What is not understood becomes [`Item::Ignored`]; nothing is an error.
     fn record(&mut self, record: &Value, out: &mut Vec<Item>);
 
+    /// Takes a document that is one JSON value apart into its records, each of which is stored and translated by itself: of a
+    /// document that is written anew only what changed is new.
+    fn split(&self, document: Value) -> Vec<Value> {
+        vec![document]
+    }
+
     /// What must be remembered to go on later at this place of the file; `Value::Null` when nothing.
     fn state(&self) -> Value {
         Value::Null
@@ -126,6 +132,9 @@ pub struct NewTurn {
     pub images: Vec<Image>,
     /// For `Role::Tool`.
     pub call: Option<Call>,
+    /// A later record with the same native id says it anew: the stored turn takes the new contents in place, and its call the
+    /// new result. What names it stays: a turn of another role or tool is another turn.
+    pub revises: bool,
 }
 
 /// A tool call.

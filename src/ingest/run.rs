@@ -331,7 +331,7 @@ impl Run<'_> {
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
             scope.spawn(move || match document {
-                Some(document) => read_document(&document, parser, &send),
+                Some(document) => read_document(document, parser, &send),
                 None => read_lines(&path, offset, line, parser, &send),
             });
             self.write(tx, &job, assembler, &receive)
@@ -445,13 +445,24 @@ fn grown_from(path: &Path, known: Option<Source>, stamp: Stamp) -> io::Result<Op
     }
 }
 
-fn read_document(document: &Value, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
-    let mut items = Vec::new();
-    read_record(document, parser.as_mut(), &mut items);
-    let record =
-        Parsed { line: 1, raw: RawRecord::Bytes(document.to_string().into_bytes()), items, problems: Vec::new() };
-    let batch = Batch { records: vec![record], last: true, ..Batch::new(0, 1) };
-    // The writer is gone when it failed: there is nobody to tell.
+fn read_document(document: Value, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
+    let mut batch = Batch::new(0, 1);
+    let mut bytes = 0;
+    for record in parser.split(document) {
+        let mut items = Vec::new();
+        read_record(&record, parser.as_mut(), &mut items);
+        let raw = RawRecord::Bytes(record.to_string().into_bytes());
+        bytes += raw.len();
+        batch.records.push(Parsed { line: 1, raw, items, problems: Vec::new() });
+        if bytes >= BATCH_BYTES {
+            bytes = 0;
+            // The writer is gone when it failed: there is nobody to tell.
+            if send.send(std::mem::replace(&mut batch, Batch::new(0, 1))).is_err() {
+                return;
+            }
+        }
+    }
+    batch.last = true;
     let _ = send.send(batch);
 }
 

@@ -143,6 +143,19 @@ pub fn set_result(tx: &mut Transaction<'_>, row: i64, output: &str, status: Tool
     Ok(())
 }
 
+/// Writes what a turn says anew. Its time, role, tool name and result stay.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_contents(tx: &mut Transaction<'_>, row: i64, turn: &Turn, images: u32) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE turns SET model = ?2, label = ?3, text = ?4, tool_input = ?5, images = images + ?6 WHERE row = ?1",
+    )?
+    .execute(params![row, turn.model, turn.label, turn.text, turn.tool.as_ref().map(|t| &t.input), images])?;
+    tx.written_turns.push(row);
+    Ok(())
+}
+
 /// Ids of the turns of a session, for a check of what is there.
 ///
 /// # Errors

@@ -52,6 +52,15 @@ pub fn names_of_turn(conn: &Connection, turn_row: i64) -> Result<Vec<String>> {
     Ok(query.query_map([turn_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether a turn has a picture of these bytes.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn turn_has(conn: &Connection, turn_row: i64, sha256: &str) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM visuals WHERE turn_row = ?1 AND sha256 = ?2")?;
+    Ok(query.exists(params![turn_row, sha256])?)
+}
+
 /// Whether a commit has pictures.
 ///
 /// # Errors

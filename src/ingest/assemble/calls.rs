@@ -14,7 +14,15 @@ use crate::store::{Result, Transaction, sessions, turns};
 pub(super) struct Pending {
     pub(super) part: i64,
     pub(super) shell: Option<String>,
+    /// A later result takes the place of the one it has.
+    pub(super) revises: bool,
     pub(super) place: Place,
+}
+
+/// What a record says of a call that is stored.
+pub(super) struct Repeated {
+    pub(super) shell: Option<String>,
+    pub(super) revises: bool,
 }
 
 /// The calls of one id, of which some writers make several (ids taken out as secrets): answered in the order they were made.
@@ -53,19 +61,27 @@ impl Assembler {
         &mut self,
         tx: &Transaction<'_>,
         call_id: Option<String>,
-        shell: Option<String>,
+        repeated: Repeated,
         row: i64,
     ) -> Result<()> {
+        let Repeated { shell, revises } = repeated;
         let Some(call_id) = call_id else { return Ok(()) };
         let stored = turns::get(tx, row)?.and_then(|t| t.tool);
         let (part, number) = turns::parts_of(row);
         let waits = stored.is_some_and(|t| t.status == ToolStatus::Pending && t.output.is_empty());
         let place = if waits { Place::Stored { number } } else { Place::Done { row } };
         let calls = self.pending.entry(call_id).or_default();
-        if !calls.waiting.iter().any(|p| p.stored_row() == Some(row)) {
-            calls.waiting.push_back(Pending { part, shell, place });
+        match calls.waiting.iter_mut().find(|p| p.stored_row() == Some(row)) {
+            Some(waiting) if revises => (waiting.shell, waiting.revises) = (shell, true),
+            Some(_) => {}
+            None => calls.waiting.push_back(Pending { part, shell, revises, place }),
         }
         Ok(())
+    }
+
+    /// Notes a call whose result is to come.
+    pub(super) fn wait(&mut self, call_id: String, pending: Pending) {
+        self.pending.entry(call_id).or_default().waiting.push_back(pending);
     }
 
     /// Takes a result: the first call of its id that waits gets it.
@@ -80,11 +96,17 @@ impl Assembler {
         while let Some(pending) = calls.waiting.pop_front() {
             let Place::Done { row } = pending.place else { return self.answer(tx, projects, pending, result) };
             calls.answered.push(row);
-            if has_output(tx, row, &result.output)? {
+            // A record that is stored said it before; what it said may have been revised since.
+            if has_output(tx, row, &result.output)? || (pending.revises && self.stored) {
                 return match &result.subagent {
                     Some(subagent) => sessions::link_subagent(tx, self.head.agent, subagent, pending.part),
                     None => Ok(()),
                 };
+            }
+            if pending.revises {
+                let place = Place::Stored { number: turns::parts_of(row).1 };
+                let images = self.unseen_images(tx, row, result.images)?;
+                return self.answer(tx, projects, Pending { place, ..pending }, ToolResult { images, ..result });
             }
         }
         for row in calls.answered.iter().rev().take(COMPARED) {

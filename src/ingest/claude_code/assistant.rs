@@ -40,6 +40,7 @@ fn read_block(block: &Value, index: usize, message: &Value, place: &Place<'_>) -
         "redacted_thinking" => ignored("assistant/redacted_thinking", true),
         "tool_use" => Item::Turn(NewTurn {
             call: Some(call(block, index, place)),
+            revises: false,
             ..turn(Role::Tool, String::new(), index, message, place)
         }),
         _ => ignored(format!("assistant/{kind}"), false),
@@ -66,6 +67,7 @@ fn turn(role: Role, text: String, index: usize, message: &Value, place: &Place<'
         label: None,
         images: Vec::new(),
         call: None,
+        revises: false,
     }
 }
 

@@ -81,6 +81,7 @@ fn turn(record: &Value, text: String, at: Option<Millis>, place: &Place<'_>) -> 
         label: None,
         images: Vec::new(),
         call: None,
+        revises: false,
     })
 }
 

@@ -39,5 +39,6 @@ pub fn turn(label: &str, text: String, place: &Place<'_>) -> Item {
         label: Some(label.to_owned()),
         images: Vec::new(),
         call: None,
+        revises: false,
     })
 }

@@ -43,6 +43,7 @@ pub fn turn(record: &Value, said: Content, place: &Place<'_>) -> Option<Item> {
         label: label.map(str::to_owned),
         images: said.images,
         call: None,
+        revises: false,
     }))
 }
 

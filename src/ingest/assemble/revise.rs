@@ -1,0 +1,86 @@
+//! Turns that a later record says anew: some agents write a message again, under the same id, when there is more of it.
+//!
+//! Owns what of a stored turn a new record changes. A record that is stored already changes nothing, whatever it says: a
+//! second import of both the old and the new leaves the new.
+
+use super::calls::{Pending, Place};
+use super::{Assembler, Seen, content};
+use crate::ingest::record::Image;
+use crate::model::{Id, Turn};
+use crate::store::{Result, Transaction, turns, visuals};
+
+impl Assembler {
+    /// The turn that a record revises: the one of its id, written if it was held until now; else as of any turn.
+    pub(super) fn revised_turn(&mut self, tx: &mut Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
+        if self.held_ids.contains(&id) && self.is_held_in_this_form(&id, turn) {
+            return Ok(Seen::Held);
+        }
+        self.write_held(tx, &id)?;
+        if let Some(row) = turns::row_by_id(tx, &id)?
+            && turns::get(tx, row)?.is_some_and(|stored| same_name(&stored, turn))
+        {
+            return Ok(Seen::Stored(row));
+        }
+        self.known_turn(tx, id, turn)
+    }
+
+    /// Writes the contents of a revision over those of a stored turn; what is the same is left alone.
+    pub(super) fn revise(&mut self, tx: &mut Transaction<'_>, row: i64, new: Turn, images: &[Image]) -> Result<()> {
+        let Some(before) = turns::get(tx, row)?.filter(|_| !self.stored) else { return Ok(()) };
+        let mut after = before.clone();
+        (after.text, after.label, after.model) = (new.text, new.label, new.model.or(after.model));
+        if let (Some(tool), Some(new)) = (&mut after.tool, new.tool) {
+            tool.input = new.input;
+        }
+        let images = self.unseen_images(tx, row, images.to_vec())?;
+        if after == before && images.is_empty() {
+            return Ok(());
+        }
+        let (part, _) = turns::parts_of(row);
+        self.load(tx, part)?;
+        self.parts.get_mut(&part).map_or(Ok(()), |part| part.revise(tx, &before, &mut after, &images))
+    }
+
+    /// Those of a record's pictures that a stored turn does not have.
+    pub(super) fn unseen_images(&self, tx: &Transaction<'_>, row: i64, images: Vec<Image>) -> Result<Vec<Image>> {
+        let mut unseen = Vec::new();
+        for image in images {
+            if !visuals::turn_has(tx, row, &visuals::digest(&image.bytes))? {
+                unseen.push(image);
+            }
+        }
+        Ok(unseen)
+    }
+
+    fn held(&mut self, id: &Id) -> Option<(&String, &mut Pending)> {
+        self.pending
+            .iter_mut()
+            .flat_map(|(call_id, calls)| calls.waiting.iter_mut().map(move |p| (call_id, p)))
+            .find(|(_, p)| matches!(&p.place, Place::Held { id: held, .. } if held == id))
+    }
+
+    fn is_held_in_this_form(&mut self, id: &Id, turn: &Turn) -> bool {
+        matches!(self.held(id), Some((_, Pending { place: Place::Held { turn: held, .. }, .. }))
+            if content(held) == content(turn) && held.model == turn.model)
+    }
+
+    /// Writes a call that waits for its result, which will be added to it.
+    fn write_held(&mut self, tx: &mut Transaction<'_>, id: &Id) -> Result<()> {
+        if !self.held_ids.remove(id) {
+            return Ok(());
+        }
+        let Some((call_id, pending)) = self.held(id) else { return Ok(()) };
+        let (row, call_id) = (pending.part, call_id.clone());
+        let Place::Held { turn, .. } = &pending.place else { return Ok(()) };
+        let mut turn = turn.clone();
+        pending.place = Place::Stored { number: turn.number };
+        self.load(tx, row)?;
+        self.parts.get_mut(&row).map_or(Ok(()), |part| part.write(tx, id, &mut turn, Some(&call_id), &[]))
+    }
+}
+
+/// Whether two turns have one name: a revision never renames a file.
+fn same_name(stored: &Turn, new: &Turn) -> bool {
+    let tool = |turn: &Turn| turn.tool.as_ref().map(|t| t.name.clone());
+    stored.role == new.role && tool(stored) == tool(new)
+}
