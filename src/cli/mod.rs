@@ -60,6 +60,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Output into `head` ends quietly, as with any other tool.
     output::end_quietly_on_closed_pipe();
+    output::give_large_memory_back();
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("COGFS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();

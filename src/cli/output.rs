@@ -45,6 +45,16 @@ pub fn end_quietly_on_closed_pipe() {
     }
 }
 
+/// Makes the allocator give every large piece of memory back when it is freed. By itself glibc keeps pieces of up to 32 MiB
+/// once one of that size was freed (mallopt(3), `M_MMAP_THRESHOLD`): a record with a screenshot would stay in memory for good.
+pub fn give_large_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: called before any other thread is started, with a parameter that glibc knows.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 1024 * 1024);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,9 @@ use serde_json::Value;
 use self::content::{Content, digest, injected_label, str_of};
 use self::head::Shape;
 use self::twins::{Side, Twins};
-use crate::ingest::record::{Call, Context, Image, Item, NewTurn, Parser, SessionHead, Stream, Title, ToolResult};
+use crate::ingest::record::{
+    Call, Context, Image, Item, NewTurn, Parser, SessionHead, Stream, Title, ToolResult, joined,
+};
 use crate::model::{Millis, Role, Tokens};
 
 mod content;
@@ -253,7 +255,7 @@ impl Codex {
         // The pictures of a prompt that was given without them: no second prompt.
         let late = texts.is_empty() && !content.texts.is_empty();
         let (role, label) = if late { (Role::System, Some("attachment")) } else { (role, label) };
-        let text = texts.join(if role == Role::Assistant { "" } else { "\n\n" });
+        let text = joined(texts, if role == Role::Assistant { "" } else { "\n\n" });
         out.push(Item::Turn(self.turn(role, label, text, images, at)));
     }
 

@@ -177,6 +177,15 @@ pub struct Title {
     pub leaf: Option<String>,
 }
 
+/// The texts as one; a single one is not copied, which matters for one of 60 MB.
+#[must_use]
+pub fn joined(mut texts: Vec<String>, between: &str) -> String {
+    match texts.len() {
+        1 => texts.remove(0),
+        _ => texts.join(between),
+    }
+}
+
 /// Decodes an image's base64 text; `None` when it is damaged (the record stays in `raw.jsonl`).
 #[must_use]
 pub fn decode_base64(data: &str) -> Option<Vec<u8>> {

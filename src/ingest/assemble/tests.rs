@@ -37,7 +37,9 @@ impl World {
         let mut projects = Resolver::default();
         let mut assembler = Assembler::new(&tx, head, Millis(5), state).unwrap();
         for (raw, items) in records {
-            assembler.record(&mut tx, &mut projects, &RawRecord::Bytes(raw.as_bytes().to_vec()), items.clone()).unwrap();
+            assembler
+                .record(&mut tx, &mut projects, &RawRecord::Bytes(raw.as_bytes().to_vec()), items.clone())
+                .unwrap();
         }
         let state = assembler.save(&mut tx, &mut projects).unwrap();
         tx.commit().unwrap();

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::str_at;
-use crate::ingest::record::{Image, decode_base64};
+use crate::ingest::record::{Image, decode_base64, joined};
 
 /// Text and pictures of a content.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ pub fn output(content: Option<&Value>) -> (String, Vec<Image>) {
         Some(Value::Null) | None => {}
         Some(other) => texts.push(other.to_string()),
     }
-    (texts.join("\n"), images)
+    (joined(texts, "\n"), images)
 }
 
 fn output_text(block: &Value) -> String {

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::content::{self, Content};
 use super::{Place, head, human, ignored, is_true, str_at};
-use crate::ingest::record::{Item, NewTurn, ToolResult};
+use crate::ingest::record::{Item, NewTurn, ToolResult, joined};
 use crate::model::{Role, ToolStatus};
 
 /// Block kinds of the API that hold neither text nor a picture; they stay in the raw record.
@@ -27,7 +27,7 @@ pub fn read(record: &Value, place: &Place<'_>, root: &str, out: &mut Vec<Item>) 
 
 /// What was said in a record, by a human or in its name; `None` when nothing was.
 pub fn turn(record: &Value, said: Content, place: &Place<'_>) -> Option<Item> {
-    let text = said.texts.join("\n\n");
+    let text = joined(said.texts, "\n\n");
     if content::is_blank(&text) && said.images.is_empty() {
         return None;
     }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::content::{Content, parts, str_of};
-use crate::ingest::record::{Image, Stream, ToolResult, decode_base64};
+use crate::ingest::record::{Image, Stream, ToolResult, decode_base64, joined};
 use crate::model::{Tokens, ToolStatus};
 
 /// A call as the log has it, without its id.
@@ -170,7 +170,7 @@ pub(super) fn output(item: &Value) -> ToolResult {
 
 fn list_output(list: &Value) -> ToolResult {
     let Content { texts, images } = parts(list);
-    let text = texts.join("\n");
+    let text = joined(texts, "\n");
     let status = status_of(&text);
     result(text, status, images)
 }
