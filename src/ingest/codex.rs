@@ -255,7 +255,7 @@ impl Codex {
         // The pictures of a prompt that was given without them: no second prompt.
         let late = texts.is_empty() && !content.texts.is_empty();
         let (role, label) = if late { (Role::System, Some("attachment")) } else { (role, label) };
-        let text = joined(texts, if role == Role::Assistant { "" } else { "\n\n" });
+        let text = texts.join(if role == Role::Assistant { "" } else { "\n\n" });
         out.push(Item::Turn(self.turn(role, label, text, images, at)));
     }
 
