@@ -14,9 +14,7 @@ use serde_json::Value;
 use self::content::{Content, digest, injected_label, str_of};
 use self::head::Shape;
 use self::twins::{Side, Twins};
-use crate::ingest::record::{
-    Call, Context, Image, Item, NewTurn, Parser, SessionHead, Stream, Title, ToolResult, joined,
-};
+use crate::ingest::record::{Call, Context, Image, Item, NewTurn, Parser, SessionHead, Stream, Title, ToolResult};
 use crate::model::{Millis, Role, Tokens};
 
 mod content;

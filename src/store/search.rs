@@ -7,7 +7,7 @@
 //! The table keeps no text: what was found is read from the turns.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -69,9 +69,9 @@ impl SearchIndex {
         }
     }
 
-    fn open_at(path: &PathBuf, turns: &Connection) -> Result<Self> {
+    fn open_at(path: &Path, turns: &Connection) -> Result<Self> {
         create_private_file(path)?;
-        let mut conn = Connection::open(path).map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let mut conn = Connection::open(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         conn.busy_timeout(BUSY_TIMEOUT)?;
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
@@ -285,9 +285,9 @@ fn is_damage(error: &StoreError) -> bool {
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 
-fn remove(path: &PathBuf) -> Result<()> {
+fn remove(path: &Path) -> Result<()> {
     for suffix in ["", "-wal", "-shm"] {
-        let mut name = path.clone().into_os_string();
+        let mut name = path.as_os_str().to_owned();
         name.push(suffix);
         match fs::remove_file(&name) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
