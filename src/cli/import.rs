@@ -15,7 +15,8 @@ use super::mount::BoxError;
 use super::output::{self, count};
 use crate::config::Folders;
 use crate::ingest::{self, Options, Summary};
-use crate::store::{Layout, private_dir};
+use crate::store::{Layout, Writer, private_dir};
+use crate::upkeep;
 
 /// Skipped records shown one by one; `--json` has all.
 const SHOWN: usize = 20;
@@ -24,7 +25,7 @@ const SHOWN: usize = 20;
 const SOME_SKIPPED: u8 = 3;
 
 /// Exit status of a program ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Copy conversations out of the agents' logs into the database
 ///
@@ -68,12 +69,7 @@ pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
 
 /// Imports with a progress bar (on a terminal) and Ctrl-C.
 pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<Summary, BoxError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second Ctrl-C ends the program at once; the database is in a transaction then, and rolls back.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
+    let stop = stop_on_signals()?;
     let bar = progress_bar(quiet);
     let summary = ingest::import(layout, &options, &stop, &mut |progress| {
         bar.set_length(progress.total_bytes);
@@ -81,25 +77,57 @@ pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<S
         bar.set_message(progress.file.file_name().unwrap_or_default().to_string_lossy().into_owned());
     });
     bar.finish_and_clear();
+    if !options.dry_run {
+        update_lengths(layout, &stop, quiet)?;
+    }
     Ok(summary?)
 }
 
+/// What another version of the program measured is measured again. Interrupted, the next import or mount goes on.
+fn update_lengths(layout: &Layout, stop: &AtomicBool, quiet: bool) -> Result<(), BoxError> {
+    let bar = count_bar(quiet);
+    upkeep::lengths::update(&mut Writer::open(layout)?, stop, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message("sessions measured for this version of cogfs");
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
+
+/// Set by Ctrl-C and SIGTERM.
+pub(super) fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // A second Ctrl-C ends the program at once; the database is in a transaction then, and rolls back.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// A bar of work that is counted in things.
+pub(super) fn count_bar(quiet: bool) -> ProgressBar {
+    bar_like(quiet, "{bar:24} {human_pos}/{human_len}  {eta} left  {wide_msg:.dim}")
+}
+
 fn progress_bar(quiet: bool) -> ProgressBar {
+    bar_like(quiet, "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}")
+}
+
+fn bar_like(quiet: bool, template: &str) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template(
-        "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}",
-    );
     let bar = ProgressBar::new(0);
-    match style {
+    match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
 }
 
 /// One import at a time in a data folder: the second waits and says so.
-fn lock(layout: &Layout) -> Result<File, BoxError> {
+pub(super) fn lock(layout: &Layout) -> Result<File, BoxError> {
     private_dir(layout.dir())?;
     let path = layout.dir().join("import.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
@@ -160,7 +188,7 @@ fn print(summary: &Summary) -> io::Result<()> {
     if !summary.unknown.is_empty() {
         writeln!(out, "Records of unknown kinds (kept in raw.jsonl, shown in no turn):")?;
         for (kind, n) in &summary.unknown {
-            writeln!(out, "  {n:>8}  {kind}")?;
+            writeln!(out, "  {n:>8}  {}", output::printable(kind))?;
         }
     }
     print_skipped(&mut out, summary)

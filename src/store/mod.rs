@@ -8,10 +8,12 @@ pub mod commits;
 pub mod index;
 pub mod projects;
 pub mod raw;
+pub mod search;
 pub mod sessions;
 pub mod sources;
 pub mod stats;
 pub mod turns;
+pub mod unknown;
 pub mod visuals;
 
 use std::fs;

@@ -52,6 +52,41 @@ pub fn names_of_turn(conn: &Connection, turn_row: i64) -> Result<Vec<String>> {
     Ok(query.query_map([turn_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// How many pictures a session's turns have.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_session(conn: &Connection, session_row: i64) -> Result<u32> {
+    let mut query = conn.prepare_cached("SELECT count(*) FROM visuals WHERE turn_row BETWEEN ?1 AND ?2")?;
+    Ok(query.query_row([session_row << 16, (session_row << 16) + 65_535], |r| r.get(0))?)
+}
+
+/// A session's turns whose number of pictures is not that of their pictures.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn miscounted_turns(conn: &Connection, session_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(
+        "SELECT row FROM turns WHERE row BETWEEN ?1 AND ?2
+           AND images <> (SELECT count(*) FROM visuals WHERE turn_row = turns.row)",
+    )?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Counts the pictures of a session's turns anew.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn recount(conn: &Connection, session_row: i64) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE turns SET images = (SELECT count(*) FROM visuals WHERE turn_row = turns.row)
+         WHERE row BETWEEN ?1 AND ?2 AND images <> (SELECT count(*) FROM visuals WHERE turn_row = turns.row)",
+    )?
+    .execute([session_row << 16, (session_row << 16) + 65_535])?;
+    Ok(())
+}
+
 /// Whether a commit has pictures.
 ///
 /// # Errors
