@@ -43,7 +43,8 @@ pub fn enter(index: &mut TurnIndex, turn: &Turn) {
 /// # Errors
 /// When the database cannot be read.
 pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
-    let mut lengths = Lengths { index: TurnIndex { render_version: render::VERSION, ..TurnIndex::default() }, ..Lengths::default() };
+    let mut lengths =
+        Lengths { index: TurnIndex { render_version: render::VERSION, ..TurnIndex::default() }, ..Lengths::default() };
     turns::for_each(conn, row, |turn| {
         enter(&mut lengths.index, &turn);
         lengths.sections += render::section_size(&turn);

@@ -173,17 +173,18 @@ fn database(layout: &Layout) -> Vec<Finding> {
         Err(e) => Finding::wrong("database", Level::Problem, e.to_string(), RESTORE),
     }];
     findings.extend(too_open(layout));
-    findings.extend(derived_values(layout));
+    let computed = derived_values(layout, &findings);
+    findings.extend(computed);
     findings.extend(unknown_kinds(layout));
     findings
 }
 
 /// What follows from what is kept, as far as it is told without reading all of it.
-fn derived_values(layout: &Layout) -> Vec<Finding> {
+fn derived_values(layout: &Layout, told: &[Finding]) -> Vec<Finding> {
     match store::open_reader(layout).and_then(|conn| upkeep::repair::glance(&conn, layout)) {
         Ok(report) => repair::findings(&report, Mode::Look),
-        // A database that cannot be read was told of already.
-        Err(_) => Vec::new(),
+        Err(_) if told.iter().any(|f| f.level == Level::Problem) => Vec::new(),
+        Err(e) => vec![Finding::wrong("database", Level::Problem, e.to_string(), RESTORE)],
     }
 }
 
@@ -195,7 +196,11 @@ fn unknown_kinds(layout: &Layout) -> Option<Finding> {
         Finding::wrong(
             "formats",
             Level::Advice,
-            format!("{} of {} that this cogfs does not know", output::count(records, "record"), output::count(kinds, "kind")),
+            format!(
+                "{} of {} that this cogfs does not know",
+                output::count(records, "record"),
+                output::count(kinds, "kind")
+            ),
             "They are kept in raw.jsonl. `cogfs doctor --formats` lists them.",
         )
     })

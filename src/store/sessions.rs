@@ -113,7 +113,8 @@ pub fn has_subagents(conn: &Connection, parent_row: i64) -> Result<bool> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn turn_index(conn: &Connection, row: i64) -> Result<Option<TurnIndex>> {
-    let mut query = conn.prepare_cached("SELECT turn_index, tool_names, render_version FROM sessions WHERE row = ?1")?;
+    let mut query =
+        conn.prepare_cached("SELECT turn_index, tool_names, render_version FROM sessions WHERE row = ?1")?;
     let found = query
         .query_row([row], |r| {
             let names: String = r.get(1)?;

@@ -35,14 +35,7 @@ pub struct UnknownKind {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn add(
-    conn: &Connection,
-    agent: Agent,
-    agent_version: &str,
-    kind: &str,
-    count: u64,
-    example: &str,
-) -> Result<()> {
+pub fn add(conn: &Connection, agent: Agent, agent_version: &str, kind: &str, count: u64, example: &str) -> Result<()> {
     let (version, kind) = (shortened(agent_version, VERSION_BYTES), shortened(kind, KIND_BYTES));
     if !raise(conn, agent, version, kind, count)? {
         let rows: i64 = conn

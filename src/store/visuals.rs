@@ -205,10 +205,18 @@ pub fn digest(bytes: &[u8]) -> String {
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<()> {
-    let path = layout.blob(sha256);
-    if fs::metadata(&path).is_ok_and(|m| m.len() == bytes.len() as u64) {
+    if fs::metadata(layout.blob(sha256)).is_ok_and(|m| m.len() == bytes.len() as u64) {
         return Ok(());
     }
+    replace_blob(layout, sha256, bytes)
+}
+
+/// Writes a blob in the place of whatever is there: a file of other bytes, or none.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn replace_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<()> {
+    let path = layout.blob(sha256);
     let dir = path.parent().unwrap_or(Path::new("."));
     private_dir(dir)?;
     let io = |source| StoreError::Io { path: path.clone(), source };

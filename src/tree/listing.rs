@@ -238,8 +238,11 @@ fn turns_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry
     for number in first..=index.len() {
         let Some(entry) = index.get(number) else { continue };
         let turn_row = turns::row_of(row, number);
-        let size =
-            if current { turn_size(conn, turn_row, &entry, depth)? } else { measured_turn_size(conn, turn_row, depth)? };
+        let size = if current {
+            turn_size(conn, turn_row, &entry, depth)?
+        } else {
+            measured_turn_size(conn, turn_row, depth)?
+        };
         let slug = slugs.get(entry.tool_name as usize).map(String::as_str);
         let name = render::turn_file_name(number, entry.role, slug.filter(|_| index.tool_name(&entry).is_some()));
         let facts = Some(Facts::file(size, entry.at, entry.at));

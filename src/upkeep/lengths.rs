@@ -56,7 +56,8 @@ fn session(tx: &Transaction<'_>, row: i64) -> Result<u64> {
 pub fn update_in_background(layout: &Layout) {
     let layout = layout.clone();
     let work = move || {
-        let updated = Writer::open(&layout).and_then(|mut writer| update(&mut writer, &AtomicBool::new(false), &mut |_, _| ()));
+        let updated =
+            Writer::open(&layout).and_then(|mut writer| update(&mut writer, &AtomicBool::new(false), &mut |_, _| ()));
         if let Err(error) = updated {
             tracing::warn!(%error, "outdated lengths stay for now, and are computed when they are asked for");
         }

@@ -34,7 +34,8 @@ pub enum Look {
 /// # Errors
 /// When the database cannot be read.
 pub fn compare(conn: &Connection, layout: &Layout, look: Look) -> Result<(Vec<Missing>, Vec<String>)> {
-    let mut query = conn.prepare("SELECT sha256, min(bytes), min(turn_row) >> 16, min(file_name) FROM visuals GROUP BY sha256")?;
+    let mut query =
+        conn.prepare("SELECT sha256, min(bytes), min(turn_row) >> 16, min(file_name) FROM visuals GROUP BY sha256")?;
     let mut rows = query.query([])?;
     let (mut missing, mut known) = (Vec::new(), HashSet::new());
     while let Some(row) = rows.next()? {
@@ -117,7 +118,7 @@ fn restore_from(
             let Ok(record) = serde_json::from_slice::<Value>(record) else { continue };
             for_each_text(&record, &mut |text| {
                 if let Some((sha256, bytes)) = picture(text).filter(|(sha256, _)| wanted.contains(sha256)) {
-                    outcome = visuals::write_blob(layout, &sha256, &bytes);
+                    outcome = visuals::replace_blob(layout, &sha256, &bytes);
                     if outcome.is_ok() {
                         wanted.remove(&sha256);
                         restored.insert(sha256);

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::Connection;
 use serde::Serialize;
 
-use super::pictures::{self, Look, Missing};
 use super::STEP_BYTES;
+use super::pictures::{self, Look, Missing};
 use crate::model::{Role, Session};
 use crate::store::index::TurnIndex;
 use crate::store::{ChangeKind, Layout, Result, Transaction, Writer, commits, raw, search, sessions, turns, visuals};
@@ -66,7 +66,8 @@ impl Report {
     /// Whether something is, or was, wrong that can be computed anew.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
-        let counts = [self.lengths, self.counters, self.tokens, self.raw, self.turn_images, self.commits, self.search_turns];
+        let counts =
+            [self.lengths, self.counters, self.tokens, self.raw, self.turn_images, self.commits, self.search_turns];
         self.search_damaged || counts.iter().any(|n| *n > 0)
     }
 
@@ -102,13 +103,9 @@ pub fn glance(conn: &Connection, layout: &Layout) -> Result<Report> {
 ///
 /// # Errors
 /// When the database cannot be read or written.
-pub fn run(
-    writer: &mut Writer,
-    mode: Mode,
-    stop: &AtomicBool,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Report> {
-    let mut report = Report { outdated: sessions::outdated_count(writer.conn(), render::VERSION)?, ..Report::default() };
+pub fn run(writer: &mut Writer, mode: Mode, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
+    let mut report =
+        Report { outdated: sessions::outdated_count(writer.conn(), render::VERSION)?, ..Report::default() };
     all_sessions(writer, mode, stop, progress, &mut report)?;
     if !stop.load(Ordering::Relaxed) {
         tokens(writer, mode, &mut report)?;

@@ -15,10 +15,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use cogfs::derived;
 use cogfs::ingest::{self, Options, Summary};
 use cogfs::model::SectionSize;
 use cogfs::render;
-use cogfs::store::{Layout, index::ENTRY_BYTES, open_reader, raw, sessions, turns};
+use cogfs::store::{Layout, commits, index::ENTRY_BYTES, open_reader, raw, sessions, turns};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 
@@ -148,6 +149,15 @@ impl Home {
                 );
             })
             .unwrap();
+            let (right, right_index) = derived::session(&conn, &session).unwrap();
+            assert_eq!(index, right_index, "the index of {} part {}", session.native_id, session.part);
+            assert_eq!(
+                format!("{session:?}"),
+                format!("{right:?}"),
+                "what is computed of {} part {}",
+                session.native_id,
+                session.part
+            );
             assert_eq!(session.sections, size, "the sections of {} part {}", session.native_id, session.part);
             assert_eq!(
                 (session.turns, index.packed.len()),
@@ -158,9 +168,13 @@ impl Home {
             assert_eq!(session.raw_bytes, raw_of(&conn, row).len() as u64, "the raw records of {}", session.native_id);
             assert!(session.turns == 0 || session.commit_row.is_some(), "{} is shown nowhere", session.native_id);
         }
+        assert_eq!(sessions::wrong_tokens(&conn).unwrap(), [], "sums of tokens");
+        assert_eq!(commits::out_of_step(&conn).unwrap(), [0; 0], "times of commits");
+        assert_eq!(raw::misplaced(&conn).unwrap(), [0; 0], "places of raw records");
         drop(conn);
         let conn = Connection::open(self.layout().database()).unwrap();
         conn.execute_batch("INSERT INTO turns_fts(turns_fts) VALUES('integrity-check')").unwrap();
+        conn.execute_batch("INSERT INTO turns_fts(turns_fts, rank) VALUES('integrity-check', 1)").unwrap();
         let lost = "SELECT count(*) FROM cognitive_commits c
             WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.parent_row IS NULL)";
         assert_eq!(conn.query_row(lost, [], |r| r.get::<_, i64>(0)).unwrap(), 0, "commits without sessions");

@@ -6,7 +6,7 @@ use super::{Finding, Level, integrity, print};
 use crate::cli::import::{self, INTERRUPTED};
 use crate::cli::mount::BoxError;
 use crate::cli::output::{self, count, printable};
-use crate::store::{Layout, Writer};
+use crate::store::{Layout, StoreError, Writer};
 use crate::upkeep::repair::{self, Mode, Report};
 
 const CHECK: &str = "stored";
@@ -43,7 +43,11 @@ pub fn run(layout: &Layout, mode: Mode, json: bool) -> Result<ExitCode, BoxError
 /// Damage of the file itself: nothing computed from it can be trusted. The search index is another matter, as all of it is
 /// computed anew.
 fn sqlite_damage(layout: &Layout) -> Result<Option<Finding>, BoxError> {
-    let mut problems = integrity(layout)?;
+    let mut problems = match integrity(layout) {
+        Ok(problems) => problems,
+        Err(StoreError::Sqlite(e)) => vec![e.to_string()],
+        Err(e) => return Err(e.into()),
+    };
     problems.retain(|problem| problem != "ok" && !is_of_search_index(problem));
     let what = problems.join("; ");
     Ok((!what.is_empty()).then(|| Finding::wrong("database", Level::Problem, what, super::RESTORE)))
@@ -128,20 +132,29 @@ fn files(report: &Report, mode: Mode) -> Vec<Finding> {
         out.push(Finding::ok(PICTURES, format!("restored from the raw records: {n}")));
     }
     if !report.pictures_missing.is_empty() {
-        let names: Vec<String> =
-            report.pictures_missing.iter().take(SHOWN).map(|p| printable(&p.file_name)).collect();
+        let names: Vec<String> = report.pictures_missing.iter().take(SHOWN).map(|p| printable(&p.file_name)).collect();
         let n = count(report.pictures_missing.len() as u64, "picture");
         let fix = match mode {
             Mode::Look => "Run `cogfs doctor --repair`: the raw records may hold them.",
             Mode::Mend => "The raw records do not hold them. A backup of the folder's blobs/ may.",
         };
-        out.push(Finding::wrong(PICTURES, Level::Problem, format!("missing or damaged: {n}: {}", names.join(", ")), fix));
+        out.push(Finding::wrong(
+            PICTURES,
+            Level::Problem,
+            format!("missing or damaged: {n}: {}", names.join(", ")),
+            fix,
+        ));
     }
     if !report.unreferenced.is_empty() {
         let n = count(report.unreferenced.len() as u64, "file");
         let first = report.unreferenced.first().map(|p| printable(p)).unwrap_or_default();
         let fix = "They harm nobody, and cogfs deletes none. `--json` lists them all.";
-        out.push(Finding::wrong(PICTURES, Level::Advice, format!("{n} that no picture refers to, such as {first}"), fix));
+        out.push(Finding::wrong(
+            PICTURES,
+            Level::Advice,
+            format!("{n} that no picture refers to, such as {first}"),
+            fix,
+        ));
     }
     out
 }
