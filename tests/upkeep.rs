@@ -5,12 +5,13 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cogfs::ingest::{self, Options};
 use cogfs::store::{Layout, Writer};
 use cogfs::upkeep::lengths;
+use cogfs::upkeep::repair::{self, Mode};
 use common::{ClaudeLog, Mount, World, wait_until};
 use rusqlite::Connection;
 
@@ -129,7 +130,7 @@ fn an_import_goes_on_with_sessions_that_another_version_measured() {
 fn stopped_or_killed_in_the_middle_the_next_run_goes_on() {
     let world = World::new();
     let big = "All work and no play makes a dull log.\n".repeat(30_000);
-    for n in 1..=40 {
+    for n in 1..=24 {
         ClaudeLog::new("shop", n).user("go").bash("cat big", &big).write(&world.logs());
     }
     world.import(&[&world.logs()]);
@@ -137,7 +138,7 @@ fn stopped_or_killed_in_the_middle_the_next_run_goes_on() {
     let all = outdate(&database(&world));
     let stop = AtomicBool::new(false);
     let mut writer = Writer::open(&Layout::new(world.home().join("data"))).unwrap();
-    lengths::update(&mut writer, &stop, &mut |_, _| stop.store(true, std::sync::atomic::Ordering::Relaxed)).unwrap();
+    lengths::update(&mut writer, &stop, &mut |_, _| stop.store(true, Ordering::Relaxed)).unwrap();
     let left = outdated(&database(&world));
     assert!(0 < left && left < all, "{left} of {all} are left: it stopped behind its first transaction");
     if common::fuse_available() {
@@ -148,6 +149,14 @@ fn stopped_or_killed_in_the_middle_the_next_run_goes_on() {
     }
     world.import(&[&world.logs()]);
     assert_eq!(outdated(&database(&world)), 0);
+    assert_eq!(computed(&database(&world)), before);
+
+    database(&world).execute_batch("UPDATE sessions SET section_bytes = 1").unwrap();
+    let stop = AtomicBool::new(false);
+    let report = repair::run(&mut writer, Mode::Mend, &stop, &mut |_| stop.store(true, Ordering::Relaxed)).unwrap();
+    assert!(report.interrupted && 0 < report.lengths && report.lengths < 24, "{report:?}");
+    let told = world.run(&["doctor", "--repair", "--json"]).exits(0).json();
+    assert_eq!(told["report"]["lengths"], 24 - report.lengths, "what was repaired stayed");
     assert_eq!(computed(&database(&world)), before);
 }
 
