@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod derived;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;
@@ -10,3 +11,4 @@ pub mod model;
 pub mod render;
 pub mod store;
 pub mod tree;
+pub mod upkeep;

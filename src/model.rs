@@ -406,6 +406,8 @@ pub struct Session {
     pub tokens: Tokens,
     /// Size of the transcript's turns, without the header, with empty link prefixes.
     pub sections: SectionSize,
+    /// The version of the renderer that `sections` is by.
+    pub render_version: u32,
     pub raw_bytes: u64,
     pub raw_records: u64,
     /// When the record last changed.
@@ -439,9 +441,10 @@ impl std::ops::AddAssign for SectionSize {
 
 impl std::ops::SubAssign for SectionSize {
     fn sub_assign(&mut self, other: Self) {
-        self.bytes -= other.bytes;
-        self.turn_links -= other.turn_links;
-        self.visual_links -= other.visual_links;
+        // A stored size may be damaged: a wrong sum is found and repaired, a panic ends an import.
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.turn_links = self.turn_links.saturating_sub(other.turn_links);
+        self.visual_links = self.visual_links.saturating_sub(other.visual_links);
     }
 }
 

@@ -92,6 +92,7 @@ CREATE TABLE sessions (
     section_visual_links  INTEGER NOT NULL DEFAULT 0,
     raw_bytes             INTEGER NOT NULL DEFAULT 0,
     raw_records           INTEGER NOT NULL DEFAULT 0,
+    render_version        INTEGER NOT NULL DEFAULT 0,                 -- of the renderer that section_* and turn_index are by
     updated_at            INTEGER NOT NULL,
     tool_names            TEXT NOT NULL DEFAULT '[]',                 -- what turn_index entries name by number
     turn_index            BLOB NOT NULL DEFAULT x'',                  -- 16 bytes a turn: see store::index
@@ -99,6 +100,7 @@ CREATE TABLE sessions (
 );
 CREATE INDEX sessions_by_commit ON sessions(commit_row, ordinal);
 CREATE INDEX sessions_by_parent ON sessions(parent_row, ordinal) WHERE parent_row IS NOT NULL;
+CREATE INDEX sessions_by_render_version ON sessions(render_version);
 CREATE INDEX sessions_unlinked ON sessions(parent_native) WHERE parent_native IS NOT NULL AND parent_row IS NULL;
 
 -- row = session row << 16 | number: a session's turns lie side by side.
@@ -195,6 +197,17 @@ CREATE TABLE sources (
     updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX sources_by_session ON sources(agent, native_id);
+
+-- Kinds of records that no parser knew: how many, and where the first one is.
+CREATE TABLE unknown_kinds (
+    agent         TEXT NOT NULL,
+    agent_version TEXT NOT NULL,              -- empty: the log does not say it
+    kind          TEXT NOT NULL,
+    count         INTEGER NOT NULL,
+    first_seen    INTEGER NOT NULL,
+    example       TEXT NOT NULL,              -- file:line
+    PRIMARY KEY (agent, agent_version, kind)
+) WITHOUT ROWID;
 
 -- The change feed: what a mount must tell the kernel.
 CREATE TABLE changes (

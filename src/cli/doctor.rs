@@ -1,5 +1,8 @@
 //! `cogfs doctor`: looks at what cogfs stands on, and says what to do about what is wrong.
 
+mod formats;
+mod repair;
+
 use std::env;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -13,20 +16,38 @@ use super::mount::BoxError;
 use super::output;
 use crate::config::Folders;
 use crate::fuse;
-use crate::store::{self, Layout};
+use crate::store::{self, Layout, unknown};
+use crate::upkeep::{self, repair::Mode};
 
 /// Days after which Claude Code deletes its logs, unless its settings say otherwise.
 const CLAUDE_DEFAULT_DAYS: u64 = 30;
 
 /// Check what cogfs needs, and say what to do about what is wrong
 ///
-/// Exit status: 0 nothing is wrong (there may be advice), 1 something is.
+/// Exit status: 0 nothing is wrong (there may be advice), 1 something is, 130 interrupted. Records of unknown kinds are news
+/// of an agent's format, not damage: they are kept, and change no exit status.
 #[derive(Debug, clap::Args)]
 pub struct DoctorArgs {
+    /// List the kinds of records that this version does not know, and the logs with damaged lines
+    #[arg(long)]
+    formats: bool,
+    /// Compute everything that follows from what is kept, and compare: takes as long as --repair, changes nothing
+    #[arg(long, conflicts_with_all = ["formats", "repair"])]
+    full: bool,
+    /// Put right what can be computed anew: search index, lengths, counters, times, missing pictures
+    ///
+    /// Conversations and raw records are never changed, nothing is deleted. Mounts may stay; imports wait. Interrupted, what
+    /// was repaired stays, and the next run goes on.
+    #[arg(long, conflicts_with = "formats")]
+    repair: bool,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
 }
+
+/// What to do about damage of the file itself.
+const RESTORE: &str = "Nothing was changed. Keep the folder as it is (some of it can be read still), and import the logs again into a new one \
+    (COGFS_HOME=NEW cogfs import). A backup of the folder is the way back to what the agents have deleted since.";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +83,13 @@ impl Finding {
 /// When stdout cannot be written.
 pub fn run(folders: &Folders, args: &DoctorArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
+    if args.formats {
+        return formats::run(&layout, args.json);
+    }
+    if args.repair || args.full {
+        let mode = if args.repair { Mode::Mend } else { Mode::Look };
+        return repair::run(&layout, mode, args.json);
+    }
     let findings: Vec<Finding> =
         [fuse_device(), fusermount(), database(&layout), mounts(), claude_cleanup(), updatedb()].concat();
     let sick = findings.iter().any(|f| f.level == Level::Problem);
@@ -136,16 +164,49 @@ fn database(layout: &Layout) -> Vec<Finding> {
             "Fill it: `cogfs import`, or `cogfs demo` to look around.",
         )];
     }
-    let restore = "Keep a copy of the folder, then import again into a new one (COGFS_HOME=NEW cogfs import).";
     let mut findings = vec![match integrity(layout) {
         Ok(problems) if problems == ["ok"] => Finding::ok("database", format!("{} is sound", path.display())),
-        Ok(problems) => Finding::wrong("database", Level::Problem, problems.join("; "), restore),
-        Err(e) => Finding::wrong("database", Level::Problem, e.to_string(), restore),
+        Ok(problems) if problems.iter().all(|p| repair::is_of_search_index(p)) => {
+            Finding::wrong("database", Level::Problem, problems.join("; "), "Run `cogfs doctor --repair`.")
+        }
+        Ok(problems) => Finding::wrong("database", Level::Problem, problems.join("; "), RESTORE),
+        Err(e) => Finding::wrong("database", Level::Problem, e.to_string(), RESTORE),
     }];
     findings.extend(too_open(layout));
+    let computed = derived_values(layout, &findings);
+    findings.extend(computed);
+    findings.extend(unknown_kinds(layout));
     findings
 }
 
+/// What follows from what is kept, as far as it is told without reading all of it.
+fn derived_values(layout: &Layout, told: &[Finding]) -> Vec<Finding> {
+    match store::open_reader(layout).and_then(|conn| upkeep::repair::glance(&conn, layout)) {
+        Ok(report) => repair::findings(&report, Mode::Look),
+        Err(_) if told.iter().any(|f| f.level == Level::Problem) => Vec::new(),
+        Err(e) => vec![Finding::wrong("database", Level::Problem, e.to_string(), RESTORE)],
+    }
+}
+
+/// Kinds of records that nobody here knew when they were imported.
+fn unknown_kinds(layout: &Layout) -> Option<Finding> {
+    // A database that cannot be read was told of already.
+    let (records, kinds) = store::open_reader(layout).and_then(|conn| unknown::totals(&conn)).ok()?;
+    (records > 0).then(|| {
+        Finding::wrong(
+            "formats",
+            Level::Advice,
+            format!(
+                "{} of {} that this cogfs does not know",
+                output::count(records, "record"),
+                output::count(kinds, "kind")
+            ),
+            "They are kept in raw.jsonl. `cogfs doctor --formats` lists them.",
+        )
+    })
+}
+
+/// The lines of SQLite's own check; `ok` alone when nothing is wrong.
 fn integrity(layout: &Layout) -> store::Result<Vec<String>> {
     let conn = store::open_reader(layout)?;
     let mut query = conn.prepare("PRAGMA quick_check")?;

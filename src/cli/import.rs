@@ -15,7 +15,8 @@ use super::mount::BoxError;
 use super::output::{self, count};
 use crate::config::Folders;
 use crate::ingest::{self, Options, Progress, Summary};
-use crate::store::{Layout, private_dir};
+use crate::store::{Layout, Writer, private_dir};
+use crate::upkeep;
 
 /// Skipped records shown one by one; `--json` has all.
 const SHOWN: usize = 20;
@@ -24,7 +25,7 @@ const SHOWN: usize = 20;
 const SOME_SKIPPED: u8 = 3;
 
 /// Exit status of a program ended by Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Copy conversations out of the agents' logs into the database
 ///
@@ -68,13 +69,8 @@ pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
 
 /// Imports with a progress bar (on a terminal) and Ctrl-C.
 pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<Summary, BoxError> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // A second Ctrl-C ends the program at once; the database is in a transaction then, and rolls back.
-        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
-        signal_hook::flag::register(signal, Arc::clone(&stop))?;
-    }
-    let (reading, indexing) = (progress_bar(quiet, READING), progress_bar(quiet, INDEXING));
+    let stop = stop_on_signals()?;
+    let (reading, indexing) = (bar_like(quiet, READING), bar_like(quiet, INDEXING));
     let summary = ingest::import(layout, &options, &stop, &mut |progress| match progress {
         Progress::Reading { done, total, file } => {
             reading.set_length(total);
@@ -89,13 +85,44 @@ pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<S
     });
     reading.finish_and_clear();
     indexing.finish_and_clear();
+    if !options.dry_run {
+        update_lengths(layout, &stop, quiet)?;
+    }
     Ok(summary?)
 }
 
-const READING: &str = "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}";
-const INDEXING: &str = "{bar:24} {pos}/{len} sessions in the search index  {eta} left";
+/// What another version of the program measured is measured again. Interrupted, the next import or mount goes on.
+fn update_lengths(layout: &Layout, stop: &AtomicBool, quiet: bool) -> Result<(), BoxError> {
+    let bar = count_bar(quiet);
+    upkeep::lengths::update(&mut Writer::open(layout)?, stop, &mut |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        bar.set_message("sessions measured for this version of cogfs");
+    })?;
+    bar.finish_and_clear();
+    Ok(())
+}
 
-fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
+/// Set by Ctrl-C and SIGTERM.
+pub(super) fn stop_on_signals() -> io::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // A second Ctrl-C ends the program at once; the database is in a transaction then, and rolls back.
+        signal_hook::flag::register_conditional_shutdown(signal, i32::from(INTERRUPTED), Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// A bar of work that is counted in things.
+pub(super) fn count_bar(quiet: bool) -> ProgressBar {
+    bar_like(quiet, "{bar:24} {human_pos}/{human_len}  {eta} left  {wide_msg:.dim}")
+}
+
+const READING: &str = "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}";
+const INDEXING: &str = "{bar:24} {human_pos}/{human_len} sessions in the search index  {eta} left";
+
+fn bar_like(quiet: bool, template: &str) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
@@ -107,7 +134,7 @@ fn progress_bar(quiet: bool, template: &str) -> ProgressBar {
 }
 
 /// One import at a time in a data folder: the second waits and says so.
-fn lock(layout: &Layout) -> Result<File, BoxError> {
+pub(super) fn lock(layout: &Layout) -> Result<File, BoxError> {
     private_dir(layout.dir())?;
     let path = layout.dir().join("import.lock");
     let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
@@ -170,7 +197,7 @@ fn print(summary: &Summary) -> io::Result<()> {
     if !summary.unknown.is_empty() {
         writeln!(out, "Records of unknown kinds (kept in raw.jsonl, shown in no turn):")?;
         for (kind, n) in &summary.unknown {
-            writeln!(out, "  {n:>8}  {kind}")?;
+            writeln!(out, "  {n:>8}  {}", output::printable(kind))?;
         }
     }
     print_skipped(&mut out, summary)

@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 use crate::config::Folders;
 use crate::fs::CogFs;
 use crate::store::Writer;
+use crate::upkeep;
 use mount::BoxError;
 
 /// Your AI coding conversations as ordinary files
@@ -94,6 +95,8 @@ fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<Arc<CogFs>, Box
     let layout = folders.layout();
     // Makes the database and brings it up to date; readers only read.
     drop(Writer::open(&layout)?);
+    // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
+    upkeep::lengths::update_in_background(&layout);
     let dir = std::path::absolute(dir)?;
     Ok(Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?))
 }

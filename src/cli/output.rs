@@ -22,6 +22,17 @@ pub fn count(n: u64, one: &str) -> String {
     if n == 1 { format!("1 {one}") } else { format!("{} {one}s", thousands(n)) }
 }
 
+/// Text of a log made fit for a terminal: what would move the cursor, colour the line or turn its direction is spelled out.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let turns_direction = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns_direction(c) { out.extend(c.escape_unicode()) } else { out.push(c) }
+    }
+    out
+}
+
 /// `12.3 MB`.
 #[must_use]
 pub fn bytes(n: u64) -> String {
@@ -65,5 +76,10 @@ mod tests {
         assert_eq!(count(2000, "turn"), "2,000 turns");
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(12_300_000), "12.3 MB");
+    }
+
+    #[test]
+    fn text_of_a_log_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\u{1b}[31m\nü\u{202e}z"), "a\\u{1b}[31m\\u{a}ü\\u{202e}z");
     }
 }

@@ -4,11 +4,12 @@
 //! is stored already (a second import, a fork, a resumed copy) is recognised by its id and counts once.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use self::calls::{Calls, Pending, Place, Repeated};
+use super::drift::{self, Drift};
 use super::part::{KnownRecords, Part};
 use super::project::Resolver;
 use super::raw_record::RawRecord;
@@ -79,6 +80,8 @@ pub struct Origin<'a> {
 /// Writes one log file.
 pub struct Assembler {
     head: SessionHead,
+    /// The log's path.
+    file: String,
     tracks: HashMap<Option<String>, Track>,
     parts: HashMap<i64, Part>,
     pending: HashMap<String, Calls>,
@@ -96,6 +99,7 @@ pub struct Assembler {
     titles: Vec<Title>,
     /// What messages cost, as far as it is not stored.
     usage: HashMap<Id, Usage>,
+    drift: Drift,
     pub counts: Counts,
 }
 
@@ -104,12 +108,19 @@ impl Assembler {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn new(tx: &Transaction<'_>, head: SessionHead, written_at: Millis, state: Option<&State>) -> Result<Self> {
+    pub fn new(
+        tx: &Transaction<'_>,
+        head: SessionHead,
+        file: &str,
+        written_at: Millis,
+        state: Option<&State>,
+    ) -> Result<Self> {
         let (agent, native_id) = (head.agent, head.native_id.clone());
         let known = if state.is_none() { Some(KnownRecords::load(tx, agent, &native_id)?) } else { None };
         let mut new = Self {
             replay: Replay::new(agent, &native_id, state.map(|s| s.replay.clone().unwrap_or_default())),
             head,
+            file: file.to_owned(),
             tracks: HashMap::new(),
             parts: HashMap::new(),
             pending: HashMap::new(),
@@ -122,6 +133,7 @@ impl Assembler {
             written_at,
             titles: Vec::new(),
             usage: HashMap::new(),
+            drift: Drift::default(),
             counts: Counts::default(),
         };
         if let Some(state) = state {
@@ -151,7 +163,7 @@ impl Assembler {
         self.last_at = Millis(state.last_at);
     }
 
-    /// Takes one record: its items, then the record itself.
+    /// Takes one record, found at this line: its items, then the record itself.
     ///
     /// # Errors
     /// When the database or a blob cannot be written.
@@ -160,11 +172,13 @@ impl Assembler {
         tx: &mut Transaction<'_>,
         projects: &mut Resolver,
         raw: &RawRecord,
+        line: u64,
         items: Vec<Item>,
     ) -> Result<()> {
         let mut stream = Stream::Main;
         let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
         self.stored = stored;
+        let unknown = if stored { BTreeSet::new() } else { drift::unknown_kinds(&items) };
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
                 stream = s.clone();
@@ -174,6 +188,8 @@ impl Assembler {
                 self.item(tx, projects, item, &Origin { raw, nth })?;
             }
         }
+        // After the items: the record itself may name the version.
+        self.drift.note(self.context.agent_version.as_deref(), unknown, line);
         if stored { Ok(()) } else { self.raw(tx, raw, &stream) }
     }
 
@@ -512,6 +528,7 @@ impl Assembler {
         for title in std::mem::take(&mut self.titles) {
             super::link::apply_title(tx, self.head.agent, &self.head.native_id, &title)?;
         }
+        self.drift.store(tx, self.head.agent, &self.file)?;
         // Titles and links change rows: the next record reads them again.
         self.parts.clear();
         Ok(self.state())

@@ -9,6 +9,7 @@ pub mod carve;
 pub mod claude_code;
 pub mod codex;
 pub mod discover;
+mod drift;
 pub mod lines;
 mod link;
 mod part;

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::model::{Agent, Id, Millis, Role, Session, Turn};
+use crate::derived;
+use crate::model::{Agent, Id, Millis, Session, Turn};
 use crate::render;
-use crate::store::index::{Entry, TurnIndex};
+use crate::store::index::TurnIndex;
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
@@ -25,15 +26,22 @@ pub struct Part {
 impl Part {
     /// Makes the part of a session with this number.
     pub fn create(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, part: u32, at: Millis) -> Result<Self> {
-        let (row, _) = sessions::create(tx, agent, native_id, part, at)?;
+        let (row, _) = sessions::create(tx, agent, native_id, part, at, render::VERSION)?;
         Self::load(tx, row)
     }
 
     /// Reads a part to go on with it.
     pub fn load(tx: &Transaction<'_>, row: i64) -> Result<Self> {
         let missing = || StoreError::Damaged { what: format!("session {row}") };
-        let session = sessions::get(tx, row)?.ok_or_else(missing)?;
-        let index = sessions::turn_index(tx, row)?.ok_or_else(missing)?;
+        let mut session = sessions::get(tx, row)?.ok_or_else(missing)?;
+        let mut index = sessions::turn_index(tx, row)?.ok_or_else(missing)?;
+        if !derived::is_current(session.render_version) {
+            // Lengths of two renderers must not be added up. All its turns are stored: none is held at a place where another
+            // process could have written the row.
+            let lengths = derived::lengths(tx, row)?;
+            (session.sections, session.render_version) = (lengths.sections, lengths.index.render_version);
+            index = lengths.index;
+        }
         let hidden = sessions::hidden(tx, row)?;
         Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, place_tried: false })
     }
@@ -56,7 +64,6 @@ impl Part {
     /// Gives a turn its place before its contents are complete: a tool call whose result is not read yet.
     pub fn reserve(&mut self, turn: &Turn) {
         self.enter(turn);
-        self.note(turn);
     }
 
     /// Writes a turn and counts it.
@@ -73,7 +80,6 @@ impl Part {
         turns::create(tx, row, id, turn, call_id, count(images))?;
         self.session.sections += render::section_size(turn);
         self.enter(turn);
-        self.note(turn);
         Ok(())
     }
 
@@ -112,49 +118,22 @@ impl Part {
         self.session.sections -= render::section_size(before);
         self.session.sections += render::section_size(after);
         self.enter(after);
-        self.note(after);
-        tx.changes.add(ChangeKind::Turn, row);
-        Ok(())
-    }
-
-    fn enter(&mut self, turn: &Turn) {
-        let (bytes, visual_links) = render::turn_len(turn);
-        let tool_name = turn.tool.as_ref().map_or(0, |t| self.index.name_number(&t.name));
-        let entry = Entry {
-            role: turn.role,
-            visual_links: u8::try_from(visual_links).unwrap_or(u8::MAX),
-            tool_name,
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-            at: turn.at,
-        };
-        if turn.number > self.index.len() {
-            self.count(turn);
-        }
-        self.index.set(turn.number, &entry);
-        self.dirty = true;
-    }
-
-    fn count(&mut self, turn: &Turn) {
-        self.session.turns += 1;
-        match turn.role {
-            Role::User => self.session.prompts += 1,
-            Role::Tool => self.session.tool_calls += 1,
-            Role::Assistant | Role::Thinking | Role::System => {}
-        }
-    }
-
-    /// Takes the times and the model of a turn.
-    fn note(&mut self, turn: &Turn) {
-        if self.session.turns <= 1 {
-            (self.session.started_at, self.session.ended_at) = (turn.at, turn.at);
-        }
-        self.session.started_at = self.session.started_at.min(turn.at);
-        self.session.ended_at = self.session.ended_at.max(turn.at);
-        if let Some(model) = &turn.model
+        if let Some(model) = &after.model
             && !self.session.models.contains(model)
         {
             self.session.models.push(model.clone());
         }
+        tx.changes.add(ChangeKind::Turn, row);
+        Ok(())
+    }
+
+    /// Counts a turn once, and enters what is known of it by now.
+    fn enter(&mut self, turn: &Turn) {
+        if turn.number > self.index.len() {
+            derived::note(&mut self.session, turn);
+        }
+        derived::enter(&mut self.index, turn);
+        self.dirty = true;
     }
 
     fn add_images(&mut self, tx: &mut Transaction<'_>, turn_row: i64, turn: &mut Turn, images: &[Image]) -> Result<()> {

@@ -326,7 +326,7 @@ impl Run<'_> {
             parser.restore(&state["parser"]);
         }
         let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
-        let assembler = Assembler::new(&tx, job.head.clone(), job.written_at(), assembler_state.as_ref())?;
+        let assembler = Assembler::new(&tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
         let path = job.path.to_owned();
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
@@ -357,7 +357,7 @@ impl Run<'_> {
                 for problem in record.problems {
                     self.summary.skip(job.name, record.line, problem);
                 }
-                assembler.record(&mut tx, &mut self.projects, &record.raw, record.items)?;
+                assembler.record(&mut tx, &mut self.projects, &record.raw, record.line, record.items)?;
             }
             if let Some((line, reason)) = batch.unfinished {
                 // Nothing is lost: the line is read again when the file grows.

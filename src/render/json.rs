@@ -138,6 +138,8 @@ pub struct Status {
     /// Log files known.
     pub sources: u64,
     pub last_import: Option<Millis>,
+    /// Sessions whose stored lengths another version of the renderer made: still to be computed anew.
+    pub outdated_sessions: u64,
     /// What a person should look at, in words.
     pub problems: Vec<String>,
 }
@@ -157,6 +159,7 @@ pub fn status_json(status: &Status) -> String {
         "visuals": status.visuals,
         "sources": status.sources,
         "last_import": status.last_import.map(Millis::iso),
+        "outdated_sessions": status.outdated_sessions,
         "problems": status.problems,
     }))
 }

@@ -37,10 +37,12 @@ pub enum ChangeKind {
     Views = 10,
     /// An id that names nothing any more. `name`: the id.
     Id = 11,
+    /// A turn's file is called something else. `row`: session, `name`: the name that is gone.
+    TurnName = 12,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -52,6 +54,7 @@ impl ChangeKind {
         Self::CommitVisuals,
         Self::Views,
         Self::Id,
+        Self::TurnName,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

@@ -307,22 +307,45 @@ pub fn close(tx: &mut Transaction<'_>, row: i64, git: &GitCommit) -> Result<()> 
     Ok(())
 }
 
-/// Takes the times, and whether sessions overlap, from the sessions of a commit.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
-    let Some(before) = get(tx, row)? else { return Ok(()) };
-    let spans: Vec<(i64, i64)> = tx
+/// When the sessions of a commit began and ended, and whether they overlap; `None` without sessions.
+fn span(conn: &Connection, row: i64) -> Result<Option<(i64, i64, bool)>> {
+    let spans: Vec<(i64, i64)> = conn
         .prepare_cached(
             "SELECT started_at, ended_at FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY started_at",
         )?
         .query_map([row], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
     let (Some(started), Some(ended)) = (spans.iter().map(|s| s.0).min(), spans.iter().map(|s| s.1).max()) else {
-        return Ok(());
+        return Ok(None);
     };
-    let parallel = spans.windows(2).any(|w| w[1].0 < w[0].1);
+    Ok(Some((started, ended, spans.windows(2).any(|w| w[1].0 < w[0].1))))
+}
+
+/// The commits whose times, or whose mark of overlapping sessions, are not those of their sessions.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn out_of_step(conn: &Connection) -> Result<Vec<i64>> {
+    let stored: Vec<(i64, i64, i64, bool)> = conn
+        .prepare("SELECT row, started_at, closed_at, parallel FROM cognitive_commits ORDER BY row")?
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut found = Vec::new();
+    for (row, started, closed, parallel) in stored {
+        if span(conn, row)?.is_some_and(|now| now != (started, closed, parallel)) {
+            found.push(row);
+        }
+    }
+    Ok(found)
+}
+
+/// Takes the times, and whether sessions overlap, from the sessions of a commit.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    let Some(before) = get(tx, row)? else { return Ok(()) };
+    let Some((started, ended, parallel)) = span(tx, row)? else { return Ok(()) };
     let changed = tx
         .prepare_cached(
             "UPDATE cognitive_commits SET closed_at = ?3, started_at = ?2, parallel = ?4, updated_at = ?5

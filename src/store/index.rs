@@ -56,10 +56,12 @@ impl Entry {
 }
 
 /// A session's index with the names it refers to.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TurnIndex {
     pub packed: Vec<u8>,
     pub tool_names: Vec<String>,
+    /// Of the renderer that the lengths are by.
+    pub render_version: u32,
 }
 
 impl TurnIndex {

@@ -13,6 +13,7 @@ pub mod sessions;
 pub mod sources;
 pub mod stats;
 pub mod turns;
+pub mod unknown;
 pub mod visuals;
 
 use std::cell::RefCell;

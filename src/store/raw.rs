@@ -173,6 +173,58 @@ pub fn for_each_chunk(conn: &Connection, session_row: i64, mut each: impl FnMut(
     Ok(())
 }
 
+/// Bytes and records of a session.
+///
+/// # Errors
+/// When SQLite cannot read or a chunk does not decompress.
+pub fn measure(conn: &Connection, session_row: i64) -> Result<(u64, u64)> {
+    let (mut bytes, mut records) = (0, 0);
+    for_each_chunk(conn, session_row, |chunk| {
+        bytes += chunk.len() as u64;
+        // Every record ends in a newline and holds none.
+        records += chunk.iter().filter(|b| **b == b'\n').count() as u64;
+    })?;
+    Ok((bytes, records))
+}
+
+/// Chunks that do not begin where the one before ends.
+const MISPLACED: &str = "SELECT session_row FROM (
+        SELECT session_row, start, coalesce(sum(length) OVER (
+            PARTITION BY session_row ORDER BY row ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS place
+        FROM raw_chunks WHERE row BETWEEN ?1 AND ?2)
+    WHERE start <> place";
+
+/// The sessions whose chunks are not at their places.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn misplaced(conn: &Connection) -> Result<Vec<i64>> {
+    let mut query = conn.prepare(&format!("SELECT DISTINCT session_row FROM ({MISPLACED})"))?;
+    Ok(query.query_map([i64::MIN, i64::MAX], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Whether a session's chunks are not at their places.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn misplaced_in(conn: &Connection, session_row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached(MISPLACED)?.exists([session_row << 16, (session_row << 16) + 65_535])?)
+}
+
+/// Puts a session's chunks one behind the other.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn put_in_place(conn: &Connection, session_row: i64) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE raw_chunks SET start = (SELECT coalesce(sum(length), 0) FROM raw_chunks AS before
+             WHERE before.row < raw_chunks.row AND before.row >= ?1)
+         WHERE row BETWEEN ?1 AND ?2",
+    )?
+    .execute([session_row << 16, (session_row << 16) + 65_535])?;
+    Ok(())
+}
+
 fn decompress(session_row: i64, length: u64, data: &[u8]) -> Result<Vec<u8>> {
     let damaged = || StoreError::Damaged { what: format!("the raw records of session {session_row}") };
     let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| damaged())?);

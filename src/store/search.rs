@@ -60,7 +60,7 @@ impl SearchIndex {
     pub fn open(layout: &Layout, turns: &Connection) -> Result<Self> {
         let path = layout.search_index();
         match Self::open_at(&path, turns) {
-            Err(error) if is_damage(&error) => {
+            Err(StoreError::Sqlite(error) | StoreError::Open { source: error, .. }) if is_damage(&error) => {
                 tracing::warn!(%error, "the search index is damaged: it is made again");
                 remove(&path)?;
                 Self::open_at(&path, turns)
@@ -121,6 +121,17 @@ impl SearchIndex {
         stop: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<bool> {
+        match self.steps(turns, stop, progress) {
+            Err(StoreError::Sqlite(error)) if is_damage(&error) => {
+                tracing::warn!(%error, "the search index is damaged: it is made again");
+                self.reset(turns)?;
+                self.steps(turns, stop, progress)
+            }
+            done => done,
+        }
+    }
+
+    fn steps(&mut self, turns: &Connection, stop: &AtomicBool, progress: &mut dyn FnMut(u64, u64)) -> Result<bool> {
         loop {
             // Others may do the same at the same time: each step begins where the index is, under its lock.
             let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -142,13 +153,30 @@ impl SearchIndex {
         }
     }
 
-    /// Checks the index against itself, and that it has the turns that the main database has.
+    /// Whether the index agrees with itself.
     ///
     /// # Errors
-    /// When it is damaged, or SQLite cannot read.
-    pub fn check(&self) -> Result<()> {
-        self.conn.execute_batch("INSERT INTO turns_fts(turns_fts, rank) VALUES ('integrity-check', 0)")?;
-        Ok(())
+    /// When SQLite cannot read.
+    pub fn is_sound(&self) -> Result<bool> {
+        match self.conn.execute_batch("INSERT INTO turns_fts(turns_fts, rank) VALUES ('integrity-check', 0)") {
+            Ok(()) => Ok(true),
+            Err(e) if is_damage(&e) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Turns that the index lacks though nothing waits to be brought in, or has though they are not there; counts alone are
+    /// compared.
+    ///
+    /// # Errors
+    /// When SQLite cannot read.
+    pub fn difference(&self, turns: &Connection) -> Result<u64> {
+        if self.is_behind(turns)? {
+            return Ok(0);
+        }
+        let stored: u64 = turns.query_row("SELECT count(*) FROM turns", [], |r| r.get(0))?;
+        let indexed: u64 = self.conn.query_row("SELECT count(*) FROM turns_fts_docsize", [], |r| r.get(0))?;
+        Ok(stored.abs_diff(indexed))
     }
 }
 
@@ -279,9 +307,8 @@ fn report(turns: &Connection, place: Place, progress: &mut dyn FnMut(u64, u64)) 
     Ok(())
 }
 
-fn is_damage(error: &StoreError) -> bool {
+fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    let (StoreError::Sqlite(error) | StoreError::Open { source: error, .. }) = error else { return false };
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }
 

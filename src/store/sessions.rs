@@ -11,7 +11,7 @@ use crate::model::{Agent, Id, Millis, SectionSize, Session, Tokens};
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
     git_branch, agent_version, models, started_at, ended_at, turns, prompts, tool_calls, images, tokens_input,
     tokens_output, tokens_cache_read, tokens_cache_write, section_bytes, section_turn_links, section_visual_links,
-    raw_bytes, raw_records, updated_at";
+    raw_bytes, raw_records, updated_at, render_version";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
     let agent: String = row.get(2)?;
@@ -42,6 +42,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
         raw_bytes: row.get(27)?,
         raw_records: row.get(28)?,
         updated_at: Millis(row.get(29)?),
+        render_version: row.get(30)?,
     })
 }
 
@@ -109,11 +110,12 @@ pub fn has_subagents(conn: &Connection, parent_row: i64) -> Result<bool> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn turn_index(conn: &Connection, row: i64) -> Result<Option<TurnIndex>> {
-    let mut query = conn.prepare_cached("SELECT turn_index, tool_names FROM sessions WHERE row = ?1")?;
+    let mut query =
+        conn.prepare_cached("SELECT turn_index, tool_names, render_version FROM sessions WHERE row = ?1")?;
     let found = query
         .query_row([row], |r| {
             let names: String = r.get(1)?;
-            Ok(TurnIndex { packed: r.get(0)?, tool_names: json_list(&names) })
+            Ok(TurnIndex { packed: r.get(0)?, tool_names: json_list(&names), render_version: r.get(2)? })
         })
         .optional()?;
     Ok(found)
@@ -152,13 +154,20 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn create(conn: &Connection, agent: Agent, native_id: &str, part: u32, at: Millis) -> Result<(i64, Id)> {
+pub fn create(
+    conn: &Connection,
+    agent: Agent,
+    native_id: &str,
+    part: u32,
+    at: Millis,
+    render_version: u32,
+) -> Result<(i64, Id)> {
     let id = Id::derive(&[b"session", agent.as_str().as_bytes(), native_id.as_bytes(), &part.to_le_bytes()]);
     conn.prepare_cached(
-        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, render_version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
     )?
-    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0])?;
+    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0, render_version])?;
     Ok((conn.last_insert_rowid(), id))
 }
 
@@ -173,7 +182,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29
+             turn_index = ?29, render_version = ?30
          WHERE row = ?1",
     )?
     .execute(params![
@@ -206,7 +215,118 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         Millis::now().0,
         to_json_list(&index.tool_names),
         index.packed,
+        index.render_version,
     ])?;
+    Ok(())
+}
+
+/// Writes a session's rendered lengths alone. `updated_at` stays: no document changes by it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_lengths(conn: &Connection, row: i64, sections: &SectionSize, index: &TurnIndex) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE sessions SET section_bytes = ?2, section_turn_links = ?3, section_visual_links = ?4, tool_names = ?5,
+             turn_index = ?6, render_version = ?7 WHERE row = ?1",
+    )?
+    .execute(params![
+        row,
+        sections.bytes,
+        sections.turn_links,
+        sections.visual_links,
+        to_json_list(&index.tool_names),
+        index.packed,
+        index.render_version,
+    ])?;
+    Ok(())
+}
+
+/// Writes what is counted of a session's turns, pictures and records.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_counters(conn: &Connection, session: &Session) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE sessions SET models = ?2, started_at = ?3, ended_at = ?4, turns = ?5, prompts = ?6, tool_calls = ?7,
+             images = ?8, raw_bytes = ?9, raw_records = ?10, updated_at = ?11 WHERE row = ?1",
+    )?
+    .execute(params![
+        session.row,
+        to_json_list(&session.models),
+        session.started_at.0,
+        session.ended_at.0,
+        session.turns,
+        session.prompts,
+        session.tool_calls,
+        session.images,
+        session.raw_bytes,
+        session.raw_records,
+        Millis::now().0,
+    ])?;
+    Ok(())
+}
+
+/// The rows of all sessions.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn rows(conn: &Connection) -> Result<Vec<i64>> {
+    let mut query = conn.prepare("SELECT row FROM sessions ORDER BY row")?;
+    Ok(query.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The sessions whose lengths another version of the renderer made.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn outdated(conn: &Connection, render_version: u32) -> Result<Vec<i64>> {
+    // Two ranges of sessions_by_render_version: nothing is scanned when all are current.
+    let mut query = conn.prepare_cached(
+        "SELECT row FROM sessions WHERE render_version < ?1 UNION ALL
+         SELECT row FROM sessions WHERE render_version > ?1 ORDER BY row",
+    )?;
+    Ok(query.query_map([render_version], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many sessions [`outdated`] gives.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn outdated_count(conn: &Connection, render_version: u32) -> Result<u64> {
+    let mut query = conn.prepare_cached(
+        "SELECT (SELECT count(*) FROM sessions WHERE render_version < ?1) +
+                (SELECT count(*) FROM sessions WHERE render_version > ?1)",
+    )?;
+    Ok(query.query_row([render_version], |r| r.get(0))?)
+}
+
+/// Sessions whose tokens are not the sum of what their messages cost, with that sum.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn wrong_tokens(conn: &Connection) -> Result<Vec<(i64, Tokens)>> {
+    let mut query = conn.prepare(
+        "SELECT s.row, coalesce(u.i, 0), coalesce(u.o, 0), coalesce(u.r, 0), coalesce(u.w, 0)
+         FROM sessions s LEFT JOIN (
+             SELECT session_row, sum(input) AS i, sum(output) AS o, sum(cache_read) AS r, sum(cache_write) AS w
+             FROM message_usage GROUP BY session_row) u ON u.session_row = s.row
+         WHERE s.tokens_input <> coalesce(u.i, 0) OR s.tokens_output <> coalesce(u.o, 0)
+            OR s.tokens_cache_read <> coalesce(u.r, 0) OR s.tokens_cache_write <> coalesce(u.w, 0)",
+    )?;
+    let rows = query.query_map([], |r| Ok((r.get(0)?, tokens_at(r, 1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Writes a session's tokens.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_tokens(conn: &Connection, row: i64, tokens: &Tokens) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE sessions SET tokens_input = ?2, tokens_output = ?3, tokens_cache_read = ?4, tokens_cache_write = ?5,
+             updated_at = ?6 WHERE row = ?1",
+    )?
+    .execute(params![row, tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, Millis::now().0])?;
     Ok(())
 }
 

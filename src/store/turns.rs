@@ -156,6 +156,21 @@ pub fn set_contents(tx: &mut Transaction<'_>, row: i64, turn: &Turn, images: u32
     Ok(())
 }
 
+/// How many sessions have another number of turns than their row and their index say.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn miscounted(conn: &Connection) -> Result<u64> {
+    // The rows come from the index of ids: no text is read.
+    let mut query = conn.prepare(
+        "SELECT count(*) FROM sessions s LEFT JOIN (
+             SELECT row >> 16 AS session_row, count(*) AS n FROM turns INDEXED BY turns_by_id GROUP BY 1) t
+             ON t.session_row = s.row
+         WHERE s.turns <> coalesce(t.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
+    )?;
+    Ok(query.query_row([], |r| r.get(0))?)
+}
+
 /// Ids of the turns of a session, for a check of what is there.
 ///
 /// # Errors

@@ -61,6 +61,41 @@ pub fn turn_has(conn: &Connection, turn_row: i64, sha256: &str) -> Result<bool> 
     Ok(query.exists(params![turn_row, sha256])?)
 }
 
+/// How many pictures a session's turns have.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_session(conn: &Connection, session_row: i64) -> Result<u32> {
+    let mut query = conn.prepare_cached("SELECT count(*) FROM visuals WHERE turn_row BETWEEN ?1 AND ?2")?;
+    Ok(query.query_row([session_row << 16, (session_row << 16) + 65_535], |r| r.get(0))?)
+}
+
+/// A session's turns whose number of pictures is not that of their pictures.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn miscounted_turns(conn: &Connection, session_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(
+        "SELECT row FROM turns WHERE row BETWEEN ?1 AND ?2
+           AND images <> (SELECT count(*) FROM visuals WHERE turn_row = turns.row)",
+    )?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Counts the pictures of a session's turns anew.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn recount(conn: &Connection, session_row: i64) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE turns SET images = (SELECT count(*) FROM visuals WHERE turn_row = turns.row)
+         WHERE row BETWEEN ?1 AND ?2 AND images <> (SELECT count(*) FROM visuals WHERE turn_row = turns.row)",
+    )?
+    .execute([session_row << 16, (session_row << 16) + 65_535])?;
+    Ok(())
+}
+
 /// Whether a commit has pictures.
 ///
 /// # Errors
@@ -179,10 +214,18 @@ pub fn digest(bytes: &[u8]) -> String {
 /// # Errors
 /// When the folder cannot be written.
 pub fn write_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<()> {
-    let path = layout.blob(sha256);
-    if fs::metadata(&path).is_ok_and(|m| m.len() == bytes.len() as u64) {
+    if fs::metadata(layout.blob(sha256)).is_ok_and(|m| m.len() == bytes.len() as u64) {
         return Ok(());
     }
+    replace_blob(layout, sha256, bytes)
+}
+
+/// Writes a blob in the place of whatever is there: a file of other bytes, or none.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn replace_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<()> {
+    let path = layout.blob(sha256);
     let dir = path.parent().unwrap_or(Path::new("."));
     private_dir(dir)?;
     let io = |source| StoreError::Io { path: path.clone(), source };

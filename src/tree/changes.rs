@@ -65,6 +65,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             }
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
+        ChangeKind::TurnName => push_name(out, Node::TurnsDir(change.row), change.name.as_ref()),
     }
     Ok(())
 }

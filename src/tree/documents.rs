@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_prefix};
+use crate::derived;
 use crate::model::{Commit, Project, Session};
 use crate::render::{self, Out, RootState};
 use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
@@ -95,6 +96,7 @@ fn status(conn: &Connection) -> Result<render::Status> {
         visuals: totals.visuals,
         sources: totals.sources,
         last_import,
+        outdated_sessions: sessions::outdated_count(conn, render::VERSION)?,
         problems: Vec::new(),
     })
 }
@@ -154,7 +156,8 @@ fn page(conn: &Connection, row: i64) -> Result<Option<(Session, String)>> {
 }
 
 fn session_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
-    let Some((session, project)) = page(conn, row)? else { return Ok(None) };
+    let Some((mut session, project)) = page(conn, row)? else { return Ok(None) };
+    session.sections = derived::sections(conn, &session)?;
     let prefix = visual_prefix(depth(conn, row)?);
     Ok(Some(render::session_transcript_len(&session, &project, TURN_PREFIX, &prefix)))
 }
@@ -173,7 +176,7 @@ fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
     let mut size = render::commit_header_len(&commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         size += render::commit_session_heading_len(session, ordinal);
-        size += session.sections.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
+        size += derived::sections(conn, session)?.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
     }
     Ok(Some(size))
 }

@@ -3,7 +3,8 @@
 
 use rusqlite::Connection;
 
-use super::{DAY_MILLIS, Facts, Kind, Node, View, depth, facts, turn_size};
+use super::{DAY_MILLIS, Facts, Kind, Node, View, depth, facts, measured_turn_size, turn_size};
+use crate::derived;
 use crate::model::{Agent, Millis};
 use crate::render;
 use crate::store::index::TurnIndex;
@@ -231,12 +232,17 @@ fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> 
 fn turns_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     let Some(index) = sessions::turn_index(conn, row)? else { return Ok(()) };
     let slugs = tool_slugs(&index);
+    let current = derived::is_current(index.render_version);
     let depth = depth(conn, row)?;
     let first = u32::try_from(row_of(after)).unwrap_or(u32::MAX).saturating_add(1);
     for number in first..=index.len() {
         let Some(entry) = index.get(number) else { continue };
         let turn_row = turns::row_of(row, number);
-        let size = turn_size(conn, turn_row, &entry, depth)?;
+        let size = if current {
+            turn_size(conn, turn_row, &entry, depth)?
+        } else {
+            measured_turn_size(conn, turn_row, depth)?
+        };
         let slug = slugs.get(entry.tool_name as usize).map(String::as_str);
         let name = render::turn_file_name(number, entry.role, slug.filter(|_| index.tool_name(&entry).is_some()));
         let facts = Some(Facts::file(size, entry.at, entry.at));

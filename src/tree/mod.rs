@@ -10,6 +10,7 @@ mod node;
 
 use rusqlite::Connection;
 
+use crate::derived;
 use crate::model::{Millis, Session};
 use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
 
@@ -152,8 +153,9 @@ fn turn_facts(conn: &Connection, row: i64) -> Result<Option<Facts>> {
     let (session_row, number) = turns::parts_of(row);
     let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
     let Some(entry) = index.get(number) else { return Ok(None) };
-    let depth = if entry.visual_links > 0 { depth(conn, session_row)? } else { 0 };
-    let size = turn_size(conn, row, &entry, depth)?;
+    let current = derived::is_current(index.render_version);
+    let depth = if !current || entry.visual_links > 0 { depth(conn, session_row)? } else { 0 };
+    let size = if current { turn_size(conn, row, &entry, depth)? } else { measured_turn_size(conn, row, depth)? };
     Ok(Some(Facts::file(size, entry.at, entry.at)))
 }
 
@@ -164,9 +166,14 @@ fn turn_size(conn: &Connection, row: i64, entry: &store::index::Entry, depth: us
         return Ok(u64::from(entry.bytes) + u64::from(entry.visual_links) * prefix);
     }
     // More links than the index counts.
+    measured_turn_size(conn, row, depth)
+}
+
+/// The size of a turn's file by rendering it: where the index does not say it, or another version of the renderer does.
+fn measured_turn_size(conn: &Connection, row: i64, depth: usize) -> Result<u64> {
     Ok(turns::get(conn, row)?.map_or(0, |turn| {
         let (bytes, links) = crate::render::turn_len(&turn);
-        bytes + links * prefix
+        bytes + links * turn_visual_prefix(depth).len() as u64
     }))
 }
 

@@ -48,8 +48,19 @@ impl Ran {
 }
 
 /// A test's own surroundings, removed at its end.
+///
+/// At its end everything that is computed is computed anew and compared (`doctor --full`), whatever the test did.
 pub struct World {
     root: tempfile::TempDir,
+    damaged: std::cell::Cell<bool>,
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if !std::thread::panicking() && !self.damaged.get() && self.home().join("data/cogfs.db").exists() {
+            self.assert_consistent();
+        }
+    }
 }
 
 impl World {
@@ -58,7 +69,18 @@ impl World {
         for dir in ["user", "logs"] {
             fs::create_dir(root.path().join(dir)).unwrap();
         }
-        Self { root }
+        Self { root, damaged: std::cell::Cell::new(false) }
+    }
+
+    /// Says that the test leaves a database that is wrong on purpose.
+    pub fn is_left_damaged(&self) {
+        self.damaged.set(true);
+    }
+
+    /// What is stored of lengths, counters, tokens, times and words agrees with what it is computed from.
+    #[track_caller]
+    pub fn assert_consistent(&self) {
+        self.run(&["doctor", "--full", "--json"]).exits(0);
     }
 
     /// A world with the demo's logs and the fixtures imported.

@@ -16,11 +16,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use cogfs::derived;
 use cogfs::ingest::{self, Options, Summary};
 use cogfs::model::SectionSize;
 use cogfs::render;
 use cogfs::store::search::SearchIndex;
-use cogfs::store::{Layout, index::ENTRY_BYTES, open_reader, raw, sessions, turns};
+use cogfs::store::{Layout, commits, index::ENTRY_BYTES, open_reader, raw, sessions, turns};
 use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 
@@ -150,6 +151,15 @@ impl Home {
                 );
             })
             .unwrap();
+            let (right, right_index) = derived::session(&conn, &session).unwrap();
+            assert_eq!(index, right_index, "the index of {} part {}", session.native_id, session.part);
+            assert_eq!(
+                format!("{session:?}"),
+                format!("{right:?}"),
+                "what is computed of {} part {}",
+                session.native_id,
+                session.part
+            );
             assert_eq!(session.sections, size, "the sections of {} part {}", session.native_id, session.part);
             assert_eq!(
                 (session.turns, index.packed.len()),
@@ -160,10 +170,13 @@ impl Home {
             assert_eq!(session.raw_bytes, raw_of(&conn, row).len() as u64, "the raw records of {}", session.native_id);
             assert!(session.turns == 0 || session.commit_row.is_some(), "{} is shown nowhere", session.native_id);
         }
+        assert_eq!(sessions::wrong_tokens(&conn).unwrap(), [], "sums of tokens");
+        assert_eq!(commits::out_of_step(&conn).unwrap(), [0; 0], "times of commits");
+        assert_eq!(raw::misplaced(&conn).unwrap(), [0; 0], "places of raw records");
         drop(conn);
         let conn = Connection::open(self.layout().database()).unwrap();
         let index = SearchIndex::open(&self.layout(), &conn).unwrap();
-        index.check().unwrap();
+        assert!(index.is_sound().unwrap());
         assert!(!index.is_behind(&conn).unwrap(), "words are missing in the search index");
         assert_eq!(
             rows(index.conn(), "SELECT rowid FROM turns_fts ORDER BY rowid"),

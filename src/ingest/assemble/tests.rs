@@ -1,8 +1,11 @@
+use std::sync::atomic::AtomicBool;
+
 use rusqlite::Connection;
 
 use super::*;
 use crate::ingest::record::{Call, Image};
 use crate::store::changes::{self, Since};
+use crate::store::search::SearchIndex;
 use crate::store::{Layout, Writer, raw};
 
 /// A database of a test's own, into which records of one session are written.
@@ -35,10 +38,10 @@ impl World {
             description: None,
         };
         let mut projects = Resolver::default();
-        let mut assembler = Assembler::new(&tx, head, Millis(5), state).unwrap();
+        let mut assembler = Assembler::new(&tx, head, "boats.jsonl", Millis(5), state).unwrap();
         for (raw, items) in records {
             assembler
-                .record(&mut tx, &mut projects, &RawRecord::Bytes(raw.as_bytes().to_vec()), items.clone())
+                .record(&mut tx, &mut projects, &RawRecord::Bytes(raw.as_bytes().to_vec()), 1, items.clone())
                 .unwrap();
         }
         let state = assembler.save(&mut tx, &mut projects).unwrap();
@@ -64,13 +67,16 @@ impl World {
         }
         let session = sessions::get(&conn, 1).unwrap().unwrap();
         assert_eq!((session.sections, session.turns), (sections, u32::try_from(found.len()).unwrap()));
-        conn.execute_batch("INSERT INTO turns_fts(turns_fts) VALUES('integrity-check')").unwrap();
         found
     }
 
     fn finds(&self, word: &str) -> bool {
         let sql = "SELECT count(*) FROM turns_fts WHERE turns_fts MATCH ?1";
-        self.conn().query_row(sql, [word], |r| r.get::<_, i64>(0)).unwrap() > 0
+        let turns = self.conn();
+        let mut index = SearchIndex::open(&self.layout(), &turns).unwrap();
+        index.catch_up(&turns, &AtomicBool::new(false), &mut |_, _| {}).unwrap();
+        assert!(index.is_sound().unwrap());
+        index.conn().query_row(sql, [word], |r| r.get::<_, i64>(0)).unwrap() > 0
     }
 
     fn raw(&self) -> String {
