@@ -40,6 +40,7 @@ pub struct State {
     cwd: Option<String>,
     git_branch: Option<String>,
     git_remote: Option<String>,
+    project_hash: Option<String>,
     agent_version: Option<String>,
     last_at: i64,
 }
@@ -50,6 +51,7 @@ impl State {
             cwd: self.cwd.clone(),
             git_branch: self.git_branch.clone(),
             git_remote: self.git_remote.clone(),
+            project_hash: self.project_hash.clone(),
             agent_version: self.agent_version.clone(),
             started_at: None,
         }
@@ -206,6 +208,7 @@ impl Assembler {
         known.cwd = new.cwd.or(known.cwd.take());
         known.git_branch = new.git_branch.or(known.git_branch.take());
         known.git_remote = new.git_remote.or(known.git_remote.take());
+        known.project_hash = new.project_hash.or(known.project_hash.take());
         known.agent_version = new.agent_version.or(known.agent_version.take());
         if let Some(at) = new.started_at
             && self.last_at == Millis::default()
@@ -405,6 +408,7 @@ impl Assembler {
         session.git_branch = self.context.git_branch.clone().or(session.git_branch.take());
         session.agent_version = self.context.agent_version.clone().or(session.agent_version.take());
         part.hidden.git_remote = self.context.git_remote.clone().or(part.hidden.git_remote.take());
+        part.hidden.project_hash = self.context.project_hash.clone().or(part.hidden.project_hash.take());
     }
 
     /// Gives a part its place in the tree: a commit of its own, or for a subagent the session that started it.
@@ -421,7 +425,7 @@ impl Assembler {
             return Ok(());
         }
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
-        let project = projects.resolve(tx, part.session.cwd.as_deref(), part.hidden.git_remote.as_deref())?;
+        let project = projects.resolve(tx, &part.place())?;
         let (title, rank) = match turn.role {
             Role::User => prompt_title(turn),
             _ => None,
@@ -511,7 +515,7 @@ impl Assembler {
     }
 
     fn state(&self) -> State {
-        let Context { cwd, git_branch, git_remote, agent_version, .. } = self.context.clone();
+        let Context { cwd, git_branch, git_remote, project_hash, agent_version, .. } = self.context.clone();
         let (last_at, replay) = (self.last_at.0, Some(self.replay.memory()));
         let (mut pending, mut copied) = (Vec::new(), Vec::new());
         for (call_id, waiting) in self.pending.iter().flat_map(|(id, calls)| calls.waiting.iter().map(move |p| (id, p)))
@@ -527,7 +531,7 @@ impl Assembler {
         // In the order the calls were made.
         pending.sort_by_key(|(_, row, _)| *row);
         copied.sort_by_key(|(_, row)| *row);
-        State { pending, copied, replay, cwd, git_branch, git_remote, agent_version, last_at }
+        State { pending, copied, replay, cwd, git_branch, git_remote, project_hash, agent_version, last_at }
     }
 
     fn save_parts(&mut self, tx: &mut Transaction<'_>) -> Result<()> {

@@ -8,6 +8,7 @@ use crate::store::index::{Entry, TurnIndex};
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
+use super::project::Place;
 use super::record::Image;
 
 /// A part that is being written.
@@ -35,6 +36,15 @@ impl Part {
         let index = sessions::turn_index(tx, row)?.ok_or_else(missing)?;
         let hidden = sessions::hidden(tx, row)?;
         Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, place_tried: false })
+    }
+
+    /// What is known of where it was.
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            cwd: self.session.cwd.as_deref(),
+            logged_remote: self.hidden.git_remote.as_deref(),
+            folder_hash: self.hidden.project_hash.as_deref(),
+        }
     }
 
     /// The number the next turn gets.

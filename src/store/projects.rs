@@ -78,6 +78,15 @@ pub fn paths(conn: &Connection, project_row: i64) -> Result<Vec<String>> {
     Ok(query.query_map([project_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Every folder that a project was seen in, with its project's row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_paths(conn: &Connection) -> Result<Vec<(String, i64)>> {
+    let mut query = conn.prepare_cached("SELECT path, project_row FROM project_paths ORDER BY first_seen, path")?;
+    Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Makes a project. Its directory is called `wanted`, with the id behind where that name is taken.
 ///
 /// # Errors
