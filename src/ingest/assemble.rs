@@ -81,6 +81,8 @@ pub struct Assembler {
     head: SessionHead,
     tracks: HashMap<Option<String>, Track>,
     parts: HashMap<i64, Part>,
+    /// Rows of parts that changed since the last save: their commits are looked at again, others are left alone.
+    changed: HashSet<i64>,
     pending: HashMap<String, Calls>,
     /// An earlier import read this file's beginning: not all its calls are in `pending`.
     resumed: bool,
@@ -110,6 +112,7 @@ impl Assembler {
             head,
             tracks: HashMap::new(),
             parts: HashMap::new(),
+            changed: HashSet::new(),
             pending: HashMap::new(),
             resumed: state.is_some(),
             held_ids: HashSet::new(),
@@ -194,6 +197,7 @@ impl Assembler {
                 let row = self.part(tx, &Stream::Main)?;
                 let key = usage_key(self.head.agent, &key);
                 if sessions::add_usage(tx, row, &key, model.as_deref(), &tokens)? {
+                    self.changed.insert(row);
                     tx.changes.add(ChangeKind::Session, row);
                 }
             }
@@ -504,7 +508,8 @@ impl Assembler {
         }
         self.store_pending(tx)?;
         self.save_parts(tx)?;
-        let rows: Vec<i64> = self.parts.keys().copied().collect();
+        let mut rows: Vec<i64> = self.changed.drain().collect();
+        rows.sort_unstable();
         self.name_commits(tx, &rows)?;
         for title in std::mem::take(&mut self.titles) {
             super::link::apply_title(tx, self.head.agent, &self.head.native_id, &title)?;
@@ -538,7 +543,8 @@ impl Assembler {
         let mut rows: Vec<i64> = self.parts.keys().copied().collect();
         rows.sort_unstable();
         for row in rows {
-            if let Some(part) = self.parts.get_mut(&row) {
+            if let Some(part) = self.parts.get_mut(&row).filter(|part| part.is_dirty()) {
+                self.changed.insert(row);
                 part.save(tx)?;
             }
         }

@@ -209,6 +209,11 @@ impl Part {
         Ok(())
     }
 
+    /// Whether something is not stored yet.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
     /// Writes everything that is not stored yet.
     pub fn save(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
         if !self.dirty {
