@@ -141,6 +141,14 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
         tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
         tx.changes.add_full(ChangeKind::Views, started_at, row, None);
         tx.changes.add(ChangeKind::Commit, row);
+        // Their pages and the links to them have the project's name in them.
+        let sessions: Vec<i64> = tx
+            .prepare_cached("SELECT row FROM sessions WHERE commit_row = ?1")?
+            .query_map([row], |r| r.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for session in sessions {
+            tx.changes.add(ChangeKind::Session, session);
+        }
     }
     tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
