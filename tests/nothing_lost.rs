@@ -13,8 +13,11 @@ use common::{ClaudeLog, Mount, World};
 fn sources() -> Vec<PathBuf> {
     let data = std::env::var_os("COGFS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let found: Vec<PathBuf> =
-        ["claude-code", "codex"].map(|agent| data.join(agent)).into_iter().filter(|p| p.is_dir()).collect();
+    let found: Vec<PathBuf> = ["claude-code", "codex", "gemini-cli", "copilot-cli"]
+        .map(|agent| data.join(agent))
+        .into_iter()
+        .filter(|p| p.is_dir())
+        .collect();
     if found.is_empty() {
         common::skipped(&format!(
             "no real transcripts in {} (COGFS_TEST_DATA): fixtures in their place",

@@ -74,6 +74,7 @@ CREATE TABLE sessions (
     cwd                   TEXT,
     git_branch            TEXT,
     git_remote            TEXT,
+    project_hash          TEXT,                                       -- SHA-256 of a folder that the log does not name
     agent_version         TEXT,
     models                TEXT NOT NULL DEFAULT '[]',
     closed                INTEGER NOT NULL DEFAULT 0,                 -- a git commit ended this part

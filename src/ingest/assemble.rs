@@ -43,6 +43,7 @@ pub struct State {
     cwd: Option<String>,
     git_branch: Option<String>,
     git_remote: Option<String>,
+    project_hash: Option<String>,
     agent_version: Option<String>,
     last_at: i64,
 }
@@ -53,6 +54,7 @@ impl State {
             cwd: self.cwd.clone(),
             git_branch: self.git_branch.clone(),
             git_remote: self.git_remote.clone(),
+            project_hash: self.project_hash.clone(),
             agent_version: self.agent_version.clone(),
             started_at: None,
         }
@@ -84,6 +86,8 @@ pub struct Assembler {
     file: String,
     tracks: HashMap<Option<String>, Track>,
     parts: HashMap<i64, Part>,
+    /// Rows of parts that changed since the last save: their commits are looked at again, others are left alone.
+    changed: HashSet<i64>,
     pending: HashMap<String, Calls>,
     /// An earlier import read this file's beginning: not all its calls are in `pending`.
     resumed: bool,
@@ -123,6 +127,7 @@ impl Assembler {
             file: file.to_owned(),
             tracks: HashMap::new(),
             parts: HashMap::new(),
+            changed: HashSet::new(),
             pending: HashMap::new(),
             resumed: state.is_some(),
             held_ids: HashSet::new(),
@@ -228,6 +233,7 @@ impl Assembler {
         known.cwd = new.cwd.or(known.cwd.take());
         known.git_branch = new.git_branch.or(known.git_branch.take());
         known.git_remote = new.git_remote.or(known.git_remote.take());
+        known.project_hash = new.project_hash.or(known.project_hash.take());
         known.agent_version = new.agent_version.or(known.agent_version.take());
         if let Some(at) = new.started_at
             && self.last_at == Millis::default()
@@ -427,6 +433,7 @@ impl Assembler {
         session.git_branch = self.context.git_branch.clone().or(session.git_branch.take());
         session.agent_version = self.context.agent_version.clone().or(session.agent_version.take());
         part.hidden.git_remote = self.context.git_remote.clone().or(part.hidden.git_remote.take());
+        part.hidden.project_hash = self.context.project_hash.clone().or(part.hidden.project_hash.take());
     }
 
     /// Gives a part its place in the tree: a commit of its own, or for a subagent the session that started it.
@@ -443,7 +450,7 @@ impl Assembler {
             return Ok(());
         }
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
-        let project = projects.resolve(tx, part.session.cwd.as_deref(), part.hidden.git_remote.as_deref())?;
+        let project = projects.resolve(tx, &part.place())?;
         let (title, rank) = match turn.role {
             Role::User => prompt_title(turn),
             _ => None,
@@ -523,7 +530,8 @@ impl Assembler {
         self.store_pending(tx)?;
         self.save_parts(tx)?;
         self.save_usage(tx)?;
-        let rows: Vec<i64> = self.parts.keys().copied().collect();
+        let mut rows: Vec<i64> = self.changed.drain().collect();
+        rows.sort_unstable();
         self.name_commits(tx, &rows)?;
         for title in std::mem::take(&mut self.titles) {
             super::link::apply_title(tx, self.head.agent, &self.head.native_id, &title)?;
@@ -535,7 +543,7 @@ impl Assembler {
     }
 
     fn state(&self) -> State {
-        let Context { cwd, git_branch, git_remote, agent_version, .. } = self.context.clone();
+        let Context { cwd, git_branch, git_remote, project_hash, agent_version, .. } = self.context.clone();
         let (last_at, replay) = (self.last_at.0, Some(self.replay.memory()));
         let (mut pending, mut copied) = (Vec::new(), Vec::new());
         for (call_id, waiting) in self.pending.iter().flat_map(|(id, calls)| calls.waiting.iter().map(move |p| (id, p)))
@@ -551,14 +559,15 @@ impl Assembler {
         // In the order the calls were made.
         pending.sort_by_key(|(_, row, _)| *row);
         copied.sort_by_key(|(_, row)| *row);
-        State { pending, copied, replay, cwd, git_branch, git_remote, agent_version, last_at }
+        State { pending, copied, replay, cwd, git_branch, git_remote, project_hash, agent_version, last_at }
     }
 
     fn save_parts(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
         let mut rows: Vec<i64> = self.parts.keys().copied().collect();
         rows.sort_unstable();
         for row in rows {
-            if let Some(part) = self.parts.get_mut(&row) {
+            if let Some(part) = self.parts.get_mut(&row).filter(|part| part.is_dirty()) {
+                self.changed.insert(row);
                 part.save(tx)?;
             }
         }
@@ -569,6 +578,7 @@ impl Assembler {
         let mut usage: Vec<(Id, Usage)> = self.usage.drain().collect();
         usage.sort_unstable_by_key(|(key, _)| *key);
         for row in sessions::add_usage(tx, &usage)? {
+            self.changed.insert(row);
             tx.changes.add(ChangeKind::Session, row);
         }
         Ok(())

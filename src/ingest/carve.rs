@@ -65,6 +65,8 @@ fn words(command: &str, keep_quotes: bool) -> Vec<String> {
 }
 
 fn parse_line(line: &str) -> Option<GitCommit> {
+    // Gemini CLI puts a word before a shell's output: `Output: [main 1a2b3c4] subject`, `Stdout:` before 0.9.
+    let line = ["Output: ", "Stdout: "].into_iter().find_map(|word| line.strip_prefix(word)).unwrap_or(line);
     let inner = line.trim_start().strip_prefix('[')?;
     let (inner, subject) = inner.split_once(']')?;
     let (branch, hash) = inner.rsplit_once(' ')?;

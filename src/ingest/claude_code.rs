@@ -138,6 +138,7 @@ impl Transcript {
             // Absent before 1.0.55, empty outside of a repository.
             git_branch: changed(&mut memory.git_branch, str_at(record, "gitBranch")),
             git_remote: None,
+            project_hash: None,
             agent_version: changed(&mut memory.version, str_at(record, "version")),
             started_at: at.filter(|_| !memory.started),
         };

@@ -150,6 +150,7 @@ impl Codex {
             cwd: str_of(meta, "cwd").map(str::to_owned),
             git_branch: in_git("branch"),
             git_remote: in_git("repository_url"),
+            project_hash: None,
             agent_version: str_of(meta, "cli_version").map(str::to_owned),
             started_at: self.state.started_at,
         }));

@@ -37,7 +37,10 @@ pub fn usual_places() -> Vec<PathBuf> {
     let claude = of("CLAUDE_CONFIG_DIR", ".claude").map(|d| vec![d.join("projects")]).unwrap_or_default();
     let codex =
         of("CODEX_HOME", ".codex").map(|d| vec![d.join("sessions"), d.join("archived_sessions")]).unwrap_or_default();
-    claude.into_iter().chain(codex).filter(|d| d.is_dir()).collect()
+    // GEMINI_CLI_HOME stands for the home folder, not for `.gemini` itself (Gemini CLI's reference of its configuration).
+    let gemini = of("GEMINI_CLI_HOME", "").map(|d| vec![d.join(".gemini/tmp")]).unwrap_or_default();
+    let copilot = of("COPILOT_HOME", ".copilot").map(|d| vec![d.join("session-state")]).unwrap_or_default();
+    claude.into_iter().chain(codex).chain(gemini).chain(copilot).filter(|d| d.is_dir()).collect()
 }
 
 /// The files below the given places, in the order they are to be read: sessions before their subagents, older files before
@@ -97,4 +100,6 @@ fn looks_like_log(path: &Path) -> bool {
 fn is_subagent(path: &Path) -> bool {
     path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("agent-"))
         || path.components().any(|c| c.as_os_str() == "subagents")
+        // Gemini CLI: `chats/<session>/<subagent>.jsonl`.
+        || path.ancestors().nth(2).is_some_and(|dir| dir.ends_with("chats"))
 }

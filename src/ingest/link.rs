@@ -92,7 +92,7 @@ pub fn link_all(tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<()>
 /// # Errors
 /// When the database cannot be read or written.
 pub fn stand_alone(tx: &mut Transaction<'_>, projects: &mut Resolver, part: &mut Part) -> Result<()> {
-    let project = projects.resolve(tx, part.session.cwd.as_deref(), part.hidden.git_remote.as_deref())?;
+    let project = projects.resolve(tx, &part.place())?;
     let at = part.session.started_at;
     give_commit(tx, part, project, "", TitleRank::None, at)?;
     part.save(tx)?;

@@ -1,6 +1,6 @@
 //! Agents' logs into the store.
 //!
-//! One file an agent's format (`claude_code`, `codex`), which all speak the vocabulary of `record`; everything behind that
+//! One file an agent's format (`claude_code`, `codex`, `gemini`, `copilot`), which all speak the vocabulary of `record`; everything behind that
 //! is the same for all: `assemble` makes turns, parts and commits, `carve` finds git commits, `link` ties sessions together.
 //! Import copies: a source that disappears never deletes anything, and importing twice changes nothing.
 
@@ -8,8 +8,10 @@ mod assemble;
 pub mod carve;
 pub mod claude_code;
 pub mod codex;
+pub mod copilot;
 pub mod discover;
 mod drift;
+pub mod gemini;
 pub mod lines;
 mod link;
 mod part;

@@ -9,6 +9,7 @@ use crate::store::index::TurnIndex;
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
+use super::project::Place;
 use super::raw_record::RawRecord;
 use super::record::Image;
 
@@ -44,6 +45,15 @@ impl Part {
         }
         let hidden = sessions::hidden(tx, row)?;
         Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, place_tried: false })
+    }
+
+    /// What is known of where it was.
+    pub fn place(&self) -> Place<'_> {
+        Place {
+            cwd: self.session.cwd.as_deref(),
+            logged_remote: self.hidden.git_remote.as_deref(),
+            folder_hash: self.hidden.project_hash.as_deref(),
+        }
     }
 
     /// The number the next turn gets.
@@ -181,6 +191,11 @@ impl Part {
             raw::append(tx, self.session.row, start, bytes)?;
         }
         Ok(())
+    }
+
+    /// Whether something is not stored yet.
+    pub fn is_dirty(&self) -> bool {
+        self.dirty
     }
 
     /// Writes everything that is not stored yet.

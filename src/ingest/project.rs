@@ -3,18 +3,30 @@
 //! A remote comes from the log (Codex writes it) or from the repository in the session's folder, when that is on this
 //! machine. Worktrees and moved folders of one remote are one project; a folder whose remote becomes known later is folded
 //! into the remote's project.
+//!
+//! Gemini CLI logs of some versions name their folder by its SHA-256 alone: of the folders of known projects the one that has
+//! it is meant. Where none has, the project is called after the hash, until an import brings the folder.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::render;
-use crate::store::{self, Transaction, commits, projects};
+use crate::store::{self, Transaction, commits, projects, visuals};
 
 /// Finds projects, each folder looked at once a run.
 #[derive(Default)]
 pub struct Resolver {
     repositories: HashMap<String, Option<Repository>>,
+}
+
+/// What a session says of where it was.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Place<'a> {
+    pub cwd: Option<&'a str>,
+    pub logged_remote: Option<&'a str>,
+    /// SHA-256 of the folder, where the log says no more of it.
+    pub folder_hash: Option<&'a str>,
 }
 
 /// What the disk says of a folder.
@@ -30,13 +42,24 @@ impl Resolver {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub fn resolve(
+    pub fn resolve(&mut self, tx: &mut Transaction<'_>, place: &Place<'_>) -> store::Result<i64> {
+        let cwd = place.cwd.map(|c| c.trim_end_matches('/')).filter(|c| !c.is_empty());
+        if let (None, None, Some(hash)) = (cwd, place.logged_remote, place.folder_hash) {
+            return by_hash(tx, hash);
+        }
+        let row = self.by_folder_or_remote(tx, cwd, place.logged_remote)?;
+        for folder in cwd.iter().copied().chain(projects::paths(tx, row)?.iter().map(String::as_str)) {
+            fold_hashed(tx, row, folder)?;
+        }
+        Ok(row)
+    }
+
+    fn by_folder_or_remote(
         &mut self,
         tx: &mut Transaction<'_>,
         cwd: Option<&str>,
         logged_remote: Option<&str>,
     ) -> store::Result<i64> {
-        let cwd = cwd.map(|c| c.trim_end_matches('/')).filter(|c| !c.is_empty());
         let repository = cwd.and_then(|cwd| self.repository(cwd));
         let remote = logged_remote
             .and_then(normalize_remote)
@@ -101,6 +124,41 @@ fn by_folder(tx: &mut Transaction<'_>, folder: Option<&str>) -> store::Result<i6
     };
     projects::add_path(tx, row, folder)?;
     Ok(row)
+}
+
+/// The project of the folder that has a hash, else one that is called after it.
+fn by_hash(tx: &mut Transaction<'_>, hash: &str) -> store::Result<i64> {
+    let identity = hash_identity(hash);
+    if let Some(project) = projects::by_identity(tx, &identity)? {
+        return Ok(project.row);
+    }
+    let folders = projects::all_paths(tx)?;
+    if let Some((_, row)) = folders.into_iter().find(|(folder, _)| folder_hash(folder) == hash) {
+        return Ok(row);
+    }
+    let name = format!("gemini-{}", hash.chars().filter(char::is_ascii_hexdigit).take(8).collect::<String>());
+    projects::create(tx, &identity, &name, &render::project_dir_name(&name), None)
+}
+
+/// A folder that was known by its hash alone turns out to be this project's.
+fn fold_hashed(tx: &mut Transaction<'_>, row: i64, folder: &str) -> store::Result<()> {
+    match projects::by_identity(tx, &hash_identity(&folder_hash(folder)))? {
+        Some(old) if old.row != row => {
+            projects::fold(tx, &old, row)?;
+            commits::merge_equal(tx, row)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn hash_identity(hash: &str) -> String {
+    format!("hash:{hash}")
+}
+
+/// The SHA-256 of a folder's path, as Gemini CLI makes it (`getProjectHash` in its `utils/paths.ts`).
+#[must_use]
+pub fn folder_hash(folder: &str) -> String {
+    visuals::digest(folder.as_bytes())
 }
 
 /// Claude Code keeps its worktrees inside the repository: `<repository>/.claude/worktrees/<name>`.

@@ -99,6 +99,8 @@ pub struct Context {
     pub git_branch: Option<String>,
     /// The remote's URL as the log has it.
     pub git_remote: Option<String>,
+    /// SHA-256 of the project's folder in hexadecimal digits, where the log has no more of it than that.
+    pub project_hash: Option<String>,
     pub agent_version: Option<String>,
     pub started_at: Option<Millis>,
 }

@@ -61,8 +61,8 @@ pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "no logs found: neither Claude Code (~/.claude/projects) nor Codex (~/.codex/sessions) left any here; name a file or \
-         folder (`cogfs import PATH`), or try `cogfs demo`"
+        "no logs found: none of Claude Code (~/.claude/projects), Codex (~/.codex/sessions), Gemini CLI (~/.gemini/tmp) and \
+         Copilot CLI (~/.copilot/session-state) left any here; name a file or folder (`cogfs import PATH`), or try `cogfs demo`"
     )]
     NothingToImport,
     #[error("{}: {reason}", path.display())]
@@ -289,7 +289,7 @@ impl Run<'_> {
                 return Ok((tx, Ok(())));
             }
             Recognised::Other if candidate.named => {
-                self.summary.skip(name, 0, "not a log of a known format (Claude Code, Codex)");
+                self.summary.skip(name, 0, "not a log of a known format (Claude Code, Codex, Gemini CLI, Copilot CLI)");
                 return Ok((tx, Ok(())));
             }
             Recognised::Other => {

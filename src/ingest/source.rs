@@ -12,7 +12,7 @@ use super::record::{Open, Parser, SessionHead};
 use crate::model::Id;
 
 /// The formats, each recognised by content.
-const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open];
+const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open, super::gemini::open, super::copilot::open];
 
 /// Records looked at to recognise a format.
 const HEAD_RECORDS: usize = 50;

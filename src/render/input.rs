@@ -118,9 +118,9 @@ impl Kind {
     fn of(name: &str) -> Self {
         match name.to_ascii_lowercase().as_str() {
             "bash" | "shell" | "shell_command" | "exec_command" | "local_shell" | "local_shell_call"
-            | "container.exec" => Self::Shell,
-            "edit" | "multiedit" => Self::Edit,
-            "write" => Self::Write,
+            | "container.exec" | "run_shell_command" | "powershell" => Self::Shell,
+            "edit" | "multiedit" | "replace" => Self::Edit,
+            "write" | "write_file" => Self::Write,
             "apply_patch" => Self::Patch,
             _ => Self::Other,
         }

@@ -78,6 +78,15 @@ pub fn paths(conn: &Connection, project_row: i64) -> Result<Vec<String>> {
     Ok(query.query_map([project_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Every folder that a project was seen in, with its project's row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_paths(conn: &Connection) -> Result<Vec<(String, i64)>> {
+    let mut query = conn.prepare_cached("SELECT path, project_row FROM project_paths ORDER BY first_seen, path")?;
+    Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Makes a project. Its directory is called `wanted`, with the id behind where that name is taken.
 ///
 /// # Errors
@@ -132,6 +141,14 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
         tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
         tx.changes.add_full(ChangeKind::Views, started_at, row, None);
         tx.changes.add(ChangeKind::Commit, row);
+        // Their pages and the links to them have the project's name in them.
+        let sessions: Vec<i64> = tx
+            .prepare_cached("SELECT row FROM sessions WHERE commit_row = ?1")?
+            .query_map([row], |r| r.get(0))?
+            .collect::<rusqlite::Result<_>>()?;
+        for session in sessions {
+            tx.changes.add(ChangeKind::Session, session);
+        }
     }
     tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;

@@ -128,6 +128,8 @@ pub struct Hidden {
     pub parent_native: Option<String>,
     pub title_rank: u8,
     pub git_remote: Option<String>,
+    /// SHA-256 of the folder, where the log says no more of it.
+    pub project_hash: Option<String>,
     /// A git commit ended this part.
     pub closed: bool,
 }
@@ -137,8 +139,9 @@ pub struct Hidden {
 /// # Errors
 /// When SQLite cannot read.
 pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
-    let mut query = conn
-        .prepare_cached("SELECT ordinal, parent_native, title_rank, git_remote, closed FROM sessions WHERE row = ?1")?;
+    let mut query = conn.prepare_cached(
+        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash FROM sessions WHERE row = ?1",
+    )?;
     Ok(query.query_row([row], |r| {
         Ok(Hidden {
             ordinal: r.get(0)?,
@@ -146,6 +149,7 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
             title_rank: r.get(2)?,
             git_remote: r.get(3)?,
             closed: r.get(4)?,
+            project_hash: r.get(5)?,
         })
     })?)
 }
@@ -182,7 +186,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29, render_version = ?30
+             turn_index = ?29, render_version = ?30, project_hash = ?31
          WHERE row = ?1",
     )?
     .execute(params![
@@ -216,6 +220,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         to_json_list(&index.tool_names),
         index.packed,
         index.render_version,
+        hidden.project_hash,
     ])?;
     Ok(())
 }

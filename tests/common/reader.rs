@@ -17,9 +17,29 @@ pub struct Source {
     pub texts: Vec<String>,
 }
 
-/// Reads every `*.jsonl` under a folder.
+/// Reads every `*.jsonl` under a folder, and Gemini CLI's documents.
 pub fn read_all(dir: &Path) -> Vec<Source> {
-    super::files_named(dir, |name| name.ends_with(".jsonl")).iter().map(|path| read(path)).collect()
+    let document = |name: &str| name.starts_with("session-") && name.ends_with(".json");
+    let files = super::files_named(dir, |name| name.ends_with(".jsonl") || document(name));
+    files
+        .iter()
+        .map(|path| if path.extension().is_some_and(|e| e == "json") { read_document(path) } else { read(path) })
+        .collect()
+}
+
+/// A document of Gemini CLI: what it says of itself is one record, and so is each message.
+fn read_document(path: &Path) -> Source {
+    let mut source = Source { path: path.to_owned(), records: Vec::new(), texts: Vec::new() };
+    let mut document: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let messages = document["messages"].take();
+    document.as_object_mut().unwrap().remove("messages");
+    source.records.push(document.to_string());
+    for message in messages.as_array().unwrap() {
+        source.records.push(message.to_string());
+        texts(message, &mut source.texts);
+    }
+    source.texts.retain(|text| !text.trim().is_empty());
+    source
 }
 
 fn read(path: &Path) -> Source {
@@ -44,6 +64,10 @@ fn read(path: &Path) -> Source {
 
 fn texts(record: &Value, out: &mut Vec<String>) {
     match record["type"].as_str() {
+        Some("user" | "gemini" | "info" | "warning" | "error") if !record["content"].is_null() => {
+            gemini_message(record, out);
+        }
+        Some("user.message" | "assistant.message" | "tool.execution_complete") => copilot_event(&record["data"], out),
         Some("user") => claude_prompt(record, out),
         Some("assistant") => blocks(&record["message"]["content"], "text", out),
         // Notices of background tasks come as queued commands too; only a `prompt` was typed.
@@ -63,6 +87,40 @@ fn texts(record: &Value, out: &mut Vec<String>) {
             out.extend(record["payload"]["message"].as_str().filter(|text| is_human(text)).map(str::to_owned));
         }
         _ => {}
+    }
+}
+
+/// What a message of Gemini CLI says, thinks and gets back from its tools.
+fn gemini_message(message: &Value, out: &mut Vec<String>) {
+    let said = if message["displayContent"].is_null() { &message["content"] } else { &message["displayContent"] };
+    match said {
+        Value::Array(parts) => out.push(parts.iter().filter_map(|part| part["text"].as_str()).collect()),
+        said => out.extend(said.as_str().map(str::to_owned)),
+    }
+    for thought in message["thoughts"].as_array().into_iter().flatten() {
+        out.extend([&thought["subject"], &thought["description"]].iter().filter_map(|t| t.as_str()).map(str::to_owned));
+    }
+    for call in message["toolCalls"].as_array().into_iter().flatten() {
+        inputs(&call["args"], out);
+        let responses = call["result"].as_array().into_iter().flatten();
+        let outputs = responses.filter_map(|part| part["functionResponse"]["response"]["output"].as_str());
+        out.extend(outputs.map(str::to_owned));
+    }
+}
+
+/// What an event of Copilot CLI says, thinks, asks for and gets back.
+fn copilot_event(data: &Value, out: &mut Vec<String>) {
+    let said = [&data["content"], &data["reasoningText"], &data["result"]["content"], &data["error"]["message"]];
+    out.extend(said.iter().filter_map(|text| text.as_str()).map(str::to_owned));
+    for request in data["toolRequests"].as_array().into_iter().flatten() {
+        inputs(&request["arguments"], out);
+    }
+}
+
+/// The lines of a tool's input: of an edit, they stand apart in its difference.
+fn inputs(arguments: &Value, out: &mut Vec<String>) {
+    for text in arguments.as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
+        out.extend(text.lines().map(str::to_owned));
     }
 }
 

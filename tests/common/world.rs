@@ -116,7 +116,7 @@ impl World {
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "CLAUDE_CONFIG_DIR"] {
             command.env_remove(name);
         }
-        for name in ["CODEX_HOME", "COGFS_REQUEST_LOG", "RUST_LOG"] {
+        for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "RUST_LOG"] {
             command.env_remove(name);
         }
         command

@@ -95,13 +95,13 @@ fn at_once(name: &str, whole: &[u8]) -> Vec<String> {
     grown(&home, &home.logs().join(name), whole, &[])
 }
 
-fn assert_growth_is_nothing_new(name: &str, whole: &[u8], cuts: &[usize]) {
+pub fn assert_growth_is_nothing_new(name: &str, whole: &[u8], cuts: &[usize]) {
     let home = Home::new();
     let dump = grown(&home, &home.logs().join(name), whole, cuts);
     assert_same(&dump, &at_once(name, whole), &format!("imported at {cuts:?} and at once"));
 }
 
-fn lengths(whole: &[u8]) -> Vec<usize> {
+pub fn lengths(whole: &[u8]) -> Vec<usize> {
     whole.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at + 1).collect()
 }
 
