@@ -192,7 +192,7 @@ CREATE TABLE subagent_links (
     PRIMARY KEY (agent, native_id)
 ) WITHOUT ROWID;
 
--- The files read, and how far.
+-- The files read, and how far; of a database with many sessions, each session: '…/opencode.db#ses_x'.
 CREATE TABLE sources (
     path        TEXT PRIMARY KEY,
     agent       TEXT NOT NULL,
@@ -206,6 +206,7 @@ CREATE TABLE sources (
     skipped     INTEGER NOT NULL DEFAULT 0,
     updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX sources_by_session ON sources(agent, native_id);
 
 -- The change feed: what a mount must tell the kernel.
 CREATE TABLE changes (

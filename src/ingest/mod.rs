@@ -1,6 +1,6 @@
 //! Agents' logs into the store.
 //!
-//! One file an agent's format (`claude_code`, `codex`), which all speak the vocabulary of `record`; everything behind that
+//! One file an agent's format (`claude_code`, `codex`, `opencode`), which all speak the vocabulary of `record`; everything behind that
 //! is the same for all: `assemble` makes turns, parts and commits, `carve` finds git commits, `link` ties sessions together.
 //! Import copies: a source that disappears never deletes anything, and importing twice changes nothing.
 
@@ -11,6 +11,7 @@ pub mod codex;
 pub mod discover;
 pub mod lines;
 mod link;
+pub mod opencode;
 mod part;
 pub mod project;
 pub mod record;

@@ -8,11 +8,12 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::lines::{self, Lines};
+use super::opencode::{database, tree};
 use super::record::{Open, Parser, SessionHead};
 use crate::model::Id;
 
 /// The formats, each recognised by content.
-const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open];
+const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open, super::opencode::open];
 
 /// Records looked at to recognise a format.
 const HEAD_RECORDS: usize = 50;
@@ -32,6 +33,10 @@ pub enum Recognised {
     Lines(SessionHead, Box<dyn Parser>),
     /// A log that is one JSON document.
     Document(SessionHead, Box<dyn Parser>, Value),
+    /// A log in many small files, read as one document; what is wrong with some of them.
+    Tree(SessionHead, Box<dyn Parser>, Value, Vec<String>),
+    /// Many logs in one database.
+    Database,
     /// Nothing in it (yet).
     Empty,
     /// No log of a known format.
@@ -43,6 +48,14 @@ pub enum Recognised {
 /// # Errors
 /// When the file cannot be read.
 pub fn recognise(path: &Path) -> io::Result<Recognised> {
+    if let Some(session) = tree::Session::at(path) {
+        return Ok(session.read()?.map_or(Recognised::Other, |read| {
+            Recognised::Tree(read.head, read.parser, read.document, read.problems)
+        }));
+    }
+    if database::is_one(path) {
+        return Ok(Recognised::Database);
+    }
     let head = head(path)?;
     if head.records.is_empty() && head.blank {
         return Ok(Recognised::Empty);
@@ -100,21 +113,31 @@ fn head(path: &Path) -> io::Result<Head> {
     Ok(head)
 }
 
-/// Size and time of a file: when both are what they were, nothing in it is new.
+/// Size and time of a file, of all the files that a log is kept in, or of a log in a database: when both are what they were,
+/// nothing in it is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     pub size: u64,
     pub mtime_ns: i64,
 }
 
-/// Takes a file's stamp.
+/// Takes the stamp of what a file is or stands for.
 ///
 /// # Errors
 /// When the file is gone.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = std::fs::metadata(path)?;
+    match tree::Session::at(path) {
+        Some(session) => session.stamp(),
+        None if database::is_one(path) => database::stamp(path),
+        None => Ok(stamp_of(&std::fs::metadata(path)?)),
+    }
+}
+
+/// The stamp of one file.
+#[must_use]
+pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
     let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
-    Ok(Stamp { size: meta.len(), mtime_ns })
+    Stamp { size: meta.len(), mtime_ns }
 }
 
 /// A fingerprint of what stands before an offset: its first and its last bytes.
