@@ -95,7 +95,8 @@ fn looks_like_log(path: &Path) -> bool {
     if let Some(plain) = name.strip_suffix(".zst") {
         return plain.ends_with(".jsonl") && !path.with_file_name(plain).exists();
     }
-    (name.ends_with(".jsonl") || name.ends_with(".json")) && !name.ends_with(".meta.json") || database::is_named_so(path)
+    (name.ends_with(".jsonl") || name.ends_with(".json")) && !name.ends_with(".meta.json")
+        || database::is_named_so(path)
 }
 
 /// Logs, then subagents, then sessions of a folder tree that a database may have taken over, then their subagents.

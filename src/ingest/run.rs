@@ -359,7 +359,8 @@ impl Run<'_> {
             }
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
-            let place = Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
+            let place =
+                Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
             job.save(&tx, place, &state, batch.last && outcome.is_ok())?;
             if bytes - committed >= COMMIT_BYTES && job.may_commit {
                 tx = tx.commit_and_go_on()?;

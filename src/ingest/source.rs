@@ -49,9 +49,9 @@ pub enum Recognised {
 /// When the file cannot be read.
 pub fn recognise(path: &Path) -> io::Result<Recognised> {
     if let Some(session) = tree::Session::at(path) {
-        return Ok(session.read()?.map_or(Recognised::Other, |read| {
-            Recognised::Tree(read.head, read.parser, read.document, read.problems)
-        }));
+        return Ok(session
+            .read()?
+            .map_or(Recognised::Other, |read| Recognised::Tree(read.head, read.parser, read.document, read.problems)));
     }
     if database::is_one(path) {
         return Ok(Recognised::Database);
@@ -62,7 +62,13 @@ pub fn recognise(path: &Path) -> io::Result<Recognised> {
     }
     for open in FORMATS {
         if let Some((session, parser)) = open(path, &head.records) {
-            return Ok(Recognised::Lines(session, parser));
+            return Ok(match <[Value; 1]>::try_from(head.records) {
+                // A document of many records that stands on one line.
+                Ok([document]) if parser.split(document.clone()).len() > 1 => {
+                    Recognised::Document(session, parser, document)
+                }
+                _ => Recognised::Lines(session, parser),
+            });
         }
     }
     if head.records.is_empty() && head.starts_object {

@@ -8,6 +8,7 @@ mod common;
 mod contents;
 mod copies;
 mod growth;
+mod opencode;
 mod places;
 mod subagents;
 

@@ -80,7 +80,9 @@ impl Database {
         ] {
             let found = columns(table)?;
             if let Some(missing) = wanted.iter().find(|c| !found.iter().any(|f| f == *c)) {
-                return Err(io::Error::other(format!("not a layout of OpenCode's that is known: no {table}.{missing}")));
+                return Err(io::Error::other(format!(
+                    "not a layout of OpenCode's that is known: no {table}.{missing}"
+                )));
             }
         }
         let has_projects = columns("project")?.iter().any(|c| c == "worktree");
@@ -127,7 +129,8 @@ impl Database {
                 .and_then(|mut query| query.query_row([id], |r| r.get(0)))
                 .map_err(failed)?;
             rows += count;
-            let sql = format!("SELECT id FROM {table} WHERE session_id = ?1 AND time_updated >= ?2 AND time_created >= ?2");
+            let sql =
+                format!("SELECT id FROM {table} WHERE session_id = ?1 AND time_updated >= ?2 AND time_created >= ?2");
             let mut query = conn.prepare_cached(&sql).map_err(failed)?;
             let ids = query.query_map((id, since.from()), |r| r.get::<_, String>(0)).map_err(failed)?;
             for id in ids {
@@ -179,7 +182,8 @@ impl Database {
     }
 
     fn session(&self, tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Option<Value>> {
-        let names: Vec<String> = self.session_columns.iter().map(|c| format!("\"{}\"", c.replace('"', "\"\""))).collect();
+        let names: Vec<String> =
+            self.session_columns.iter().map(|c| format!("\"{}\"", c.replace('"', "\"\""))).collect();
         let mut query = tx.prepare_cached(&format!("SELECT {} FROM session WHERE id = ?1", names.join(", ")))?;
         let mut rows = query.query([id])?;
         let Some(row) = rows.next()? else { return Ok(None) };
@@ -285,9 +289,9 @@ impl<'a> Reading<'a> {
             Err(e) => Row::Damaged(damaged(&all, &String::from_utf8_lossy(data)), format!("{id}: {e}")),
         };
         let said = Id::derive(&[data]).short();
-        let known = self.since.is_some_and(|since| {
-            updated < since.from() || since.recent.get(&id).is_some_and(|before| *before == said)
-        });
+        let known = self
+            .since
+            .is_some_and(|since| updated < since.from() || since.recent.get(&id).is_some_and(|before| *before == said));
         if updated >= self.position.from() {
             self.position.recent.insert(id, said);
         }
@@ -299,7 +303,8 @@ impl<'a> Reading<'a> {
 fn list(tx: &Transaction<'_>, has_parents: bool) -> rusqlite::Result<Vec<Log>> {
     let parent = if has_parents { "parent_id IS NOT NULL" } else { "0" };
     let mut query = tx.prepare(&format!("SELECT id, time_updated FROM session ORDER BY {parent}, time_created, id"))?;
-    let sessions: Vec<(String, i64)> = query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
+    let sessions: Vec<(String, i64)> =
+        query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut rows: BTreeMap<String, (u64, i64)> = BTreeMap::new();
     for table in ["message", "part"] {
         let sql = format!("SELECT session_id, count(*), max(time_updated) FROM {table} GROUP BY session_id");

@@ -9,8 +9,7 @@ use crate::model::{Millis, Role, ToolStatus};
 
 /// Parts that hold no turn. What a `subtask` asks stands in the session it starts and in the call that starts it; a `patch`
 /// and a `snapshot` name states of the files; a `compaction` is followed by the message that sums up.
-const SILENT: [&str; 8] =
-    ["agent", "compaction", "patch", "retry", "snapshot", "step-finish", "step-start", "subtask"];
+const SILENT: [&str; 8] = ["agent", "compaction", "patch", "retry", "snapshot", "step-finish", "step-start", "subtask"];
 
 impl OpenCode {
     pub(super) fn part(&mut self, part: &Value, out: &mut Vec<Item>) -> Silent {
