@@ -17,9 +17,12 @@ pub struct Source {
     pub texts: Vec<String>,
 }
 
-/// Reads every `*.jsonl` under a folder.
+/// Reads every `*.jsonl` under a folder, and what OpenCode keeps there.
 pub fn read_all(dir: &Path) -> Vec<Source> {
-    super::files_named(dir, |name| name.ends_with(".jsonl")).iter().map(|path| read(path)).collect()
+    let mut found: Vec<Source> =
+        super::files_named(dir, |name| name.ends_with(".jsonl")).iter().map(|path| read(path)).collect();
+    found.extend(super::opencode_reader::read_all(dir));
+    found
 }
 
 fn read(path: &Path) -> Source {

@@ -279,17 +279,19 @@ fn a_row_written_again_revises_its_turn_and_costs_its_session_alone() {
     let mut writer = Writer::with_fixture(&home.logs());
     writer.put(&session(&[said("prt_2", "I"), said("prt_3", "Done.")]));
     home.import(&writer.path);
-    let ids = home.texts("SELECT hex(id) FROM turns ORDER BY row");
+    let of_session = |what: &str| {
+        format!(
+            "SELECT {what} FROM turns t JOIN sessions s ON s.row = t.row >> 16 WHERE native_id = 'ses_1' ORDER BY t.row"
+        )
+    };
+    let ids = home.texts(&of_session("hex(t.id)"));
     writer.part(&said("prt_2", "I will ring it."));
     writer.part(&said("prt_4", "Bye."));
     let summary = home.import(&writer.path);
     assert_eq!((summary.new_turns, summary.records), (1, 2), "the two rows that changed");
-    let texts = home.texts(
-        "SELECT text FROM turns t JOIN sessions s ON s.row = t.row >> 16 WHERE native_id = 'ses_1'
-        ORDER BY t.row",
-    );
+    let texts = home.texts(&of_session("text"));
     assert_eq!(texts, ["Ring the bell.", "I will ring it.", "Done.", "Bye."]);
-    assert_eq!(home.texts("SELECT hex(id) FROM turns ORDER BY row")[..ids.len()], ids[..], "ids and places stay");
+    assert_eq!(home.texts(&of_session("hex(t.id)"))[..ids.len()], ids[..], "ids and places stay");
     let raw = home.raw("ses_1");
     assert!(raw.contains(r#""text":"I""#) && raw.contains("I will ring it."), "both versions are kept: {raw}");
     assert_eq!(raw.matches("Done.").count(), 1, "what did not change is not repeated");
