@@ -242,6 +242,10 @@ impl Run<'_> {
         name: &str,
         may_commit: bool,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
+        if database::is_taken_over(&tx, &candidate.path)? {
+            self.summary.files += 1;
+            return Ok((tx, Ok(())));
+        }
         let stamp = match source::stamp(&candidate.path) {
             Ok(stamp) => stamp,
             Err(e) => return Ok((tx, Err(e))),
@@ -258,10 +262,6 @@ impl Run<'_> {
         let (head, parser, input) = match recognised {
             Recognised::Lines(head, parser) => (head, parser, Input::Lines),
             Recognised::Document(head, parser, value) => (head, parser, Input::Document(value)),
-            Recognised::Tree(head, ..) if self.is_taken_over(&tx, &head, &candidate.path)? => {
-                self.summary.files += 1;
-                return Ok((tx, Ok(())));
-            }
             Recognised::Tree(head, parser, value, problems) => {
                 for problem in problems {
                     self.summary.skip(name, 0, problem);

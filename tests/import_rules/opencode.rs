@@ -446,3 +446,34 @@ fn the_tree_that_a_database_took_over_is_left_alone() {
     assert_eq!(other.count(&format!("SELECT count(*) FROM sessions WHERE native_id = '{PARENT}'")), 2);
     writer.tick();
 }
+
+#[test]
+fn a_session_whose_rows_all_have_one_time_is_followed_too() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    writer.put(&session(&(2..1200).map(|n| said(&format!("prt_{n:04}"), &format!("Boat {n}."))).collect::<Vec<_>>()));
+    writer.conn.execute("UPDATE part SET time_updated = ?1", [writer.now]).unwrap();
+    home.import(&writer.path);
+    writer.part(&said("prt_0007", "Ship 7."));
+    let summary = home.import(&writer.path);
+    assert_eq!(summary.new_turns, 0);
+    assert_eq!(home.count("SELECT count(*) FROM turns WHERE text = 'Ship 7.'"), 1);
+    assert_eq!(home.raw("ses_1").lines().count(), 1 + 2 + 1199 + 1, "the new version alone is appended");
+}
+
+#[test]
+fn rows_of_the_same_moment_as_the_last_one_read_are_not_missed() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    writer.put(&session(&[said("prt_2", "One.")]));
+    home.import(&writer.path);
+    let now = writer.now;
+    for (id, text) in [("prt_2", "One and a half."), ("prt_3", "Two.")] {
+        writer.now = now - 60_000;
+        writer.part(&said(id, text));
+    }
+    // Inserted, so that the count tells that something came.
+    home.import(&writer.path);
+    assert_eq!(home.texts("SELECT text FROM turns ORDER BY row"), ["Ring the bell.", "One and a half.", "Two."]);
+    assert_eq!(home.import(&writer.path).records, 0);
+}

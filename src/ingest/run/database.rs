@@ -13,7 +13,7 @@ use super::{BATCH_BYTES, Batch, COMMIT_BYTES, Input, Job, Parsed, Run, end};
 use crate::ingest::discover::Candidate;
 use crate::ingest::opencode::database::{self, Database, Log, Position, Row};
 use crate::ingest::opencode::tree;
-use crate::ingest::record::{Parser, SessionHead};
+use crate::ingest::record::Parser;
 use crate::ingest::source::Stamp;
 use crate::model::Agent;
 use crate::store::sources::{self, Source};
@@ -111,13 +111,14 @@ impl Run<'_> {
         };
         self.take(tx, job, parser, Input::Session(Session { database, id: log.id.clone(), since }))
     }
+}
 
-    /// Whether the database beside a folder tree brought a session: later versions take the tree over and leave it there.
-    pub(super) fn is_taken_over(&self, tx: &Transaction<'_>, head: &SessionHead, path: &Path) -> store::Result<bool> {
-        let Some(session) = tree::Session::at(path) else { return Ok(false) };
-        let others = sources::others(tx, head.agent, &head.native_id, &path.to_string_lossy())?;
-        Ok(others.iter().any(|(other, _)| database::is_in(other, session.data_dir())))
-    }
+/// Whether a file is a session of a folder tree that the database beside it brought: later versions of OpenCode take the tree
+/// over and leave it there.
+pub(super) fn is_taken_over(tx: &Transaction<'_>, path: &Path) -> store::Result<bool> {
+    let Some(session) = tree::Session::at(path) else { return Ok(false) };
+    let others = sources::others(tx, Agent::OpenCode, session.id(), &path.to_string_lossy())?;
+    Ok(others.iter().any(|(other, _)| database::is_in(other, session.data_dir())))
 }
 
 /// Whether a later copy of the session at hand was read from another file. Parsers that can tell say how late theirs is.
