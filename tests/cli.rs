@@ -295,3 +295,20 @@ fn a_killed_import_is_completed_by_a_second_one() {
     assert_eq!(summary["sessions"], 12, "{summary}");
     assert_eq!(summary["turns"], 12 * (3 * 800 + 8), "{summary}");
 }
+
+#[test]
+fn the_usual_place_of_opencode_is_looked_at() {
+    let world = World::new();
+    let place = world.root().join("user/.local/share/opencode");
+    std::fs::create_dir_all(&place).unwrap();
+    let nothing = world.run(&["import"]).exits(1);
+    assert!(nothing.stderr.contains("OpenCode (~/.local/share/opencode)"), "{}", nothing.stderr);
+    for file in common::files(&common::fixtures().join("opencode/data")) {
+        let to = place.join(file.strip_prefix(common::fixtures().join("opencode/data")).unwrap());
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(&file, to).unwrap();
+    }
+    let summary = world.run(&["import", "--json"]).exits(0).json();
+    assert_eq!((&summary["sessions"], &summary["subagents"]), (&1.into(), &1.into()), "{summary}");
+    assert_eq!(summary["other_files"], 0, "messages and parts are no logs: {summary}");
+}

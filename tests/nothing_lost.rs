@@ -13,7 +13,7 @@ use common::{ClaudeLog, Mount, World};
 fn sources() -> Vec<PathBuf> {
     let data = std::env::var_os("COGFS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let found: Vec<PathBuf> = ["claude-code", "codex", "gemini-cli", "copilot-cli"]
+    let found: Vec<PathBuf> = ["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli"]
         .map(|agent| data.join(agent))
         .into_iter()
         .filter(|p| p.is_dir())
@@ -89,11 +89,15 @@ fn the_reader_itself_finds_what_was_said_and_nothing_else() {
         "It goes off by itself at dawn.",
         "There are seven boats.",
         "Thirsty it is. Danke schön! 🪴",
+        "Committed: they burn until dawn now.",
+        "[main 5c6d7e8] Lanterns burn until dawn\n 1 file changed, 3 insertions(+), 1 deletion(-)\n",
     ];
     for text in wanted {
         assert!(said.iter().any(|s| s == text), "the reader does not find {text:?}");
     }
-    for text in ["<command-name>", "<environment_context>", "This session is being continued", "Warmup"] {
+    for text in
+        ["<command-name>", "<environment_context>", "This session is being continued", "Warmup", "Called the Read"]
+    {
         assert!(!said.iter().any(|s| s.starts_with(text)), "the reader takes {text:?} for a prompt");
     }
 }

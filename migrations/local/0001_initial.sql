@@ -183,7 +183,7 @@ CREATE TABLE subagent_links (
     PRIMARY KEY (agent, native_id)
 ) WITHOUT ROWID;
 
--- The files read, and how far.
+-- The files read, and how far; of a database with many sessions, each session: '…/opencode.db#ses_x'.
 CREATE TABLE sources (
     path        TEXT PRIMARY KEY,
     agent       TEXT NOT NULL,

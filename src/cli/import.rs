@@ -29,10 +29,10 @@ pub(super) const INTERRUPTED: u8 = 130;
 
 /// Copy conversations out of the agents' logs into the database
 ///
-/// Without PATH: the usual places of Claude Code (CLAUDE_CONFIG_DIR or ~/.claude), Codex (CODEX_HOME or ~/.codex), Gemini CLI
-/// (~/.gemini, below GEMINI_CLI_HOME where that is set) and Copilot CLI (COPILOT_HOME or ~/.copilot). With PATH: files or
-/// folders, whose format is recognised by content. Importing again changes nothing but what is new, and nothing is ever
-/// deleted because a log is gone.
+/// Without PATH: the usual places of Claude Code (CLAUDE_CONFIG_DIR or ~/.claude), Codex (CODEX_HOME or ~/.codex), OpenCode
+/// (XDG_DATA_HOME or ~/.local/share, there `opencode`), Gemini CLI (~/.gemini, below GEMINI_CLI_HOME where that is set) and
+/// Copilot CLI (COPILOT_HOME or ~/.copilot). With PATH: files or folders, whose format is recognised by content. Importing
+/// again changes nothing but what is new, and nothing is ever deleted because a log is gone.
 ///
 /// Exit status: 0 all well, 3 some records were skipped, 1 failed.
 #[derive(Debug, clap::Args)]

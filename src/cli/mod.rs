@@ -25,8 +25,8 @@ use mount::BoxError;
 
 /// Your AI coding conversations as ordinary files
 ///
-/// cogfs keeps the conversations you had with coding agents (Claude Code, Codex, Gemini CLI, Copilot CLI) in a database of its
-/// own, which the agents' clean-up does not touch, and shows them as directories and Markdown files.
+/// cogfs keeps the conversations you had with coding agents (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI) in a
+/// database of its own, which the agents' clean-up does not touch, and shows them as directories and Markdown files.
 ///
 /// Everything is kept in the folder COGFS_HOME, if that is set, else in ~/.local/share/cogfs and ~/.local/state/cogfs.
 /// COGFS_LOG sets what is logged (error, warn, info, debug).

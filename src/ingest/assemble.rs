@@ -96,6 +96,8 @@ pub struct Assembler {
     known: Option<KnownRecords>,
     /// The record at hand is stored already: what it says was said, and maybe revised since.
     stored: bool,
+    /// See [`Assembler::is_older_copy`].
+    older: bool,
     context: Context,
     last_at: Millis,
     /// The time of what has none: when the file was last written.
@@ -133,6 +135,7 @@ impl Assembler {
             held_ids: HashSet::new(),
             known,
             stored: false,
+            older: false,
             context: Context::default(),
             last_at: Millis::default(),
             written_at,
@@ -168,6 +171,11 @@ impl Assembler {
         self.last_at = Millis(state.last_at);
     }
 
+    /// Says that a later copy of this session was read: what this one has that is not stored is added, and changes nothing else.
+    pub fn is_older_copy(&mut self) {
+        self.older = true;
+    }
+
     /// Takes one record, found at this line: its items, then the record itself.
     ///
     /// # Errors
@@ -182,14 +190,14 @@ impl Assembler {
     ) -> Result<()> {
         let mut stream = Stream::Main;
         let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
-        self.stored = stored;
+        self.stored = stored || self.older;
         let unknown = if stored { BTreeSet::new() } else { drift::unknown_kinds(&items) };
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
                 stream = s.clone();
             }
             // A title of a record that is stored was given already, and maybe another one since.
-            if !(stored && matches!(item, Item::Title(_))) {
+            if !(self.stored && matches!(item, Item::Title(_))) {
                 self.item(tx, projects, item, &Origin { raw, nth })?;
             }
         }

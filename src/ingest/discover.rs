@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
+use super::opencode::{database, tree};
+
 /// A file to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
@@ -37,10 +39,12 @@ pub fn usual_places() -> Vec<PathBuf> {
     let claude = of("CLAUDE_CONFIG_DIR", ".claude").map(|d| vec![d.join("projects")]).unwrap_or_default();
     let codex =
         of("CODEX_HOME", ".codex").map(|d| vec![d.join("sessions"), d.join("archived_sessions")]).unwrap_or_default();
+    // On every system, macOS too.
+    let opencode = of("XDG_DATA_HOME", ".local/share").map(|d| d.join("opencode"));
     // GEMINI_CLI_HOME stands for the home folder, not for `.gemini` itself (Gemini CLI's reference of its configuration).
     let gemini = of("GEMINI_CLI_HOME", "").map(|d| vec![d.join(".gemini/tmp")]).unwrap_or_default();
     let copilot = of("COPILOT_HOME", ".copilot").map(|d| vec![d.join("session-state")]).unwrap_or_default();
-    claude.into_iter().chain(codex).chain(gemini).chain(copilot).filter(|d| d.is_dir()).collect()
+    claude.into_iter().chain(codex).chain(opencode).chain(gemini).chain(copilot).filter(|d| d.is_dir()).collect()
 }
 
 /// The files below the given places, in the order they are to be read: sessions before their subagents, older files before
@@ -55,14 +59,15 @@ pub fn candidates(places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
             Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
         }
     }
-    found.sort_by(|a, b| (is_subagent(&a.path), a.modified, &a.path).cmp(&(is_subagent(&b.path), b.modified, &b.path)));
+    found.sort_by_cached_key(|c| (rank(&c.path), c.modified, c.path.clone()));
     found.dedup_by(|a, b| a.path == b.path);
     (found, unreadable)
 }
 
 fn walk(place: &Path, found: &mut Vec<Candidate>, unreadable: &mut Vec<Unreadable>) {
     // Links are not followed: a loop or a way out of the folder is never walked.
-    for entry in WalkDir::new(place).sort_by_file_name() {
+    let entries = WalkDir::new(place).sort_by_file_name().into_iter();
+    for entry in entries.filter_entry(|e| !(e.file_type().is_dir() && tree::is_aside(e.path()))) {
         match entry {
             Ok(entry) if entry.file_type().is_file() && looks_like_log(entry.path()) => match entry.metadata() {
                 Ok(meta) => found.push(candidate(entry.path(), &meta, false)),
@@ -94,6 +99,15 @@ fn looks_like_log(path: &Path) -> bool {
         return plain.ends_with(".jsonl") && !path.with_file_name(plain).exists();
     }
     (name.ends_with(".jsonl") || name.ends_with(".json")) && !name.ends_with(".meta.json")
+        || database::is_named_so(path)
+}
+
+/// Logs, then subagents, then sessions of a folder tree that a database may have taken over, then their subagents.
+fn rank(path: &Path) -> u8 {
+    match tree::Session::at(path) {
+        Some(session) => 2 + u8::from(session.is_child()),
+        None => u8::from(is_subagent(path)),
+    }
 }
 
 /// Only the order depends on it: a subagent that comes first finds its parent at the end of the import.

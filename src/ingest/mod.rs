@@ -1,7 +1,8 @@
 //! Agents' logs into the store.
 //!
-//! One file an agent's format (`claude_code`, `codex`, `gemini`, `copilot`), which all speak the vocabulary of `record`; everything behind that
-//! is the same for all: `assemble` makes turns, parts and commits, `carve` finds git commits, `link` ties sessions together.
+//! One file an agent's format (`claude_code`, `codex`, `opencode`, `gemini`, `copilot`), which all speak the vocabulary of
+//! `record`; everything behind that is the same for all: `assemble` makes turns, parts and commits, `carve` finds git commits,
+//! `link` ties sessions together.
 //! Import copies: a source that disappears never deletes anything, and importing twice changes nothing.
 
 mod assemble;
@@ -14,6 +15,7 @@ mod drift;
 pub mod gemini;
 pub mod lines;
 mod link;
+pub mod opencode;
 mod part;
 pub mod project;
 mod raw_record;

@@ -34,6 +34,9 @@ pub trait Parser: Send {
         vec![document]
     }
 
+    /// Says what was held back, at the end of what there is to read for now.
+    fn finish(&mut self, _out: &mut Vec<Item>) {}
+
     /// What must be remembered to go on later at this place of the file; `Value::Null` when nothing.
     fn state(&self) -> Value {
         Value::Null

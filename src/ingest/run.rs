@@ -23,6 +23,10 @@ use crate::store::search::SearchIndex;
 use crate::store::sources::{self, Source};
 use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
 
+mod database;
+
+use self::database::{Session, is_older_copy};
+
 /// Bytes of log after which a transaction is committed: what a crash or Ctrl-C can lose of an import, which the next one
 /// reads again.
 const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
@@ -33,6 +37,8 @@ const BATCHES: usize = 4;
 
 /// A longer line is not read into memory but parsed from its file, and its bytes stay there until they are stored.
 const HELD_LINE: u64 = 4 * 1024 * 1024;
+
+const NOT_A_LOG: &str = "not a log of a known format (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI)";
 
 /// A log whose last line is cut off is being written, unless nobody wrote to it for this long.
 const STILL_WRITTEN: Duration = Duration::from_secs(600);
@@ -61,8 +67,9 @@ pub enum ImportError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "no logs found: none of Claude Code (~/.claude/projects), Codex (~/.codex/sessions), Gemini CLI (~/.gemini/tmp) and \
-         Copilot CLI (~/.copilot/session-state) left any here; name a file or folder (`cogfs import PATH`), or try `cogfs demo`"
+        "no logs found: none of Claude Code (~/.claude/projects), Codex (~/.codex/sessions), OpenCode \
+         (~/.local/share/opencode), Gemini CLI (~/.gemini/tmp) and Copilot CLI (~/.copilot/session-state) left any here; name a \
+         file or folder (`cogfs import PATH`), or try `cogfs demo`"
     )]
     NothingToImport,
     #[error("{}: {reason}", path.display())]
@@ -169,6 +176,8 @@ struct Batch {
     offset: u64,
     line: u64,
     parser: Value,
+    /// Where the reader of a database is behind the last record.
+    reader: Value,
     /// The last line is not complete; the reason it could not be taken.
     unfinished: Option<(u64, String)>,
     error: Option<io::Error>,
@@ -180,16 +189,8 @@ struct Batch {
 
 impl Batch {
     fn new(offset: u64, line: u64) -> Self {
-        Self {
-            records: Vec::new(),
-            offset,
-            line,
-            parser: Value::Null,
-            unfinished: None,
-            error: None,
-            last: false,
-            _taken: None,
-        }
+        let (records, parser, reader) = (Vec::new(), Value::Null, Value::Null);
+        Self { records, offset, line, parser, reader, unfinished: None, error: None, last: false, _taken: None }
     }
 }
 
@@ -268,6 +269,10 @@ impl Run<'_> {
         name: &str,
         may_commit: bool,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
+        if database::is_taken_over(&tx, &candidate.path)? {
+            self.summary.files += 1;
+            return Ok((tx, Ok(())));
+        }
         let stamp = match source::stamp(&candidate.path) {
             Ok(stamp) => stamp,
             Err(e) => return Ok((tx, Err(e))),
@@ -281,15 +286,22 @@ impl Run<'_> {
             Ok(recognised) => recognised,
             Err(e) => return Ok((tx, Err(e))),
         };
-        let (head, parser, document) = match recognised {
-            Recognised::Lines(head, parser) => (head, parser, None),
-            Recognised::Document(head, parser, value) => (head, parser, Some(value)),
+        let (head, parser, input) = match recognised {
+            Recognised::Lines(head, parser) => (head, parser, Input::Lines),
+            Recognised::Document(head, parser, value) => (head, parser, Input::Document(value)),
+            Recognised::Tree(head, parser, value, problems) => {
+                for problem in problems {
+                    self.summary.skip(name, 0, problem);
+                }
+                (head, parser, Input::Document(value))
+            }
+            Recognised::Database => return self.database(tx, candidate, name, stamp, may_commit),
             Recognised::Empty => {
                 self.summary.files += 1;
                 return Ok((tx, Ok(())));
             }
             Recognised::Other if candidate.named => {
-                self.summary.skip(name, 0, "not a log of a known format (Claude Code, Codex, Gemini CLI, Copilot CLI)");
+                self.summary.skip(name, 0, NOT_A_LOG);
                 return Ok((tx, Ok(())));
             }
             Recognised::Other => {
@@ -300,7 +312,7 @@ impl Run<'_> {
         self.summary.files += 1;
         self.summary.files_read += 1;
         let grown = match grown_from(&candidate.path, known, stamp) {
-            Ok(grown) => grown.filter(|g| document.is_none() && g.native_id == head.native_id),
+            Ok(grown) => grown.filter(|g| matches!(input, Input::Lines) && g.native_id == head.native_id),
             Err(e) => return Ok((tx, Err(e))),
         };
         // Two copies of a session that grow: only reading all of it tells which records the other one brought.
@@ -308,8 +320,9 @@ impl Run<'_> {
             Some(g) if sources::has_other(&tx, g.agent, &g.native_id, name)? => None,
             grown => grown,
         };
-        let job = Job { path: &candidate.path, name, head, stamp, modified: candidate.modified, grown, may_commit };
-        self.take(tx, job, parser, document)
+        let (path, size, modified) = (&candidate.path, stamp.size, candidate.modified);
+        let job = Job { path, name, head, stamp, size, modified, grown, may_commit };
+        self.take(tx, job, parser, input)
     }
 
     /// Starts the reader and writes what it sends.
@@ -318,7 +331,7 @@ impl Run<'_> {
         tx: Transaction<'c>,
         job: Job<'_>,
         mut parser: Box<dyn Parser>,
-        document: Option<Value>,
+        input: Input<'_>,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
         let (offset, line) = job.grown.as_ref().map_or((0, 1), |g| (g.offset, g.line));
         let state = job.grown.as_ref().and_then(|g| serde_json::from_str::<Value>(&g.state).ok());
@@ -326,13 +339,18 @@ impl Run<'_> {
             parser.restore(&state["parser"]);
         }
         let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
-        let assembler = Assembler::new(&tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
+        let mut assembler =
+            Assembler::new(&tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
+        if job.grown.is_none() && is_older_copy(&tx, &job, &parser.state())? {
+            assembler.is_older_copy();
+        }
         let path = job.path.to_owned();
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
-            scope.spawn(move || match document {
-                Some(document) => read_document(document, parser, &send),
-                None => read_lines(&path, offset, line, parser, &send),
+            scope.spawn(move || match input {
+                Input::Lines => read_lines(&path, offset, line, parser, &send),
+                Input::Document(document) => read_document(document, parser, &send),
+                Input::Session(session) => database::read_session(session, parser, &send),
             });
             self.write(tx, &job, assembler, &receive)
         })
@@ -352,7 +370,7 @@ impl Run<'_> {
         while let Ok(batch) = batches.recv() {
             for record in batch.records {
                 bytes += record.raw.len();
-                self.summary.records += 1;
+                self.summary.records += u64::from(record.raw.len() > 0);
                 skipped += u64::from(!record.problems.is_empty());
                 for problem in record.problems {
                     self.summary.skip(job.name, record.line, problem);
@@ -369,13 +387,14 @@ impl Run<'_> {
             }
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
-            let place = Place { offset: batch.offset, line: batch.line, parser: batch.parser, skipped };
+            let place =
+                Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
             job.save(&tx, place, &state, batch.last && outcome.is_ok())?;
             if bytes - committed >= COMMIT_BYTES && job.may_commit {
                 tx = tx.commit_and_go_on()?;
                 committed = bytes;
             }
-            self.done = began + bytes.min(job.stamp.size);
+            self.done = began + bytes.min(job.size);
             (self.progress)(Progress::Reading { done: self.done, total: self.total, file: job.path });
             if self.stopped() {
                 break;
@@ -393,6 +412,8 @@ struct Job<'a> {
     name: &'a str,
     head: SessionHead,
     stamp: Stamp,
+    /// What it counts for in the progress, at most.
+    size: u64,
     modified: SystemTime,
     /// What is known of it, when it only grew since.
     grown: Option<Source>,
@@ -403,6 +424,7 @@ struct Place {
     offset: u64,
     line: u64,
     parser: Value,
+    reader: Value,
     skipped: u64,
 }
 
@@ -426,11 +448,18 @@ impl Job<'_> {
                 offset: place.offset,
                 line: place.line,
                 prefix_hash,
-                state: json!({ "parser": place.parser, "assembler": state }).to_string(),
+                state: json!({ "parser": place.parser, "reader": place.reader, "assembler": state }).to_string(),
                 skipped: place.skipped,
             },
         )
     }
+}
+
+/// Where the records of a log are.
+enum Input<'d> {
+    Lines,
+    Document(Value),
+    Session(Session<'d>),
 }
 
 /// What is known of a file that only grew since; `None` when it is new, or another file took its name.
@@ -462,8 +491,19 @@ fn read_document(document: Value, mut parser: Box<dyn Parser>, send: &SyncSender
             }
         }
     }
-    batch.last = true;
+    end(&mut batch, parser.as_mut());
     let _ = send.send(batch);
+}
+
+/// Ends a reader's last batch: with what the parser held back, which is of no record.
+fn end(batch: &mut Batch, parser: &mut dyn Parser) {
+    let mut items = Vec::new();
+    parser.finish(&mut items);
+    if !items.is_empty() {
+        batch.records.push(Parsed { line: 0, raw: RawRecord::Bytes(Vec::new()), items, problems: Vec::new() });
+    }
+    batch.parser = parser.state();
+    batch.last = true;
 }
 
 fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
@@ -471,8 +511,7 @@ fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, 
     if let Err(e) = read_batches(path, parser.as_mut(), &mut batch, send) {
         batch.error = Some(e);
     }
-    batch.parser = parser.state();
-    batch.last = true;
+    end(&mut batch, parser.as_mut());
     let _ = send.send(batch);
 }
 

@@ -8,11 +8,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::lines::{self, Lines};
+use super::opencode::{database, tree};
 use super::record::{Open, Parser, SessionHead};
 use crate::model::Id;
 
 /// The formats, each recognised by content.
-const FORMATS: &[Open] = &[super::claude_code::open, super::codex::open, super::gemini::open, super::copilot::open];
+const FORMATS: &[Open] =
+    &[super::claude_code::open, super::codex::open, super::opencode::open, super::gemini::open, super::copilot::open];
 
 /// Records looked at to recognise a format.
 const HEAD_RECORDS: usize = 50;
@@ -35,6 +37,10 @@ pub enum Recognised {
     Lines(SessionHead, Box<dyn Parser>),
     /// A log that is one JSON document.
     Document(SessionHead, Box<dyn Parser>, Value),
+    /// A log in many small files, read as one document; what is wrong with some of them.
+    Tree(SessionHead, Box<dyn Parser>, Value, Vec<String>),
+    /// Many logs in one database.
+    Database,
     /// Nothing in it (yet).
     Empty,
     /// No log of a known format.
@@ -46,13 +52,27 @@ pub enum Recognised {
 /// # Errors
 /// When the file cannot be read.
 pub fn recognise(path: &Path) -> io::Result<Recognised> {
+    if let Some(session) = tree::Session::at(path) {
+        return Ok(session
+            .read()?
+            .map_or(Recognised::Other, |read| Recognised::Tree(read.head, read.parser, read.document, read.problems)));
+    }
+    if database::is_one(path) {
+        return Ok(Recognised::Database);
+    }
     let head = head(path)?;
     if head.records.is_empty() && head.blank {
         return Ok(Recognised::Empty);
     }
     for open in FORMATS {
         if let Some((session, parser)) = open(path, &head.records) {
-            return Ok(Recognised::Lines(session, parser));
+            return Ok(match <[Value; 1]>::try_from(head.records) {
+                // A document of many records that stands on one line.
+                Ok([document]) if parser.split(document.clone()).len() > 1 => {
+                    Recognised::Document(session, parser, document)
+                }
+                _ => Recognised::Lines(session, parser),
+            });
         }
     }
     if head.records.is_empty() && head.starts_object {
@@ -109,21 +129,31 @@ fn begins_with_brace(path: &Path) -> io::Result<bool> {
     Ok(beginning.trim_ascii_start().starts_with(b"{"))
 }
 
-/// Size and time of a file: when both are what they were, nothing in it is new.
+/// Size and time of a file, of all the files that a log is kept in, or of a log in a database: when both are what they were,
+/// nothing in it is new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     pub size: u64,
     pub mtime_ns: i64,
 }
 
-/// Takes a file's stamp.
+/// Takes the stamp of what a file is or stands for.
 ///
 /// # Errors
 /// When the file is gone.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = std::fs::metadata(path)?;
+    match tree::Session::at(path) {
+        Some(session) => session.stamp(),
+        None if database::is_one(path) => database::stamp(path),
+        None => Ok(stamp_of(&std::fs::metadata(path)?)),
+    }
+}
+
+/// The stamp of one file.
+#[must_use]
+pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
     let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
-    Ok(Stamp { size: meta.len(), mtime_ns })
+    Stamp { size: meta.len(), mtime_ns }
 }
 
 /// A fingerprint of what stands before an offset: its first and its last bytes.

@@ -63,6 +63,18 @@ pub fn has_other(conn: &Connection, agent: Agent, native_id: &str, path: &str) -
     Ok(query.exists(params![agent.as_str(), native_id, path])?)
 }
 
+/// What is known of the other files that a session was read from: their paths and states.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn others(conn: &Connection, agent: Agent, native_id: &str, path: &str) -> Result<Vec<(String, String)>> {
+    // Index: sources_by_session.
+    let mut query =
+        conn.prepare_cached("SELECT path, state FROM sources WHERE agent = ?1 AND native_id = ?2 AND path <> ?3")?;
+    let found = query.query_map(params![agent.as_str(), native_id, path], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Writes what is known of a file.
 ///
 /// # Errors

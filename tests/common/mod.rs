@@ -7,6 +7,7 @@
 
 pub mod log;
 pub mod mount;
+pub mod opencode_reader;
 pub mod reader;
 pub mod world;
 

@@ -17,14 +17,16 @@ pub struct Source {
     pub texts: Vec<String>,
 }
 
-/// Reads every `*.jsonl` under a folder, and Gemini CLI's documents.
+/// Reads every `*.jsonl` under a folder, Gemini CLI's documents, and what OpenCode keeps there.
 pub fn read_all(dir: &Path) -> Vec<Source> {
     let document = |name: &str| name.starts_with("session-") && name.ends_with(".json");
     let files = super::files_named(dir, |name| name.ends_with(".jsonl") || document(name));
-    files
+    let mut found: Vec<Source> = files
         .iter()
         .map(|path| if path.extension().is_some_and(|e| e == "json") { read_document(path) } else { read(path) })
-        .collect()
+        .collect();
+    found.extend(super::opencode_reader::read_all(dir));
+    found
 }
 
 /// A document of Gemini CLI: what it says of itself is one record, and so is each message.

@@ -10,6 +10,7 @@ mod contents;
 mod copies;
 mod growth;
 mod large;
+mod opencode;
 mod places;
 mod subagents;
 
