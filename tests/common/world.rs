@@ -147,7 +147,9 @@ impl World {
 
     /// Everything that stands in every table of the databases.
     pub fn dump(&self) -> Vec<String> {
-        databases(&self.home()).iter().flat_map(|path| dump(path)).collect()
+        let mut lines: Vec<String> = databases(&self.home()).iter().flat_map(|path| dump(path)).collect();
+        lines.sort();
+        lines
     }
 }
 
@@ -180,7 +182,6 @@ fn dump(path: &Path) -> Vec<String> {
             lines.push(format!("{name}: {cells:?}"));
         }
     }
-    lines.sort();
     lines
 }
 

@@ -8,7 +8,6 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use cogfs::store::search::SearchIndex;
 use serde_json::json;
 
 use super::common::world::databases;
@@ -152,11 +151,7 @@ fn every_word_is_found_also_of_a_result_that_came_later() {
     begun.lines.truncate(log.lines.len() - 1);
     let path = begun.write(&home.logs());
     home.import(&path);
-    let found = |word: &str| {
-        let index = SearchIndex::open(&home.layout(), &home.reader()).unwrap();
-        let mut query = index.conn().prepare("SELECT count(*) FROM turns_fts WHERE turns_fts MATCH ?1").unwrap();
-        query.query_row([format!("\"{word}\"")], |r| r.get::<_, i64>(0)).unwrap()
-    };
+    let found = |word: &str| home.found(&format!("\"{word}\""));
     assert_eq!(found("zebrafish"), 0);
     log.write(&home.logs());
     home.import(&path);

@@ -106,6 +106,14 @@ impl Home {
         lines
     }
 
+    /// How many turns a search finds.
+    #[track_caller]
+    pub fn found(&self, query: &str) -> i64 {
+        let index = SearchIndex::open(&self.layout(), &self.reader()).unwrap();
+        let count = "SELECT count(*) FROM turns_fts WHERE turns_fts MATCH ?1";
+        index.conn().query_row(count, [query], |r| r.get(0)).unwrap()
+    }
+
     /// The single value of a query.
     #[track_caller]
     pub fn count(&self, sql: &str) -> i64 {
