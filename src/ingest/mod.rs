@@ -9,6 +9,8 @@ pub mod carve;
 pub mod claude_code;
 pub mod codex;
 pub mod discover;
+pub mod files;
+mod filing;
 pub mod lines;
 mod link;
 mod part;

@@ -8,6 +8,7 @@ use crate::store::index::{Entry, TurnIndex};
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
+use super::filing::{self, Filing};
 use super::record::Image;
 
 /// A part that is being written.
@@ -17,6 +18,7 @@ pub struct Part {
     index: TurnIndex,
     raw: Vec<u8>,
     dirty: bool,
+    filing: Filing,
     /// Its place in the tree was looked for; a subagent whose parent is not there yet waits for the end of the import.
     pub place_tried: bool,
 }
@@ -24,7 +26,7 @@ pub struct Part {
 impl Part {
     /// Makes the part of a session with this number.
     pub fn create(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, part: u32, at: Millis) -> Result<Self> {
-        let (row, _) = sessions::create(tx, agent, native_id, part, at)?;
+        let (row, _) = sessions::create(tx, agent, native_id, part, at, filing::this_machine(tx)?)?;
         Self::load(tx, row)
     }
 
@@ -34,7 +36,8 @@ impl Part {
         let session = sessions::get(tx, row)?.ok_or_else(missing)?;
         let index = sessions::turn_index(tx, row)?.ok_or_else(missing)?;
         let hidden = sessions::hidden(tx, row)?;
-        Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, place_tried: false })
+        let filing = Filing::of(&session, &index);
+        Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, filing, place_tried: false })
     }
 
     /// The number the next turn gets.
@@ -95,6 +98,11 @@ impl Part {
         self.dirty = true;
         tx.changes.add(ChangeKind::Turn, row);
         Ok(())
+    }
+
+    /// Takes the files that a call wrote.
+    pub fn wrote(&mut self, files: impl IntoIterator<Item = String>) {
+        self.filing.files.extend(files);
     }
 
     fn enter(&mut self, turn: &Turn) {
@@ -187,6 +195,7 @@ impl Part {
         }
         self.store_raw(tx)?;
         sessions::save(tx, &self.session, &self.hidden, &self.index)?;
+        self.filing.file(tx, &self.session, &self.index)?;
         tx.changes.add(ChangeKind::Session, self.session.row);
         self.dirty = false;
         Ok(())

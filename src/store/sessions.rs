@@ -151,17 +151,24 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
     })?)
 }
 
-/// Makes an empty part of a session and returns its row.
+/// Makes an empty part of a session, read on a machine, and returns its row.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn create(conn: &Connection, agent: Agent, native_id: &str, part: u32, at: Millis) -> Result<(i64, Id)> {
+pub fn create(
+    conn: &Connection,
+    agent: Agent,
+    native_id: &str,
+    part: u32,
+    at: Millis,
+    machine_row: i64,
+) -> Result<(i64, Id)> {
     let id = Id::derive(&[b"session", agent.as_str().as_bytes(), native_id.as_bytes(), &part.to_le_bytes()]);
     conn.prepare_cached(
-        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6)",
+        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, machine_row)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
     )?
-    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0])?;
+    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0, machine_row])?;
     Ok((conn.last_insert_rowid(), id))
 }
 
