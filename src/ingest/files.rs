@@ -81,7 +81,10 @@ pub fn files_written(tool: &str, input: &str) -> Vec<String> {
     }
     let shell = SHELLS.contains(&tool.as_str());
     // A cheap look first: nearly all commands hold no patch.
-    if !(shell || PATCHERS.contains(&tool.as_str())) || !input.contains(BEGIN) || shell && !input.contains("apply_patch") {
+    if !(shell || PATCHERS.contains(&tool.as_str()))
+        || !input.contains(BEGIN)
+        || shell && !input.contains("apply_patch")
+    {
         return Vec::new();
     }
     let Some(found) = parsed() else { return if shell { Vec::new() } else { patched(input) } };
@@ -146,7 +149,11 @@ pub(super) fn written_by(turn: &Turn, cwd: Option<&str>) -> Vec<String> {
 
 /// A path as seen from a folder.
 fn join(folder: &str, path: &str) -> String {
-    if is_absolute(path) || folder.is_empty() { path.to_owned() } else { format!("{}/{path}", folder.trim_end_matches('/')) }
+    if is_absolute(path) || folder.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{}/{path}", folder.trim_end_matches('/'))
+    }
 }
 
 fn is_absolute(path: &str) -> bool {

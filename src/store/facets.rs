@@ -91,8 +91,7 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Facet>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn child(conn: &Connection, kind: FacetKind, parent: i64, name: &str) -> Result<Option<Facet>> {
-    let mut query =
-        conn.prepare_cached(&format!("{SHOWN} WHERE f.kind = ?1 AND f.parent = ?2 AND f.name = ?3"))?;
+    let mut query = conn.prepare_cached(&format!("{SHOWN} WHERE f.kind = ?1 AND f.parent = ?2 AND f.name = ?3"))?;
     Ok(query.query_row(params![kind as i64, parent, name], read).optional()?)
 }
 
@@ -267,8 +266,12 @@ fn ensure(tx: &Transaction<'_>, kind: FacetKind, parent: i64, name: &str, depth:
     if let Some(row) = known.query_row(params![kind as i64, parent, name], |r| r.get(0)).optional()? {
         return Ok(row);
     }
-    tx.prepare_cached("INSERT INTO facets(kind, parent, name, depth) VALUES (?1, ?2, ?3, ?4)")?
-        .execute(params![kind as i64, parent, name, depth])?;
+    tx.prepare_cached("INSERT INTO facets(kind, parent, name, depth) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        kind as i64,
+        parent,
+        name,
+        depth
+    ])?;
     Ok(tx.last_insert_rowid())
 }
 

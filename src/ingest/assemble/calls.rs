@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use super::{Assembler, ToolResult};
-use crate::ingest::{carve, files};
 use crate::ingest::project::Resolver;
+use crate::ingest::{carve, files};
 use crate::model::{Id, Role, Tool, ToolStatus, Turn};
 use crate::store::{Result, Transaction, sessions, turns};
 
