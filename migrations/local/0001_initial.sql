@@ -51,7 +51,7 @@ CREATE TABLE git_commits (
     row        INTEGER PRIMARY KEY AUTOINCREMENT,
     commit_row INTEGER NOT NULL REFERENCES cognitive_commits(row),
     hash       TEXT NOT NULL,                 -- as git printed it
-    name       TEXT NOT NULL UNIQUE,          -- in by/git: the hash, the commit's id behind it where another has that name
+    name       TEXT NOT NULL UNIQUE,          -- in by/git: the hash, whole if known, the commit's id behind where another has it
     branch     TEXT,
     subject    TEXT NOT NULL,
     at         INTEGER NOT NULL,

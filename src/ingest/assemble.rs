@@ -436,7 +436,9 @@ impl Assembler {
         }
         let Some(commit_row) = part.session.commit_row else { return Ok(()) };
         for made in found {
-            git::add(tx, commit_row, made, self.last_at)?;
+            let cwd = self.context.cwd.as_deref().or(part.session.cwd.as_deref());
+            let whole = cwd.and_then(|cwd| projects.whole_hash(cwd, &made.hash));
+            git::add(tx, commit_row, made, whole.as_deref(), self.last_at)?;
         }
         // A subagent's commit does not cut the session that waits for it; it is noted with the commit they are both in.
         let own = matches!(stream, Stream::Main) && part.hidden.parent_native.is_none();

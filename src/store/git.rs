@@ -21,23 +21,29 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Named> {
     Ok(Named { row: row.get(0)?, name: row.get(1)?, commit_row: row.get(2)? })
 }
 
-/// Notes a git commit made during a cognitive commit. It is called as its hash, or by that and the commit's id where another
-/// cognitive commit has the hash: a repository seen as two projects.
+/// Notes a git commit made during a cognitive commit. It is called as its hash, the whole one where that is known, or by that
+/// and the commit's id where another cognitive commit has the hash: a repository seen as two projects.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn add(tx: &mut Transaction<'_>, commit_row: i64, git: &GitCommit, at: Millis) -> Result<()> {
+pub fn add(
+    tx: &mut Transaction<'_>,
+    commit_row: i64,
+    git: &GitCommit,
+    whole_hash: Option<&str>,
+    at: Millis,
+) -> Result<()> {
     let mut known = tx.prepare_cached("SELECT 1 FROM git_commits WHERE commit_row = ?1 AND hash = ?2")?;
     let Some(commit) = commits::get(tx, commit_row)? else { return Ok(()) };
     if known.exists(params![commit_row, git.hash])? {
         return Ok(());
     }
     drop(known);
-    let (short, whole) = (commit.id.short(), commit.id.to_string());
-    let mut name = git.hash.clone();
-    for id in [short, whole] {
+    let hash = whole_hash.unwrap_or(&git.hash);
+    let mut name = hash.to_owned();
+    for id in [commit.id.short(), commit.id.to_string()] {
         if by_name(tx, &name)?.is_some() {
-            name = format!("{}-{id}", git.hash);
+            name = format!("{hash}-{id}");
         }
     }
     tx.prepare_cached(
@@ -104,7 +110,7 @@ pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Named>> {
 pub fn by_hash(conn: &Connection, digits: &str) -> Result<Vec<Named>> {
     let Some(stem) = digits.get(..SHORTEST_HASH) else { return Ok(Vec::new()) };
     let mut query = conn.prepare_cached(
-        "SELECT row, name, commit_row FROM git_commits WHERE hash >= ?1 AND hash < ?1 || 'g' AND name = hash",
+        "SELECT row, name, commit_row FROM git_commits WHERE hash >= ?1 AND hash < ?1 || 'g' AND instr(name, '-') = 0",
     )?;
     let found: Vec<Named> = query.query_map([stem], read)?.collect::<rusqlite::Result<_>>()?;
     Ok(found.into_iter().filter(|g| g.name.starts_with(digits) || digits.starts_with(&g.name)).collect())
