@@ -313,6 +313,7 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     if (from.started_at, from.id) < (into.started_at, into.id) {
         tx.execute("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1", params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
+        tx.changes.add(ChangeKind::Commit, into.row);
     }
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     refresh(tx, into.row)

@@ -89,6 +89,15 @@ pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
     Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The rows of a commit's sessions and their subagents.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn rows_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM sessions WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The subagents that a session started, in the order of their numbers.
 ///
 /// # Errors

@@ -41,6 +41,12 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
             ]);
+            // Their pages name it, and its path is in theirs.
+            for session in sessions::rows_of_commit(conn, row)? {
+                let pages =
+                    [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
+                out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
             views(conn, row, None, out)?;
         }
         ChangeKind::CommitSessions => {

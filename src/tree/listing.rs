@@ -51,7 +51,7 @@ pub fn list(
         }
     }
     match node {
-        Node::ProjectsDir => projects_dir(conn, after, sink)?,
+        Node::ProjectsDir => by_project(projects::all(conn)?, Node::Project, after, sink),
         Node::Project(row) => project_dir(conn, row, after, sink)?,
         Node::SessionsDir(row) => {
             let found = sessions::of_commit(conn, row)?;
@@ -70,10 +70,10 @@ pub fn list(
             let mut found = Vec::new();
             for project in projects::all(conn)? {
                 if facets::any_file(conn, project.row)? {
-                    found.push((project, Node::ProjectFiles as fn(i64) -> Node));
+                    found.push(project);
                 }
             }
-            by_project(found, after, sink);
+            by_project(found, Node::ProjectFiles, after, sink);
         }
         Node::ViewDir(kind) => {
             children(conn, kind, 0, after, sink)?;
@@ -162,15 +162,9 @@ fn place_of(row: i64) -> u64 {
     row.cast_unsigned() + FIRST_ENTITY
 }
 
-fn projects_dir(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    let found = projects::all(conn)?.into_iter().map(|p| (p, Node::Project as fn(i64) -> Node)).collect();
-    by_project(found, after, sink);
-    Ok(())
-}
-
-fn by_project(mut found: Vec<(Project, fn(i64) -> Node)>, after: u64, sink: &mut dyn FnMut(Entry) -> bool) {
-    found.sort_by_key(|(p, _)| p.row);
-    for (project, node) in found.into_iter().filter(|(p, _)| place_of(p.row) > after) {
+fn by_project(mut found: Vec<Project>, node: fn(i64) -> Node, after: u64, sink: &mut dyn FnMut(Entry) -> bool) {
+    found.sort_by_key(|p| p.row);
+    for project in found.into_iter().filter(|p| place_of(p.row) > after) {
         let (node, next) = (node(project.row), place_of(project.row));
         if !sink(Entry { name: project.dir_name, node, kind: Kind::Directory, next, facts: None }) {
             break;

@@ -122,10 +122,9 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         },
         Node::Turn(row) => turn_facts(conn, row)?,
         Node::Facet(row) => facets::get(conn, row)?.map(|f| Facts::directory(f.closed_at, f.updated_at)),
-        Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => match linked(conn, node)? {
-            Some((commit, up)) => Some(link_facts(&commit, up)),
-            None => None,
-        },
+        Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => {
+            linked(conn, node)?.map(|(commit, up)| link_facts(&commit, up))
+        }
         Node::IdSession(row) => match shown(conn, row)? {
             Some(session) => {
                 link_target(conn, node)?.map(|target| Facts::link(&target, session.ended_at, session.updated_at))

@@ -171,6 +171,14 @@ impl Home {
             WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.parent_row IS NULL)";
         assert_eq!(conn.query_row(lost, [], |r| r.get::<_, i64>(0)).unwrap(), 0, "commits without sessions");
         assert!(rows(&conn, "PRAGMA foreign_key_check").is_empty(), "references that lead nowhere");
+        let views = "SELECT l.row FROM facet_links l LEFT JOIN cognitive_commits c ON c.row = l.commit_row
+                LEFT JOIN facets f ON f.row = l.facet_row WHERE c.row IS NULL OR f.row IS NULL
+            UNION ALL SELECT f.row FROM facets f LEFT JOIN cognitive_commits c ON c.row = f.latest
+                LEFT JOIN facets d ON d.row = f.parent
+                WHERE f.latest IS NOT NULL AND c.row IS NULL OR f.parent > 0 AND d.row IS NULL
+            UNION ALL SELECT c.row FROM cognitive_commits c WHERE 1 <> (SELECT count(*) FROM facet_links l
+                JOIN facets f ON f.row = l.facet_row WHERE l.commit_row = c.row AND f.kind = 1)";
+        assert!(rows(&conn, views).is_empty(), "links in views that lead nowhere, or a commit without its day");
     }
 }
 
