@@ -60,7 +60,9 @@ fn a_new_session_shows_in_a_mounted_tree() {
     let mount = Mount::new(&world);
     let before = look_at_all(mount.dir());
     let status = fs::read(mount.path(".cogfs/status.json")).unwrap();
-    let log = ClaudeLog::new("harbour", 1).user("Is the lighthouse on?").assistant("It is, since dusk.").clone();
+    let mut log = ClaudeLog::new("harbour", 1);
+    log.user("Is the lighthouse on?").assistant("It is, since dusk.").write_file("/w/harbour/.log/tonight.md");
+    log.git_commit("5ea11fe", "Light it");
     log.write(&world.logs());
     world.import(&[&world.logs()]);
     wait_until(SHOWS_WITHIN, "the new session's transcript", || transcripts_hold(&mount, "It is, since dusk."));
@@ -68,7 +70,7 @@ fn a_new_session_shows_in_a_mounted_tree() {
     let after = look_at_all(mount.dir());
     assert!(before.is_subset(&after), "names vanished: {:?}", before.difference(&after).collect::<Vec<_>>());
     let appeared: Vec<&PathBuf> = after.difference(&before).collect();
-    for part in ["projects", "by/date", "by/agent", "by/id"] {
+    for part in ["projects", "by/date", "by/agent", "by/id", "by/model", "by/machine", "by/tool", "by/file", "by/git"] {
         let part = mount.path(part);
         assert!(appeared.iter().any(|path| path.starts_with(&part)), "nothing new in {}", part.display());
     }

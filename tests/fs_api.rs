@@ -4,12 +4,14 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
 use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Writer};
+use common::ClaudeLog;
+use serde_json::{Value, json};
 
 const ROOT: u64 = 1;
 
@@ -244,6 +246,77 @@ fn everything_an_import_changes_is_told_and_nothing_is_seen_before() {
         before = after;
     }
     assert!(before.attrs.len() > 500, "only {} nodes: the samples are not there", before.attrs.len());
+}
+
+/// A Codex log that writes a file and makes a git commit, in a folder of a remote.
+fn codex(logs: &Path, number: u32, cwd: &str, hash: &str) -> PathBuf {
+    let id = format!("019ed000-0000-7000-8000-{number:012x}");
+    let record = |second: u32, kind: &str, payload: Value| {
+        json!({"timestamp": format!("2026-06-18T05:00:{second:02}.000Z"), "type": kind, "payload": payload}).to_string()
+    };
+    let call = |second, name: &str, input: Value| {
+        let call = json!({"type": "function_call", "name": name, "arguments": input.to_string(), "call_id": name});
+        record(second, "response_item", call)
+    };
+    let answer = |second, name: &str, output: &str| {
+        let output = json!({"type": "function_call_output", "call_id": name, "output": output});
+        record(second, "response_item", output)
+    };
+    let patch =
+        format!("*** Begin Patch\n*** Add File: src/{number}.rs\n+x\n*** Update File: src/deep/a.rs\n*** End Patch");
+    let text = json!([{"type": "input_text", "text": format!("Do it {number}.")}]);
+    let lines = [
+        record(
+            0,
+            "session_meta",
+            json!({"id": id, "timestamp": "2026-06-18T05:00:00.000Z", "cwd": cwd,
+            "originator": "codex-tui", "cli_version": "0.142.3", "source": "cli",
+            "git": {"branch": "main", "repository_url": "git@github.com:ada/boats.git"}}),
+        ),
+        record(1, "response_item", json!({"type": "message", "role": "user", "content": text})),
+        call(2, "apply_patch", json!({ "input": patch })),
+        answer(3, "apply_patch", "Done."),
+        call(4, "exec_command", json!({"cmd": "git commit -m x"})),
+        answer(5, "exec_command", &format!("[main {hash}] x\n 1 file changed")),
+    ];
+    let path = logs.join(format!("rollout-2026-06-18T05-00-00-{id}.jsonl"));
+    std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+    path
+}
+
+#[test]
+fn what_moves_in_the_views_is_told() {
+    let tree = Tree::new();
+    let dir = tempfile::tempdir().unwrap();
+    let claude = |number, hash: &str| {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user(&format!("Do {number}.")).write_file("/w/boats/src/deep/a.rs").write_file("/w/boats/.hidden/b");
+        log.git_commit(hash, "Add it");
+        log
+    };
+    let (mut first, second, third) = (claude(1, "4be91d7"), claude(30, "4be91d7"), claude(60, "5be91d7"));
+    let session = first.session().to_owned();
+    let logs = dir.path();
+    let mut before = remember(&tree);
+    let mut step = |what: &str, log: PathBuf| {
+        tree.import(&[log]);
+        let told = tree.fs.changes().unwrap();
+        let after = remember(&tree);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {what}: stale: {untold:#?}");
+        before = after;
+    };
+    step("a later session", second.write(logs));
+    step("an earlier one of the same git commit", first.write(logs));
+    step("another git commit", third.write(logs));
+    first.line(&json!({"type": "custom-title", "customTitle": "Barges", "sessionId": session}).to_string());
+    step("a new title", first.write(logs));
+    step("a folder elsewhere, with a remote", codex(logs, 1, "/w/elsewhere", "4be91d7"));
+    step("the same folder with that remote", codex(logs, 2, "/w/boats", "6be91d7"));
+    let folded = |path: &String| path.starts_with("/by/file/boats_") && path.ends_with("/src/deep/a.rs");
+    assert!(before.paths.values().any(folded), "no files");
+    assert!(!before.paths.values().any(|path| path == "/by/file/boats"), "the project is another now");
+    assert!(!before.paths.values().any(|path| path.starts_with("/by/git/4be91d7-")), "one commit, one link");
 }
 
 #[test]

@@ -41,20 +41,52 @@ CREATE TABLE cognitive_commits (
     updated_at    INTEGER NOT NULL,
     UNIQUE (project_row, dir_name)
 );
+CREATE INDEX commits_by_project ON cognitive_commits(project_row);  -- and the row: listings go on behind one
+CREATE INDEX commits_by_name ON cognitive_commits(dir_name);        -- links in views are called as their commits are
 CREATE INDEX commits_by_hash ON cognitive_commits(project_row, git_hash) WHERE git_hash IS NOT NULL;
-CREATE INDEX commits_by_start ON cognitive_commits(started_at);
 CREATE INDEX commits_by_closing ON cognitive_commits(project_row, closed_at);
 
 -- Every git commit made during a cognitive commit: the one that closed it, others of the same command, and subagents'.
 CREATE TABLE git_commits (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
     commit_row INTEGER NOT NULL REFERENCES cognitive_commits(row),
-    hash       TEXT NOT NULL,
+    hash       TEXT NOT NULL,                 -- as git printed it
+    name       TEXT NOT NULL UNIQUE,          -- in by/git: the hash, whole if known, the commit's id behind where another has it
     branch     TEXT,
     subject    TEXT NOT NULL,
     at         INTEGER NOT NULL,
-    PRIMARY KEY (commit_row, hash)
-) WITHOUT ROWID;
+    UNIQUE (commit_row, hash)
+);
 CREATE INDEX git_commits_by_hash ON git_commits(hash);
+
+-- The machines that sessions were imported on; the state's 'machine' is the row of this one.
+CREATE TABLE machines (
+    row      INTEGER PRIMARY KEY AUTOINCREMENT,
+    id       BLOB NOT NULL UNIQUE,            -- random
+    name     TEXT NOT NULL,                   -- the host's name
+    dir_name TEXT NOT NULL UNIQUE
+);
+
+-- The directories of by/: a day, an agent, a model, a machine, a tool, or a part of a file's path. No foreign keys here and
+-- in facet_links: they are written beside every part of a session.
+CREATE TABLE facets (
+    row    INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind   INTEGER NOT NULL,                  -- see store::facets::FacetKind
+    parent INTEGER NOT NULL,                  -- of a file: the directory's row, at the top minus the project's; else 0
+    name   TEXT NOT NULL,
+    depth  INTEGER NOT NULL,                  -- directories between by/KIND/NAME and its links
+    latest INTEGER,                           -- the commit linked last, here or below; NULL: there is none, it is not listed
+    UNIQUE (kind, parent, name)
+);
+CREATE INDEX facets_by_parent ON facets(kind, parent);              -- and the row: listings go on behind one
+
+CREATE TABLE facet_links (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
+    facet_row  INTEGER NOT NULL,
+    commit_row INTEGER NOT NULL,
+    UNIQUE (facet_row, commit_row)
+);
+CREATE INDEX facet_links_by_commit ON facet_links(commit_row, facet_row);
 
 -- A session, or the part of one that belongs to one commit.
 CREATE TABLE sessions (
@@ -62,6 +94,7 @@ CREATE TABLE sessions (
     id                    BLOB NOT NULL UNIQUE,
     agent                 TEXT NOT NULL,
     native_id             TEXT NOT NULL,
+    machine_row           INTEGER NOT NULL,                           -- where it was imported
     part                  INTEGER NOT NULL,
     commit_row            INTEGER REFERENCES cognitive_commits(row),  -- NULL: nothing to show yet
     parent_row            INTEGER REFERENCES sessions(row),

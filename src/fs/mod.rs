@@ -128,6 +128,9 @@ const LINK_MODE: u16 = 0o777;
 /// Changes of one batch beyond which everything is forgotten instead: telling the kernel one by one would take longer.
 const MOST_CHANGES: usize = 50_000;
 
+/// The same for what they make stale: a commit may stand in hundreds of directories.
+const MOST_STALE: usize = 500_000;
+
 /// How long [`CogFs::changes`] waits for the requests that saw the old state.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -403,6 +406,11 @@ impl CogFs {
             changes::Since::Changes { changes, next } if changes.len() <= MOST_CHANGES => {
                 for change in &changes {
                     tree::stale(&watcher.conn, change, &mut stale)?;
+                    if stale.len() > MOST_STALE {
+                        stale.clear();
+                        tree::everything(&watcher.conn, &mut stale)?;
+                        break;
+                    }
                 }
                 next
             }

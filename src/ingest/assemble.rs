@@ -22,7 +22,7 @@ use crate::render;
 use crate::store::commits::{self, GitCommit, NewCommit, TitleRank};
 use crate::store::index::MAX_TURNS;
 use crate::store::sessions::Usage;
-use crate::store::{ChangeKind, Result, Transaction, sessions, turns};
+use crate::store::{ChangeKind, Result, Transaction, git, sessions, turns};
 
 mod calls;
 mod revise;
@@ -484,8 +484,10 @@ impl Assembler {
             super::link::stand_alone(tx, projects, part)?;
         }
         let Some(commit_row) = part.session.commit_row else { return Ok(()) };
-        for git in found {
-            commits::add_git_commit(tx, commit_row, git, self.last_at)?;
+        for made in found {
+            let cwd = self.context.cwd.as_deref().or(part.session.cwd.as_deref());
+            let whole = cwd.and_then(|cwd| projects.whole_hash(cwd, &made.hash));
+            git::add(tx, commit_row, made, whole.as_deref(), self.last_at)?;
         }
         // A subagent's commit does not cut the session that waits for it; it is noted with the commit they are both in.
         let own = matches!(stream, Stream::Main) && part.hidden.parent_native.is_none();
@@ -636,7 +638,7 @@ pub(super) fn give_commit(
 ) -> Result<()> {
     let id = Id::derive(&[b"commit", &part.session.id.0]);
     let dir_name = render::commit_dir_name(at, title, &id.short());
-    let dir_name = commits::free_dir_name(tx, project, &dir_name, &id)?;
+    let dir_name = commits::free_dir_name(tx, &dir_name, &id)?;
     let new = NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };
     let commit_row = commits::create(tx, &new)?;
     part.session.commit_row = Some(commit_row);

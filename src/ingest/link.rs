@@ -165,7 +165,7 @@ pub fn name_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
         return Ok(());
     }
     let dir_name = render::commit_dir_name(commit.started_at, &text, &commit.id.short());
-    let dir_name = commits::free_dir_name(tx, commit.project_row, &dir_name, &commit.id)?;
+    let dir_name = commits::free_dir_name(tx, &dir_name, &commit.id)?;
     commits::retitle(tx, &commit, &text, rank, &dir_name)
 }
 

@@ -12,6 +12,8 @@ pub mod codex;
 pub mod copilot;
 pub mod discover;
 mod drift;
+pub mod files;
+mod filing;
 pub mod gemini;
 pub mod lines;
 mod link;

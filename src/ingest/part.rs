@@ -9,6 +9,7 @@ use crate::store::index::TurnIndex;
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
+use super::filing::{self, Filing};
 use super::project::Place;
 use super::raw_record::RawRecord;
 use super::record::Image;
@@ -20,6 +21,7 @@ pub struct Part {
     index: TurnIndex,
     raw: Vec<u8>,
     dirty: bool,
+    filing: Filing,
     /// Its place in the tree was looked for; a subagent whose parent is not there yet waits for the end of the import.
     pub place_tried: bool,
 }
@@ -27,7 +29,8 @@ pub struct Part {
 impl Part {
     /// Makes the part of a session with this number.
     pub fn create(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, part: u32, at: Millis) -> Result<Self> {
-        let (row, _) = sessions::create(tx, agent, native_id, part, at, render::VERSION)?;
+        let machine = filing::this_machine(tx)?;
+        let (row, _) = sessions::create(tx, agent, native_id, part, at, machine, render::VERSION)?;
         Self::load(tx, row)
     }
 
@@ -44,7 +47,8 @@ impl Part {
             index = lengths.index;
         }
         let hidden = sessions::hidden(tx, row)?;
-        Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, place_tried: false })
+        let filing = Filing::of(&session, &index);
+        Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, filing, place_tried: false })
     }
 
     /// What is known of where it was.
@@ -112,6 +116,11 @@ impl Part {
         self.dirty = true;
         tx.changes.add(ChangeKind::Turn, row);
         Ok(())
+    }
+
+    /// Takes the files that a call wrote.
+    pub fn wrote(&mut self, files: impl IntoIterator<Item = String>) {
+        self.filing.files.extend(files);
     }
 
     /// Writes what a turn that is stored says anew, with the pictures that it did not have.
@@ -205,6 +214,7 @@ impl Part {
         }
         self.store_raw(tx)?;
         sessions::save(tx, &self.session, &self.hidden, &self.index)?;
+        self.filing.file(tx, &self.session, &self.index)?;
         tx.changes.add(ChangeKind::Session, self.session.row);
         self.dirty = false;
         Ok(())

@@ -18,6 +18,7 @@ use crate::store::{self, Transaction, commits, projects, visuals};
 #[derive(Default)]
 pub struct Resolver {
     repositories: HashMap<String, Option<Repository>>,
+    reflogs: HashMap<PathBuf, Reflog>,
 }
 
 /// What a session says of where it was.
@@ -29,12 +30,24 @@ pub struct Place<'a> {
     pub folder_hash: Option<&'a str>,
 }
 
+/// The commits that a worktree's HEAD was at.
+#[derive(Default)]
+struct Reflog {
+    bytes: u64,
+    hashes: Vec<String>,
+}
+
+/// A longer reflog is not read: git forgets after 90 days.
+const MAX_REFLOG: u64 = 16 * 1024 * 1024;
+
 /// What the disk says of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Repository {
     /// The main worktree's folder.
     root: String,
     remote: Option<String>,
+    /// The folder of git's own files of this worktree.
+    git: PathBuf,
 }
 
 impl Resolver {
@@ -69,6 +82,20 @@ impl Resolver {
             Some(remote) => by_remote(tx, &remote, folder.as_deref()),
             None => by_folder(tx, folder.as_deref()),
         }
+    }
+
+    /// The whole hash of a git commit that was made in a folder, where its repository is on this machine and remembers it.
+    pub fn whole_hash(&mut self, cwd: &str, beginning: &str) -> Option<String> {
+        let path = self.repository(cwd.trim_end_matches('/'))?.git.join("logs/HEAD");
+        let found = fs::metadata(&path).ok().filter(|m| m.is_file() && m.len() <= MAX_REFLOG)?;
+        let reflog = self.reflogs.entry(path.clone()).or_default();
+        if reflog.bytes != found.len() {
+            let bytes = fs::read(&path).ok()?;
+            *reflog = Reflog { bytes: found.len(), hashes: new_hashes(&String::from_utf8_lossy(&bytes)) };
+        }
+        let mut hashes = reflog.hashes.iter().filter(|hash| hash.starts_with(beginning));
+        let first = hashes.next()?;
+        hashes.all(|other| other == first).then(|| first.clone())
     }
 
     fn repository(&mut self, cwd: &str) -> Option<Repository> {
@@ -197,17 +224,28 @@ fn find_repository(folder: &Path) -> Option<Repository> {
     }
     let (root, git) = folder.ancestors().map(|dir| (dir, dir.join(".git"))).find(|(_, git)| git.exists())?;
     if git.is_dir() {
-        return Some(Repository { root: text(root)?, remote: origin(&git.join("config")) });
+        return Some(Repository { root: text(root)?, remote: origin(&git.join("config")), git });
     }
     // A worktree: `.git` is a file that names its folder in the main repository, which names the common one.
     let link = fs::read_to_string(&git).ok()?;
     let own = resolve(root, link.trim().strip_prefix("gitdir:")?.trim());
     let common = match fs::read_to_string(own.join("commondir")) {
         Ok(common) => resolve(&own, common.trim()),
-        Err(_) => own,
+        Err(_) => own.clone(),
     };
     let main = common.parent().filter(|_| common.ends_with(".git")).unwrap_or(root);
-    Some(Repository { root: text(main)?, remote: origin(&common.join("config")) })
+    Some(Repository { root: text(main)?, remote: origin(&common.join("config")), git: own })
+}
+
+/// The second column of a reflog: where HEAD went. `<old> <new> <name> <mail> <time> <zone>\t<what was done>`.
+fn new_hashes(reflog: &str) -> Vec<String> {
+    let hash = |line: &str| line.split(' ').nth(1).filter(|h| is_whole_hash(h)).map(str::to_owned);
+    reflog.lines().filter_map(hash).collect()
+}
+
+/// SHA-1 or SHA-256, in lower-case hex.
+fn is_whole_hash(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn text(path: &Path) -> Option<String> {
@@ -283,5 +321,24 @@ mod tests {
         assert_eq!(found.remote.as_deref(), Some("git@a.b:o/app.git"));
         assert_eq!(Some(found.root), fs::canonicalize(&main).unwrap().to_str().map(str::to_owned));
         assert_eq!(main_worktree("/r/app/.claude/worktrees/fix"), "/r/app");
+    }
+
+    #[test]
+    fn the_whole_hash_of_a_commit_is_what_its_repository_remembers() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join(".git/logs");
+        fs::create_dir_all(&logs).unwrap();
+        let (old, new) = ("0".repeat(40), format!("4be91d7{}", "a".repeat(33)));
+        let line = |hash: &str| format!("{old} {hash} Mira <m@x> 1787148202 +0200\tcommit: Add it\n");
+        fs::write(logs.join("HEAD"), line(&new) + "4be91d7 no line\n").unwrap();
+        let cwd = dir.path().to_str().unwrap();
+        let mut resolver = Resolver::default();
+        assert_eq!(resolver.whole_hash(cwd, "4be91d7").as_deref(), Some(new.as_str()));
+        assert_eq!(resolver.whole_hash(cwd, "5be91d7"), None);
+        let other = format!("4be91d7{}", "b".repeat(33));
+        fs::write(logs.join("HEAD"), line(&new) + &line(&new) + &line(&other)).unwrap();
+        assert_eq!(resolver.whole_hash(cwd, "4be91d7"), None, "two begin so");
+        assert_eq!(resolver.whole_hash(cwd, "4be91d7b").as_deref(), Some(other.as_str()));
+        assert_eq!(resolver.whole_hash("/nowhere/at/all", "4be91d7"), None);
     }
 }

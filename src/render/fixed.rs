@@ -64,6 +64,11 @@ projects/
         │   ├── turns/0001-user.md  0003-tool-bash.md       one file for each thing said or done, in full
         │   └── subagents/01_explore_a2271d/                the same again for each subagent
         └── visuals/0001_2026-08-19T14-05-10Z.png           the pictures that were in it
+by/                                                         links to the same commits, by what they have in common
+├── date/2026-08-19/  agent/codex/  model/gpt-5.1-codex/  machine/laptop/  tool/bash/
+├── file/<project>/src/login.py/                            the commits that changed a file
+├── git/4be91d7                                             the commit in which a git commit was made
+└── id/<id>                                                 commits and sessions by their ids
 .cogfs/status.json                                          what the database holds
 ```
 
@@ -79,6 +84,8 @@ less projects/*/*fix-login*/transcript.md              # read one
 grep -rl --include='*-user.md' 'rate limit' projects   # where did I ask about that?
 rg -g '*-tool-bash.md' 'cargo publish'                 # every shell command that did that
 find projects -name '*.png' -newermt 2026-08-01        # recent screenshots
+ls by/file/my-project/src/login.py                     # why is this file as it is?
+less by/git/4be91d7/transcript.md                      # what led to this git commit; a whole hash will do too
 ```
 
 `rg` and `fd` skip `raw.jsonl` (see `.ignore`); `grep -r` does not.

@@ -26,8 +26,8 @@ pub use json::{ProjectCounts, Status, commit_meta_json, project_json, session_me
 pub use markdown::thousands;
 pub use meta::meta_md;
 pub use names::{
-    commit_dir_name, mime_extension, project_dir_name, session_dir_name, slug, subagent_dir_name, tool_slug,
-    turn_file_name, visual_file_name,
+    commit_dir_name, machine_dir_name, mime_extension, model_dir_name, path_part_name, project_dir_name,
+    session_dir_name, slug, subagent_dir_name, tool_slug, turn_file_name, visual_file_name,
 };
 pub use out::{Counter, Out, length};
 pub use section::{section, section_size};

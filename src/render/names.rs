@@ -4,7 +4,7 @@
 
 use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
-use crate::model::{Agent, Millis, Role};
+use crate::model::{Agent, Id, Millis, Role};
 
 /// The longest slug of a commit's title.
 const TITLE_BYTES: usize = 80;
@@ -12,6 +12,9 @@ const TITLE_BYTES: usize = 80;
 const KIND_BYTES: usize = 60;
 /// The longest project directory's name; leaves room for what tells two projects of one name apart.
 const PROJECT_BYTES: usize = 120;
+
+/// The longest name a kernel takes.
+const NAME_BYTES: usize = 255;
 
 /// `0001-user.md`, `0003-tool-bash.md`; five digits from 10000 on. `tool_slug` is that of [`tool_slug`].
 #[must_use]
@@ -65,6 +68,35 @@ pub fn visual_file_name(ordinal: u32, at: Millis, extension: &str) -> String {
 pub fn project_dir_name(name: &str) -> String {
     let name: String = name.nfc().collect();
     or(dashed(&name, PROJECT_BYTES, |c| c == '.' || c == '_'), "project")
+}
+
+/// A model's directory in a view: its name with case, dots and underscores kept.
+#[must_use]
+pub fn model_dir_name(name: &str) -> String {
+    let name: String = name.nfc().collect();
+    or(dashed(&name, PROJECT_BYTES, |c| c == '.' || c == '_'), "model")
+}
+
+/// A machine's directory in a view: its name without the domain.
+#[must_use]
+pub fn machine_dir_name(host: &str) -> String {
+    or(slug(host.split('.').next().unwrap_or_default(), KIND_BYTES), "machine")
+}
+
+/// A part of a file's path as a directory in a view: as it is, in NFC, control characters as `_`; one too long for a name is
+/// cut, with what tells it from others behind. `None` for what names no file.
+#[must_use]
+pub fn path_part_name(part: &str) -> Option<String> {
+    if matches!(part, "" | "." | "..") || part.contains('/') {
+        return None;
+    }
+    let name: String = part.nfc().map(|c| if c.is_control() { '_' } else { c }).collect();
+    if name.len() <= NAME_BYTES {
+        return Some(name);
+    }
+    let id = Id::derive(&[b"path", name.as_bytes()]).short();
+    let end = (0..=NAME_BYTES - id.len() - 1).rev().find(|&i| name.is_char_boundary(i)).unwrap_or(0);
+    Some(format!("{}_{id}", &name[..end]))
 }
 
 /// The file name extension of a picture of this type.
@@ -200,6 +232,30 @@ mod tests {
         assert_eq!(project_dir_name("..//-x"), "x");
         assert_eq!(project_dir_name("-.-"), "project");
         assert_eq!(project_dir_name("owner/name: a fork"), "owner-name-a-fork");
+    }
+
+    #[test]
+    fn models_and_machines_have_directories_of_their_names() {
+        assert_eq!(model_dir_name("gpt-5.1-codex"), "gpt-5.1-codex");
+        assert_eq!(model_dir_name("anthropic/claude-opus-4-5"), "anthropic-claude-opus-4-5");
+        assert_eq!(model_dir_name("???"), "model");
+        assert_eq!(machine_dir_name("Mira-Laptop.local"), "mira-laptop");
+        assert_eq!(machine_dir_name(""), "machine");
+    }
+
+    #[test]
+    fn a_part_of_a_path_stays_as_it_is_as_far_as_a_name_may() {
+        for part in [".github", "-x", "Größe (1).txt", "…", "a:b"] {
+            assert_eq!(path_part_name(part).as_deref(), Some(part));
+        }
+        assert_eq!(path_part_name("cafe\u{301}").as_deref(), Some("café"));
+        assert_eq!(path_part_name("a\0b\n").as_deref(), Some("a_b_"));
+        for nothing in ["", ".", "..", "a/b"] {
+            assert_eq!(path_part_name(nothing), None, "{nothing:?}");
+        }
+        let (long, other) = ("é".repeat(200), format!("{}x", "é".repeat(200)));
+        let (long, other) = (path_part_name(&long).unwrap(), path_part_name(&other).unwrap());
+        assert!(long.len() <= 255 && other.len() <= 255 && long != other, "{long} {other}");
     }
 
     fn assert_file_name(name: &str) {

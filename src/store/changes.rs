@@ -32,17 +32,21 @@ pub enum ChangeKind {
     Turn = 8,
     /// The commit lists other visuals. `row`: commit.
     CommitVisuals = 9,
-    /// The views list something else: `row` the start time in milliseconds of the commit, `parent`: the commit, `name`: a
-    /// name of it that is gone.
+    /// The commit's links in the views are others, or lead elsewhere. Which they are is looked up when the feed is read.
+    /// `row`: the commit, `name`: a name of its links that is gone or means something else now.
     Views = 10,
     /// An id that names nothing any more. `name`: the id.
     Id = 11,
     /// A turn's file is called something else. `row`: session, `name`: the name that is gone.
     TurnName = 12,
+    /// A directory of a view lost a link. `row`: the facet, `name`: the link's name.
+    Facet = 13,
+    /// A link in `by/git/` is gone. `row`: the git commit, `name`: the link's name.
+    Git = 14,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 14] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -55,6 +59,8 @@ impl ChangeKind {
         Self::Views,
         Self::Id,
         Self::TurnName,
+        Self::Facet,
+        Self::Git,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

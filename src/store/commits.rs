@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, Result, Transaction, id_column, json_list};
+use super::{ChangeKind, Result, Transaction, facets, git, id_column, json_list};
 use crate::model::{ClosedBy, Commit, Id, Millis};
 
 /// Where a commit's title comes from; the higher one holds.
@@ -76,7 +76,7 @@ pub struct Listed {
 const LISTED: &str = "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at
     FROM cognitive_commits c JOIN projects p ON p.row = c.project_row";
 
-fn read_listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+pub(super) fn read_listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     Ok(Listed {
         row: row.get(0)?,
         dir_name: row.get(1)?,
@@ -86,16 +86,29 @@ fn read_listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     })
 }
 
-/// A project's commits after a row, in the order of their rows: a listing goes on where it stopped whatever came meanwhile.
+/// Gives a project's commits after a row to `each`, in the order of their rows, until that returns false: a listing goes on
+/// where it stopped whatever came meanwhile.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn of_project(conn: &Connection, project_row: i64, after: i64, limit: usize) -> Result<Vec<Listed>> {
-    // commits_by_project_row would be a third index over the same column: the primary key's order within
-    // UNIQUE(project_row, dir_name) is not needed as projects hold thousands, not millions, of commits.
-    let mut query =
-        conn.prepare_cached(&format!("{LISTED} WHERE c.project_row = ?1 AND c.row > ?2 ORDER BY c.row LIMIT ?3"))?;
-    Ok(query.query_map(params![project_row, after, limit], read_listed)?.collect::<rusqlite::Result<_>>()?)
+pub fn for_each_of_project(
+    conn: &Connection,
+    project_row: i64,
+    after: i64,
+    each: &mut dyn FnMut(Listed) -> bool,
+) -> Result<()> {
+    let mut query = conn.prepare_cached(
+        "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at
+         FROM cognitive_commits c INDEXED BY commits_by_project CROSS JOIN projects p ON p.row = c.project_row
+         WHERE c.project_row = ?1 AND c.row > ?2 ORDER BY c.row",
+    )?;
+    let mut rows = query.query([project_row, after])?;
+    while let Some(row) = rows.next()? {
+        if !each(read_listed(row)?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The commit that closed last, of one project.
@@ -115,51 +128,6 @@ pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
 pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
     let mut query = conn.prepare_cached(&format!("{LISTED} WHERE c.row = ?1"))?;
     Ok(query.query_row([row], read_listed).optional()?)
-}
-
-/// The commits that started in a span of time, in the order of their rows.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn started_between(conn: &Connection, from: Millis, to: Millis) -> Result<Vec<Listed>> {
-    let mut query =
-        conn.prepare_cached(&format!("{LISTED} WHERE c.started_at >= ?1 AND c.started_at < ?2 ORDER BY c.row"))?;
-    Ok(query.query_map([from.0, to.0], read_listed)?.collect::<rusqlite::Result<_>>()?)
-}
-
-/// The days (UTC, counted from the epoch) on which commits started.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn days(conn: &Connection) -> Result<Vec<i64>> {
-    // Floor division, also before the epoch. Uses commits_by_start.
-    let mut query = conn.prepare_cached(
-        "SELECT DISTINCT (started_at - ((started_at % 86400000) + 86400000) % 86400000) / 86400000
-         FROM cognitive_commits ORDER BY 1",
-    )?;
-    Ok(query.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Whether an agent has commits to show.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn has_agent(conn: &Connection, agent: &str) -> Result<bool> {
-    let mut query = conn.prepare_cached(
-        "SELECT 1 FROM sessions WHERE agent = ?1 AND commit_row IS NOT NULL AND parent_row IS NULL LIMIT 1",
-    )?;
-    Ok(query.exists([agent])?)
-}
-
-/// The commits in which an agent took part, in the order of their rows.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn of_agent(conn: &Connection, agent: &str) -> Result<Vec<Listed>> {
-    let mut query = conn.prepare_cached(&format!(
-        "{LISTED} WHERE c.row IN (SELECT commit_row FROM sessions WHERE agent = ?1 AND parent_row IS NULL) ORDER BY c.row"
-    ))?;
-    Ok(query.query_map([agent], read_listed)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Ids of commits and sessions that begin with `prefix` (as many bytes as it has): at most two, which tells an ambiguous one.
@@ -216,7 +184,7 @@ pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
     ])?;
     let row = tx.last_insert_rowid();
     tx.changes.add_full(ChangeKind::ProjectCommits, row, new.project_row, None);
-    tx.changes.add_full(ChangeKind::Views, new.started_at.0, row, None);
+    facets::set_day(tx, row, new.dir_name, new.started_at)?;
     Ok(row)
 }
 
@@ -234,7 +202,7 @@ pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: Tit
     if changed > 0 {
         let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
         tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone.clone());
-        tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, gone);
+        tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone);
         tx.changes.add(ChangeKind::Commit, commit.row);
     }
     Ok(())
@@ -256,18 +224,6 @@ pub struct GitCommit {
     pub hash: String,
     pub branch: Option<String>,
     pub subject: String,
-}
-
-/// Notes a git commit made during a cognitive commit.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn add_git_commit(tx: &mut Transaction<'_>, row: i64, git: &GitCommit, at: Millis) -> Result<()> {
-    tx.prepare_cached(
-        "INSERT OR IGNORE INTO git_commits(commit_row, hash, branch, subject, at) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?
-    .execute(params![row, git.hash, git.branch, git.subject, at.0])?;
-    Ok(())
 }
 
 /// Another commit of a project that the same git commit closed. Hashes are abbreviated by whoever printed them, so one may be the
@@ -353,8 +309,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
         )?
         .execute(params![row, started, ended, parallel, Millis::now().0])?;
     if changed > 0 {
-        tx.changes.add_full(ChangeKind::Views, before.started_at.0, row, Some(before.dir_name));
-        tx.changes.add_full(ChangeKind::Views, started, row, None);
+        facets::set_day(tx, row, &before.dir_name, Millis(started))?;
     }
     tx.changes.add(ChangeKind::Commit, row);
     Ok(())
@@ -375,12 +330,13 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     }
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
     super::visuals::move_to_commit(tx, from.row, into.row)?;
-    tx.execute("UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
-    tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [from.row])?;
+    facets::merge(tx, from.row, &from.dir_name, into.row)?;
+    git::merge(tx, from.row, into.row)?;
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {
         tx.execute("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1", params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
+        tx.changes.add(ChangeKind::Commit, into.row);
     }
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     refresh(tx, into.row)
@@ -414,31 +370,30 @@ pub fn merge_equal(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
     super::visuals::move_to_commit(tx, from.row, into)?;
-    tx.execute("UPDATE OR IGNORE git_commits SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
+    facets::merge(tx, from.row, &from.dir_name, into)?;
+    git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
     remove(tx, from)
 }
 
 /// Removes a commit that nothing refers to any more.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
-    tx.execute("DELETE FROM git_commits WHERE commit_row = ?1", [commit.row])?;
+fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
-    tx.changes.add_full(ChangeKind::Views, commit.started_at.0, commit.row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
     Ok(())
 }
 
-/// A directory name that no other commit of the project has: with more of the id behind where two would meet.
+/// A directory name that no other commit has, of whatever project, since they meet in the views: with more of the id behind
+/// where two would meet.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn free_dir_name(conn: &Connection, project_row: i64, wanted: &str, id: &Id) -> Result<String> {
+pub fn free_dir_name(conn: &Connection, wanted: &str, id: &Id) -> Result<String> {
     let short = id.short();
-    let taken = by_dir_name(conn, project_row, wanted)?.is_some_and(|other| other.id != *id);
+    let taken = conn
+        .prepare_cached("SELECT 1 FROM cognitive_commits WHERE dir_name = ?1 AND id <> ?2")?
+        .exists(params![wanted, id.0])?;
     if !taken {
         return Ok(wanted.to_owned());
     }

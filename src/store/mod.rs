@@ -5,7 +5,10 @@
 
 pub mod changes;
 pub mod commits;
+pub mod facets;
+pub mod git;
 pub mod index;
+pub mod machines;
 pub mod projects;
 pub mod raw;
 pub mod search;

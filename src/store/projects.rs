@@ -132,14 +132,15 @@ fn touch(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
-    let commits: Vec<(i64, String, i64)> = tx
-        .prepare_cached("SELECT row, dir_name, started_at FROM cognitive_commits WHERE project_row = ?1")?
-        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
+    let commits: Vec<(i64, String)> = tx
+        .prepare_cached("SELECT row, dir_name FROM cognitive_commits WHERE project_row = ?1")?
+        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for (row, dir_name, started_at) in commits {
-        tx.changes.add_full(ChangeKind::ProjectCommits, row, from.row, Some(dir_name));
+    for (row, dir_name) in commits {
+        tx.changes.add_full(ChangeKind::ProjectCommits, row, from.row, Some(dir_name.clone()));
         tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
-        tx.changes.add_full(ChangeKind::Views, started_at, row, None);
+        // Its links have the same names and lead elsewhere.
+        tx.changes.add_full(ChangeKind::Views, row, 0, Some(dir_name));
         tx.changes.add(ChangeKind::Commit, row);
         // Their pages and the links to them have the project's name in them.
         let sessions: Vec<i64> = tx
@@ -151,6 +152,7 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
         }
     }
     tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
+    super::facets::fold_files(tx, from.row, into)?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));

@@ -87,6 +87,15 @@ pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
     Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The rows of a commit's sessions and their subagents.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn rows_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM sessions WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The subagents that a session started, in the order of their numbers.
 ///
 /// # Errors
@@ -154,7 +163,7 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
     })?)
 }
 
-/// Makes an empty part of a session and returns its row.
+/// Makes an empty part of a session, read on a machine, and returns its row.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -164,14 +173,15 @@ pub fn create(
     native_id: &str,
     part: u32,
     at: Millis,
+    machine_row: i64,
     render_version: u32,
 ) -> Result<(i64, Id)> {
     let id = Id::derive(&[b"session", agent.as_str().as_bytes(), native_id.as_bytes(), &part.to_le_bytes()]);
     conn.prepare_cached(
-        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, render_version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7)",
+        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, machine_row, render_version)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
     )?
-    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0, render_version])?;
+    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0, machine_row, render_version])?;
     Ok((conn.last_insert_rowid(), id))
 }
 

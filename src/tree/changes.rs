@@ -2,9 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::{DAY_MILLIS, Node};
-use crate::model::Agent;
-use crate::store::{Change, ChangeKind, Result, commits, projects, sessions};
+use super::Node;
+use crate::store::facets::{self, FacetKind};
+use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,6 +25,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Projects => {
             nodes(&[Node::ProjectsDir]);
             push_name(out, Node::ProjectsDir, change.name.as_ref());
+            push_name(out, Node::ViewDir(FacetKind::File), change.name.as_ref());
         }
         ChangeKind::Project => project(change.row, out),
         ChangeKind::ProjectCommits => {
@@ -40,6 +41,13 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
             ]);
+            // Their pages name it, and its path is in theirs.
+            for session in sessions::rows_of_commit(conn, row)? {
+                let pages =
+                    [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
+                out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
+            views(conn, row, None, out)?;
         }
         ChangeKind::CommitSessions => {
             nodes(&[Node::SessionsDir(change.row), Node::Commit(change.row), Node::CommitTranscript(change.row)]);
@@ -53,16 +61,18 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::CommitVisuals => {
             nodes(&[Node::Commit(change.row), Node::VisualsDir(change.row), Node::CommitMetaJson(change.row)]);
         }
-        ChangeKind::Views => {
-            let commit = change.parent;
-            let day = Node::Day(change.row.div_euclid(DAY_MILLIS));
-            nodes(&[Node::ByDateDir, day, Node::DayLink(commit), Node::ByIdDir, Node::IdCommit(commit)]);
-            for agent in Agent::ALL {
-                nodes(&[Node::Agent(agent), Node::AgentLink(agent, commit)]);
+        ChangeKind::Views => views(conn, change.row, change.name.as_ref(), out)?,
+        ChangeKind::Facet => {
+            nodes(&[Node::Facet(change.row)]);
+            push_name(out, Node::Facet(change.row), change.name.as_ref());
+            // A day that nothing started on any more.
+            if let Some((kind, name)) = facets::emptied(conn, change.row)? {
+                push_name(out, Node::ViewDir(kind), Some(&name));
             }
-            for dir in std::iter::once(day).chain(Agent::ALL.map(Node::Agent)) {
-                push_name(out, dir, change.name.as_ref());
-            }
+        }
+        ChangeKind::Git => {
+            nodes(&[Node::GitLink(change.row)]);
+            push_name(out, Node::ByGitDir, change.name.as_ref());
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
         ChangeKind::TurnName => push_name(out, Node::TurnsDir(change.row), change.name.as_ref()),
@@ -80,11 +90,10 @@ pub fn fixed(out: &mut Vec<Stale>) {
         Node::Status,
         Node::ProjectsDir,
         Node::ByDir,
-        Node::ByDateDir,
-        Node::ByAgentDir,
+        Node::ByGitDir,
         Node::ByIdDir,
     ];
-    out.extend(fixed.into_iter().chain(Agent::ALL.map(Node::Agent)).map(|n| Stale::Node(n.ino())));
+    out.extend(fixed.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).map(|n| Stale::Node(n.ino())));
 }
 
 /// Everything: the names at the root of what changes. The kernel forgets what lies below a name with it.
@@ -96,16 +105,33 @@ pub fn everything(conn: &Connection, out: &mut Vec<Stale>) -> Result<()> {
         push_name(out, Node::ProjectsDir, Some(&project.dir_name));
         out.push(Stale::Node(Node::Project(project.row).ino()));
     }
-    for (dir, name) in [
-        (Node::Root, "projects"),
-        (Node::Root, "by"),
-        (Node::ByDir, "date"),
-        (Node::ByDir, "agent"),
-        (Node::ByDir, "id"),
-    ] {
+    for (dir, name) in [(Node::Root, "projects"), (Node::Root, "by"), (Node::ByDir, "id"), (Node::ByDir, "git")] {
         push_name(out, dir, Some(&name.to_owned()));
     }
+    for kind in FacetKind::ALL {
+        push_name(out, Node::ByDir, Some(&kind.as_str().to_owned()));
+    }
     out.push(Stale::Node(Node::ProjectsDir.ino()));
+    Ok(())
+}
+
+/// Everything in the views that leads to a commit: its links have its times, and the directories around them have those of the
+/// commit that came last.
+fn views(conn: &Connection, commit_row: i64, gone: Option<&String>, out: &mut Vec<Stale>) -> Result<()> {
+    out.extend([Node::ByIdDir, Node::IdCommit(commit_row)].map(|n| Stale::Node(n.ino())));
+    for (facet_row, link_row) in facets::links_to(conn, commit_row)? {
+        out.push(Stale::Node(Node::FacetLink(link_row).ino()));
+        push_name(out, Node::Facet(facet_row), gone);
+    }
+    out.extend(facets::around(conn, commit_row)?.into_iter().map(|row| Stale::Node(Node::Facet(row).ino())));
+    for git in git::of_commit(conn, commit_row)? {
+        out.push(Stale::Node(Node::GitLink(git.row).ino()));
+        // It leads elsewhere by the same name.
+        push_name(out, Node::ByGitDir, gone.and(Some(&git.name)));
+    }
+    if let Some(commit) = commits::get(conn, commit_row)? {
+        out.push(Stale::Node(Node::ProjectFiles(commit.project_row).ino()));
+    }
     Ok(())
 }
 
@@ -139,7 +165,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
 /// A project's own page counts what it holds, its times are those of its commits, and `latest` leads elsewhere: its target
 /// is cached with the name.
 fn project(row: i64, out: &mut Vec<Stale>) {
-    let nodes = [Node::Project(row), Node::ProjectJson(row), Node::ProjectLatest(row)];
+    let nodes = [Node::Project(row), Node::ProjectFiles(row), Node::ProjectJson(row), Node::ProjectLatest(row)];
     out.extend(nodes.iter().map(|n| Stale::Node(n.ino())));
     push_name(out, Node::Project(row), Some(&"latest".to_owned()));
 }

@@ -3,18 +3,20 @@
 
 use rusqlite::Connection;
 
-use super::{DAY_MILLIS, Facts, Kind, Node, View, depth, facts, measured_turn_size, turn_size};
+use super::{Facts, Kind, Node, View, above_links, depth, facts, link_facts, measured_turn_size, turn_size};
 use crate::derived;
-use crate::model::{Agent, Millis};
+use crate::model::Project;
 use crate::render;
+use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
-use crate::store::{Result, commits, projects, sessions, turns, visuals};
+use crate::store::{Result, commits, git, projects, sessions, turns, visuals};
 
 /// Offsets below it are the fixed entries of a directory.
 const FIRST_ENTITY: u64 = 16;
 
-/// In `by/id/`, sessions come behind the commits.
-const FIRST_SESSION: u64 = 1 << 57;
+/// Behind the first kind of entities of a directory: in `by/id/`, sessions behind commits; in a file's directory, links to
+/// commits behind the directories below it.
+const SECOND_KIND: u64 = 1 << 57;
 
 /// Rows read at a time.
 const PAGE: usize = 512;
@@ -50,7 +52,7 @@ pub fn list(
         }
     }
     match node {
-        Node::ProjectsDir => projects_dir(conn, after, sink)?,
+        Node::ProjectsDir => by_project(projects::all(conn)?, Node::Project, after, sink),
         Node::Project(row) => project_dir(conn, row, after, sink)?,
         Node::SessionsDir(row) => {
             let found = sessions::of_commit(conn, row)?;
@@ -65,28 +67,26 @@ pub fn list(
             numbered(found.into_iter().map(|v| (v.file_name, Node::Visual(v.row), Kind::File)), after, sink);
         }
         Node::TurnsDir(row) => turns_dir(conn, row, after, sink)?,
-        Node::ByDateDir => {
-            let days = commits::days(conn)?.into_iter();
-            let day = |day: i64| (Millis(day * DAY_MILLIS).date(), Node::Day(day), Kind::Directory);
-            numbered(days.map(day), after, sink);
-        }
-        Node::Day(day) => {
-            let from = Millis(day * DAY_MILLIS);
-            let found = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
-            by_row(found, after, Node::DayLink, sink);
-        }
-        Node::ByAgentDir => {
-            let mut shown = Vec::new();
-            for agent in Agent::ALL {
-                if commits::has_agent(conn, agent.as_str())? {
-                    shown.push((agent.slug().to_owned(), Node::Agent(agent), Kind::Directory));
+        Node::ViewDir(FacetKind::File) => {
+            let mut found = Vec::new();
+            for project in projects::all(conn)? {
+                if facets::any_file(conn, project.row)? {
+                    found.push(project);
                 }
             }
-            numbered(shown.into_iter(), after, sink);
+            by_project(found, Node::ProjectFiles, after, sink);
         }
-        Node::Agent(agent) => {
-            by_row(commits::of_agent(conn, agent.as_str())?, after, |row| Node::AgentLink(agent, row), sink);
+        Node::ViewDir(kind) => {
+            children(conn, kind, 0, after, sink)?;
         }
+        Node::ProjectFiles(row) => {
+            children(conn, FacetKind::File, facets::files_of_project(row), after, sink)?;
+        }
+        Node::Facet(row) => facet(conn, row, after, sink)?,
+        Node::ByGitDir => git::for_each(conn, row_of(after), &mut |row, name, commit| {
+            let facts = Some(link_facts(&commit, 2));
+            sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
+        })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
         Node::Root | Node::ControlDir | Node::ByDir | Node::Commit(_) | Node::Session(_) => {}
         _ => return Ok(false),
@@ -109,9 +109,14 @@ pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Resul
         ],
         Node::ControlDir => vec![("status.json", Node::Status, File)],
         Node::ByDir => vec![
-            ("date", Node::ByDateDir, Directory),
-            ("agent", Node::ByAgentDir, Directory),
+            ("date", Node::ViewDir(FacetKind::Date), Directory),
+            ("agent", Node::ViewDir(FacetKind::Agent), Directory),
             ("id", Node::ByIdDir, Directory),
+            ("model", Node::ViewDir(FacetKind::Model), Directory),
+            ("machine", Node::ViewDir(FacetKind::Machine), Directory),
+            ("tool", Node::ViewDir(FacetKind::Tool), Directory),
+            ("file", Node::ViewDir(FacetKind::File), Directory),
+            ("git", Node::ByGitDir, Directory),
         ],
         Node::Project(row) => {
             vec![("project.json", Node::ProjectJson(row), File), ("latest", Node::ProjectLatest(row), Symlink)]
@@ -158,63 +163,79 @@ fn place_of(row: i64) -> u64 {
     row.cast_unsigned() + FIRST_ENTITY
 }
 
-fn projects_dir(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    let mut found = projects::all(conn)?;
+fn by_project(mut found: Vec<Project>, node: fn(i64) -> Node, after: u64, sink: &mut dyn FnMut(Entry) -> bool) {
     found.sort_by_key(|p| p.row);
     for project in found.into_iter().filter(|p| place_of(p.row) > after) {
-        let (node, next) = (Node::Project(project.row), place_of(project.row));
+        let (node, next) = (node(project.row), place_of(project.row));
         if !sink(Entry { name: project.dir_name, node, kind: Kind::Directory, next, facts: None }) {
             break;
         }
     }
-    Ok(())
 }
 
 fn project_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    let mut last = row_of(after);
-    loop {
-        let page = commits::of_project(conn, row, last, PAGE)?;
-        let whole = page.len() == PAGE;
-        for commit in page {
-            last = commit.row;
-            let facts = Some(Facts::directory(commit.closed_at, commit.updated_at));
-            let (node, next) = (Node::Commit(commit.row), place_of(commit.row));
-            if !sink(Entry { name: commit.dir_name, node, kind: Kind::Directory, next, facts }) {
-                return Ok(());
-            }
-        }
-        if !whole {
-            return Ok(());
-        }
-    }
+    commits::for_each_of_project(conn, row, row_of(after), &mut |commit| {
+        let facts = Some(Facts::directory(commit.closed_at, commit.updated_at));
+        let (node, next) = (Node::Commit(commit.row), place_of(commit.row));
+        sink(Entry { name: commit.dir_name, node, kind: Kind::Directory, next, facts })
+    })
 }
 
-fn by_row(found: Vec<commits::Listed>, after: u64, node: impl Fn(i64) -> Node, sink: &mut dyn FnMut(Entry) -> bool) {
-    for commit in found.into_iter().filter(|c| place_of(c.row) > after) {
-        let target = format!("../../../projects/{}/{}", commit.project_dir, commit.dir_name);
-        let facts = Some(Facts::link(&target, commit.closed_at, commit.updated_at));
-        let (node, next) = (node(commit.row), place_of(commit.row));
-        if !sink(Entry { name: commit.dir_name, node, kind: Kind::Symlink, next, facts }) {
-            return;
-        }
+/// The directories of a view below one. False when the sink has enough.
+fn children(
+    conn: &Connection,
+    kind: FacetKind,
+    parent: i64,
+    after: u64,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) -> Result<bool> {
+    facets::for_each_child(conn, kind, parent, row_of(after), &mut |facet| {
+        let facts = Some(Facts::directory(facet.closed_at, facet.updated_at));
+        let (node, next) = (Node::Facet(facet.row), place_of(facet.row));
+        sink(Entry { name: facet.name, node, kind: Kind::Directory, next, facts })
+    })
+}
+
+/// A directory of a view: for files, the directories below it; then the links to commits.
+fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let Some(facet) = facets::get(conn, row)? else { return Ok(()) };
+    let file = facet.kind == FacetKind::File;
+    if file && after < SECOND_KIND && !children(conn, FacetKind::File, row, after, sink)? {
+        return Ok(());
     }
+    let (up, mut failure) = (above_links(&facet), None);
+    let after = row_of(after.saturating_sub(SECOND_KIND) + FIRST_ENTITY);
+    facets::for_each_link(conn, row, after, &mut |link_row, commit| {
+        // A part of a path may be called as a commit is.
+        match file.then(|| facets::child(conn, FacetKind::File, row, &commit.dir_name)).transpose() {
+            Ok(Some(Some(_))) => return true,
+            Ok(_) => {}
+            Err(e) => {
+                failure = Some(e);
+                return false;
+            }
+        }
+        let (facts, next) = (Some(link_facts(&commit, up)), SECOND_KIND + commit.row.cast_unsigned());
+        sink(Entry { name: commit.dir_name, node: Node::FacetLink(link_row), kind: Kind::Symlink, next, facts })
+    })?;
+    failure.map_or(Ok(()), Err)
 }
 
 fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     let mut place = after;
     loop {
-        let in_commits = place < FIRST_SESSION;
+        let in_commits = place < SECOND_KIND;
         let page = if in_commits {
             commits::ids_after(conn, row_of(place), PAGE)?
         } else {
-            sessions::ids_after(conn, row_of(place - FIRST_SESSION + FIRST_ENTITY), PAGE)?
+            sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?
         };
         let whole = page.len() == PAGE;
         for (id, row) in page {
             let (node, next) = if in_commits {
                 (Node::IdCommit(row), place_of(row))
             } else {
-                (Node::IdSession(row), FIRST_SESSION + row.cast_unsigned())
+                (Node::IdSession(row), SECOND_KIND + row.cast_unsigned())
             };
             place = next;
             if !sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: None }) {
@@ -223,7 +244,7 @@ fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> 
         }
         match (whole, in_commits) {
             (true, _) => {}
-            (false, true) => place = FIRST_SESSION,
+            (false, true) => place = SECOND_KIND,
             (false, false) => return Ok(()),
         }
     }

@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use crate::derived;
 use crate::model::{Millis, Session};
-use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
+use crate::store::commits::Listed;
+use crate::store::{self, Result, commits, facets, git, projects, sessions, stats, turns, visuals};
 
 pub use changes::{Stale, everything, fixed, stale};
 pub use documents::{Contents, contents, turn_files};
@@ -68,10 +69,9 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::ControlDir
         | Node::ProjectsDir
         | Node::ByDir
-        | Node::ByDateDir
-        | Node::ByAgentDir
-        | Node::ByIdDir
-        | Node::Agent(_) => {
+        | Node::ViewDir(_)
+        | Node::ByGitDir
+        | Node::ByIdDir => {
             let at = last_change(conn)?;
             Some(Facts::directory(at, at))
         }
@@ -79,7 +79,8 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             let at = last_change(conn)?;
             documents::size(conn, view, node)?.map(|size| Facts::file(size, at, at))
         }
-        Node::Project(row) => {
+        Node::ProjectFiles(row) if !facets::any_file(conn, row)? => None,
+        Node::Project(row) | Node::ProjectFiles(row) => {
             let mtime = commits::latest(conn, row)?.map(|c| c.closed_at);
             projects::get(conn, row)?.map(|p| Facts::directory(mtime.unwrap_or(p.created_at), p.updated_at))
         }
@@ -121,18 +122,10 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             None => None,
         },
         Node::Turn(row) => turn_facts(conn, row)?,
-        Node::Day(day) => {
-            let from = Millis(day * DAY_MILLIS);
-            let commits = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
-            let mtime = commits.iter().map(|c| c.closed_at).max();
-            mtime.map(|mtime| Facts::directory(mtime, mtime))
+        Node::Facet(row) => facets::get(conn, row)?.map(|f| Facts::directory(f.closed_at, f.updated_at)),
+        Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => {
+            linked(conn, node)?.map(|(commit, up)| link_facts(&commit, up))
         }
-        Node::DayLink(row) | Node::AgentLink(_, row) | Node::IdCommit(row) => match commits::listed(conn, row)? {
-            Some(commit) => {
-                link_target(conn, node)?.map(|target| Facts::link(&target, commit.closed_at, commit.updated_at))
-            }
-            None => None,
-        },
         Node::IdSession(row) => match shown(conn, row)? {
             Some(session) => {
                 link_target(conn, node)?.map(|target| Facts::link(&target, session.ended_at, session.updated_at))
@@ -142,7 +135,36 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
     })
 }
 
-const DAY_MILLIS: i64 = 86_400_000;
+/// The commit that a link in a view leads to, and how many directories lie between the link and the root.
+fn linked(conn: &Connection, node: Node) -> Result<Option<(Listed, u32)>> {
+    let (commit_row, up) = match node {
+        Node::FacetLink(row) => {
+            let Some((facet_row, commit_row)) = facets::link(conn, row)? else { return Ok(None) };
+            let Some(facet) = facets::get(conn, facet_row)? else { return Ok(None) };
+            (commit_row, above_links(&facet))
+        }
+        Node::GitLink(row) => match git::get(conn, row)? {
+            Some(git) => (git.commit_row, 2),
+            None => return Ok(None),
+        },
+        Node::IdCommit(row) => (row, 2),
+        _ => return Ok(None),
+    };
+    Ok(commits::listed(conn, commit_row)?.map(|commit| (commit, up)))
+}
+
+/// How many directories lie between the links of a facet and the root.
+fn above_links(facet: &facets::Facet) -> u32 {
+    3 + facet.depth
+}
+
+fn target(commit: &Listed, up: u32) -> String {
+    format!("{}projects/{}/{}", "../".repeat(up as usize), commit.project_dir, commit.dir_name)
+}
+
+fn link_facts(commit: &Listed, up: u32) -> Facts {
+    Facts::link(&target(commit, up), commit.closed_at, commit.updated_at)
+}
 
 /// A session that has a place in the tree.
 fn shown(conn: &Connection, row: i64) -> Result<Option<Session>> {
@@ -235,8 +257,9 @@ fn commit_path(conn: &Connection, row: i64) -> Result<Option<String>> {
 pub fn link_target(conn: &Connection, node: Node) -> Result<Option<String>> {
     Ok(match node {
         Node::ProjectLatest(row) => commits::latest(conn, row)?.map(|c| c.dir_name),
-        Node::DayLink(row) | Node::AgentLink(_, row) => commit_path(conn, row)?.map(|path| format!("../../../{path}")),
-        Node::IdCommit(row) => commit_path(conn, row)?.map(|path| format!("../../{path}")),
+        Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => {
+            linked(conn, node)?.map(|(commit, up)| target(&commit, up))
+        }
         Node::IdSession(row) => match shown(conn, row)? {
             Some(session) => session_path(conn, &session)?.map(|path| format!("../../{path}")),
             None => None,

@@ -1,13 +1,14 @@
 //! What a name in a directory stands for. More names are known than are listed: a commit is found by any name that ends in
-//! its id, and in `by/id/` by the beginning of an id.
+//! its id, and in `by/id/` and `by/git/` by the beginning of an id or a hash.
 
 use rusqlite::Connection;
 
 use super::listing::fixed_entries;
-use super::{DAY_MILLIS, Node, View};
-use crate::model::{Agent, Id, Millis};
+use super::{Node, View};
+use crate::model::Id;
 use crate::render;
-use crate::store::{Result, commits, projects, sessions, turns, visuals};
+use crate::store::facets::{self, FacetKind};
+use crate::store::{Result, commits, git, projects, sessions, turns, visuals};
 
 /// The answer to a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub enum Found {
     Node(Node),
     /// There is no such name now.
     Absent,
-    /// There is no such name and never will be: generated names have no dot in front.
+    /// There is no such name and never will be: generated names have no dot in front, but for the parts of files' paths.
     Never,
 }
 
@@ -34,7 +35,8 @@ pub fn lookup(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<F
     };
     Ok(match found {
         Some(node) => Found::Node(node),
-        None if name.starts_with('.') => Found::Never,
+        // A path that is written may have a part with a dot in front.
+        None if name.starts_with('.') && !matches!(dir, Node::ProjectFiles(_) | Node::Facet(_)) => Found::Never,
         None => Found::Absent,
     })
 }
@@ -53,20 +55,17 @@ fn entity(conn: &Connection, dir: Node, name: &str) -> Result<Option<Node>> {
             visuals::of_commit(conn, row)?.into_iter().find(|v| v.file_name == name).map(|v| Node::Visual(v.row))
         }
         Node::TurnsDir(row) => turn(conn, row, name)?,
-        Node::ByDateDir => day(name).map(Node::Day),
-        Node::Day(day) => {
-            let from = Millis(day * DAY_MILLIS);
-            let found = commits::started_between(conn, from, Millis(from.0 + DAY_MILLIS))?;
-            found.into_iter().find(|c| c.dir_name == name).map(|c| Node::DayLink(c.row))
-        }
-        Node::ByAgentDir => match Agent::ALL.into_iter().find(|a| a.slug() == name) {
-            Some(agent) if commits::has_agent(conn, agent.as_str())? => Some(Node::Agent(agent)),
+        Node::ViewDir(FacetKind::File) => match projects::by_dir_name(conn, name)? {
+            Some(project) if facets::any_file(conn, project.row)? => Some(Node::ProjectFiles(project.row)),
             _ => None,
         },
-        Node::Agent(agent) => commits::of_agent(conn, agent.as_str())?
-            .into_iter()
-            .find(|c| c.dir_name == name)
-            .map(|c| Node::AgentLink(agent, c.row)),
+        Node::ViewDir(kind) => facets::child(conn, kind, 0, name)?.map(|f| Node::Facet(f.row)),
+        Node::ProjectFiles(row) => file(conn, facets::files_of_project(row), name)?,
+        Node::Facet(row) => match file(conn, row, name)? {
+            Some(below) => Some(below),
+            None => facets::link_by_name(conn, row, name)?.map(Node::FacetLink),
+        },
+        Node::ByGitDir => by_git(conn, name)?,
         Node::ByIdDir => by_id(conn, name)?,
         _ => None,
     })
@@ -93,10 +92,21 @@ fn turn(conn: &Connection, session_row: i64, name: &str) -> Result<Option<Node>>
     Ok(right.then(|| Node::Turn(turns::row_of(session_row, number))))
 }
 
-/// A day by its name; that commits started on it is looked at when its facts are asked for.
-fn day(name: &str) -> Option<i64> {
-    let at = Millis::parse(&format!("{name}T00:00:00Z"))?;
-    (at.date() == name).then_some(at.0.div_euclid(DAY_MILLIS))
+/// A part of a file's path below another. It comes before a link: both have a name only if a path is made to have it.
+fn file(conn: &Connection, parent: i64, name: &str) -> Result<Option<Node>> {
+    Ok(facets::child(conn, FacetKind::File, parent, name)?.map(|f| Node::Facet(f.row)))
+}
+
+/// A git commit by its name, by the beginning of its hash, or by its whole hash where the log has the beginning alone.
+fn by_git(conn: &Connection, name: &str) -> Result<Option<Node>> {
+    if let Some(named) = git::by_name(conn, name)? {
+        return Ok(Some(Node::GitLink(named.row)));
+    }
+    let digits = name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    Ok(match git::by_hash(conn, name)?.as_slice() {
+        [one] if digits => Some(Node::GitLink(one.row)),
+        _ => None,
+    })
 }
 
 fn by_id(conn: &Connection, name: &str) -> Result<Option<Node>> {
@@ -140,15 +150,6 @@ mod tests {
         assert_eq!(high[15], 0xff);
         for bad in ["7f3a9", "7F3A9C", "zzzzzz", "", &"a".repeat(33)] {
             assert_eq!(id_range(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_day_has_one_name() {
-        assert_eq!(day("1970-01-02"), Some(1));
-        assert_eq!(day("1969-12-31"), Some(-1));
-        for bad in ["2026-2-3", "2026-13-01", "today", "2026-01-01 "] {
-            assert_eq!(day(bad), None, "{bad:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Nodes and their inode numbers: computed, not allocated. 7 bits say which file of which kind of entity (bits 56 to 62),
 //! 56 bits the entity's row. Nothing grows with what was visited, and a number means the same after a remount or a move.
 
-use crate::model::Agent;
+use crate::store::facets::FacetKind;
 
 /// A node of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -13,8 +13,9 @@ pub enum Node {
     Status,
     ProjectsDir,
     ByDir,
-    ByDateDir,
-    ByAgentDir,
+    /// `by/date/`, `by/agent/`, ...
+    ViewDir(FacetKind),
+    ByGitDir,
     ByIdDir,
     Project(i64),
     ProjectJson(i64),
@@ -34,12 +35,13 @@ pub enum Node {
     SubagentsDir(i64),
     /// Row of the turn: session row << 16 | number.
     Turn(i64),
-    /// A day in `by/date/`, counted from the epoch.
-    Day(i64),
-    /// A commit in its day.
-    DayLink(i64),
-    Agent(Agent),
-    AgentLink(Agent, i64),
+    /// A directory of a view: a day, a model, a part of a file's path.
+    Facet(i64),
+    /// A commit in one.
+    FacetLink(i64),
+    /// A project in `by/file/`.
+    ProjectFiles(i64),
+    GitLink(i64),
     IdCommit(i64),
     IdSession(i64),
 }
@@ -47,11 +49,8 @@ pub enum Node {
 const ROW_BITS: u32 = 56;
 const ROW_MASK: u64 = (1 << ROW_BITS) - 1;
 
-/// Days before the epoch have numbers too.
-const DAY_ZERO: i64 = 1 << 40;
-
-/// An agent link's row has 48 bits; the agent stands above.
-const AGENT_SHIFT: u32 = 48;
+/// The views' directories stand behind this number among the fixed nodes.
+const VIEWS: i64 = 32;
 
 impl Node {
     /// The inode number.
@@ -66,9 +65,9 @@ impl Node {
             Self::Status => (0, 5),
             Self::ProjectsDir => (0, 6),
             Self::ByDir => (0, 7),
-            Self::ByDateDir => (0, 8),
-            Self::ByAgentDir => (0, 9),
+            Self::ByGitDir => (0, 8),
             Self::ByIdDir => (0, 10),
+            Self::ViewDir(kind) => (0, VIEWS + kind as i64),
             Self::Project(row) => (1, row),
             Self::ProjectJson(row) => (2, row),
             Self::ProjectLatest(row) => (3, row),
@@ -86,10 +85,10 @@ impl Node {
             Self::TurnsDir(row) => (15, row),
             Self::SubagentsDir(row) => (16, row),
             Self::Turn(row) => (17, row),
-            Self::Day(day) => (18, day + DAY_ZERO),
-            Self::DayLink(row) => (19, row),
-            Self::Agent(agent) => (20, agent_number(agent)),
-            Self::AgentLink(agent, row) => (21, agent_number(agent) << AGENT_SHIFT | row),
+            Self::Facet(row) => (18, row),
+            Self::FacetLink(row) => (19, row),
+            Self::ProjectFiles(row) => (20, row),
+            Self::GitLink(row) => (21, row),
             Self::IdCommit(row) => (22, row),
             Self::IdSession(row) => (23, row),
         };
@@ -109,10 +108,9 @@ impl Node {
                 5 => Self::Status,
                 6 => Self::ProjectsDir,
                 7 => Self::ByDir,
-                8 => Self::ByDateDir,
-                9 => Self::ByAgentDir,
+                8 => Self::ByGitDir,
                 10 => Self::ByIdDir,
-                _ => return None,
+                other => Self::ViewDir(FacetKind::from_i64(other - VIEWS)?),
             },
             1 => Self::Project(row),
             2 => Self::ProjectJson(row),
@@ -131,23 +129,15 @@ impl Node {
             15 => Self::TurnsDir(row),
             16 => Self::SubagentsDir(row),
             17 => Self::Turn(row),
-            18 => Self::Day(row - DAY_ZERO),
-            19 => Self::DayLink(row),
-            20 => Self::Agent(agent_of(row)?),
-            21 => Self::AgentLink(agent_of(row >> AGENT_SHIFT)?, row & ((1 << AGENT_SHIFT) - 1)),
+            18 => Self::Facet(row),
+            19 => Self::FacetLink(row),
+            20 => Self::ProjectFiles(row),
+            21 => Self::GitLink(row),
             22 => Self::IdCommit(row),
             23 => Self::IdSession(row),
             _ => return None,
         })
     }
-}
-
-fn agent_number(agent: Agent) -> i64 {
-    Agent::ALL.iter().position(|a| *a == agent).and_then(|n| i64::try_from(n).ok()).unwrap_or_default()
-}
-
-fn agent_of(number: i64) -> Option<Agent> {
-    Agent::ALL.get(usize::try_from(number).ok()?).copied()
 }
 
 #[cfg(test)]
@@ -167,8 +157,7 @@ mod tests {
             Node::Status,
             Node::ProjectsDir,
             Node::ByDir,
-            Node::ByDateDir,
-            Node::ByAgentDir,
+            Node::ByGitDir,
             Node::ByIdDir,
             Node::Project(row),
             Node::ProjectJson(row),
@@ -187,15 +176,14 @@ mod tests {
             Node::TurnsDir(row),
             Node::SubagentsDir(row),
             Node::Turn(row << 16 | 65_535),
-            Node::Day(-3),
-            Node::Day(20_000),
-            Node::DayLink(row),
-            Node::Agent(Agent::Codex),
-            Node::AgentLink(Agent::Codex, row),
-            Node::AgentLink(Agent::ClaudeCode, row),
+            Node::Facet(row),
+            Node::FacetLink(row),
+            Node::ProjectFiles(row),
+            Node::GitLink(row),
             Node::IdCommit(row),
             Node::IdSession(row),
         ];
+        let nodes: Vec<Node> = nodes.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|n| n.ino()).collect();
         assert_eq!(numbers.len(), nodes.len(), "no two nodes share a number");
         for node in nodes {
@@ -207,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 11, 24 << 56, u64::MAX] {
+        for ino in [0, 11, 24 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }

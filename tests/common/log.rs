@@ -74,6 +74,19 @@ impl ClaudeLog {
         )
     }
 
+    /// A call of a tool that ends well or badly.
+    pub fn tool(&mut self, name: &str, input: &Value, failed: bool) -> &mut Self {
+        let id = format!("toolu_{}_{}", &self.session[..8], self.lines.len());
+        self.block(&json!({"type": "tool_use", "id": id, "name": name, "input": input}));
+        let result = json!({"type": "tool_result", "tool_use_id": id, "content": "Done.", "is_error": failed});
+        self.record("user", &json!({"message": {"role": "user", "content": [result]}}))
+    }
+
+    /// A file written.
+    pub fn write_file(&mut self, path: &str) -> &mut Self {
+        self.tool("Write", &json!({"file_path": path, "content": "x"}), false)
+    }
+
     /// A shell command with its output.
     pub fn bash(&mut self, command: &str, output: &str) -> &mut Self {
         let id = format!("toolu_{}_{}", &self.session[..8], self.lines.len());

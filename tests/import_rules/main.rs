@@ -28,11 +28,17 @@ use rusqlite::Connection;
 use rusqlite::types::Value as Cell;
 
 /// Every table by what is the same on every machine: ids in place of rows, without the times of the import.
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "SELECT 'project', hex(id), identity, name, dir_name, remote FROM projects",
     "SELECT 'path', path, hex(p.id) FROM project_paths JOIN projects p ON p.row = project_row",
     "SELECT 'commit', hex(c.id), hex(p.id), c.dir_name, title, title_rank, git_hash, git_subject, closed_by, started_at,
          closed_at, parallel FROM cognitive_commits c JOIN projects p ON p.row = c.project_row",
+    "WITH RECURSIVE path(row, kind, names) AS (
+         SELECT row, kind, coalesce((SELECT hex(id) FROM projects p WHERE p.row = -parent), '') || '/' || name FROM facets
+         WHERE parent <= 0
+         UNION ALL SELECT f.row, f.kind, p.names || '/' || f.name FROM path p JOIN facets f ON f.parent = p.row)
+         SELECT 'view', p.kind, p.names, hex(c.id) FROM path p JOIN facet_links l ON l.facet_row = p.row
+         JOIN cognitive_commits c ON c.row = l.commit_row",
     "SELECT 'git', hex(c.id), g.hash, g.branch, g.subject, g.at FROM git_commits g
          JOIN cognitive_commits c ON c.row = g.commit_row",
     "SELECT 'session', hex(s.id), s.native_id, s.part, hex(c.id), hex(p.id), s.parent_native, s.subagent_kind, s.ordinal,
@@ -197,6 +203,14 @@ impl Home {
             WHERE NOT EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.parent_row IS NULL)";
         assert_eq!(conn.query_row(lost, [], |r| r.get::<_, i64>(0)).unwrap(), 0, "commits without sessions");
         assert!(rows(&conn, "PRAGMA foreign_key_check").is_empty(), "references that lead nowhere");
+        let views = "SELECT l.row FROM facet_links l LEFT JOIN cognitive_commits c ON c.row = l.commit_row
+                LEFT JOIN facets f ON f.row = l.facet_row WHERE c.row IS NULL OR f.row IS NULL
+            UNION ALL SELECT f.row FROM facets f LEFT JOIN cognitive_commits c ON c.row = f.latest
+                LEFT JOIN facets d ON d.row = f.parent
+                WHERE f.latest IS NOT NULL AND c.row IS NULL OR f.parent > 0 AND d.row IS NULL
+            UNION ALL SELECT c.row FROM cognitive_commits c WHERE 1 <> (SELECT count(*) FROM facet_links l
+                JOIN facets f ON f.row = l.facet_row WHERE l.commit_row = c.row AND f.kind = 1)";
+        assert!(rows(&conn, views).is_empty(), "links in views that lead nowhere, or a commit without its day");
     }
 }
 

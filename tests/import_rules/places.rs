@@ -92,6 +92,11 @@ fn codex(home: &Home, number: u32, cwd: &str, hash: &str) -> PathBuf {
             "git": {"branch": "main", "repository_url": "git@github.com:ada/harbour.git"}}}),
         json!({"timestamp": time(1), "type": "response_item", "payload": {"type": "message", "role": "user",
             "content": [{"type": "input_text", "text": format!("Do it {number}.")}]}}),
+        json!({"timestamp": time(1), "type": "response_item", "payload": {"type": "custom_tool_call", "name": "apply_patch",
+            "input": format!("*** Begin Patch\n*** Add File: src/{number}.rs\n+x\n*** Update File: src/a.rs\n*** End Patch"),
+            "call_id": format!("{call}_patch")}}),
+        json!({"timestamp": time(1), "type": "response_item", "payload": {"type": "custom_tool_call_output",
+            "call_id": format!("{call}_patch"), "output": "Done."}}),
         json!({"timestamp": time(2), "type": "response_item", "payload": {"type": "function_call",
             "name": "exec_command", "arguments": "{\"cmd\":\"git commit -m x\"}", "call_id": call}}),
         json!({"timestamp": time(3), "type": "response_item", "payload": {"type": "function_call_output",
@@ -102,10 +107,15 @@ fn codex(home: &Home, number: u32, cwd: &str, hash: &str) -> PathBuf {
     path
 }
 
+/// The files of the one project, and how many commits lead to each.
+const FILES: &str = "SELECT d.name || '/' || f.name || ' ' || count(*) FROM facet_links l JOIN facets f ON f.row = l.facet_row
+    JOIN facets d ON d.row = f.parent JOIN projects p ON p.row = -d.parent JOIN cognitive_commits c ON c.row = l.commit_row
+    WHERE f.kind = 6 GROUP BY f.row ORDER BY f.name";
+
 #[test]
 fn a_folder_and_its_remote_are_one_project_whatever_comes_first() {
     let mut claude = ClaudeLog::new("harbour", 1);
-    claude.user("Hello.").git_commit("abcdef1", "Hello");
+    claude.user("Hello.").write_file("/w/harbour/src/a.rs").git_commit("abcdef1", "Hello");
     let mut seen = Vec::new();
     for order in [[0, 1, 2], [1, 0, 2], [2, 0, 1], [2, 1, 0]] {
         let home = Home::new();
@@ -122,6 +132,8 @@ fn a_folder_and_its_remote_are_one_project_whatever_comes_first() {
         assert_eq!(home.texts("SELECT path FROM project_paths ORDER BY path"), ["/w/elsewhere", "/w/harbour"]);
         assert_eq!(home.count("SELECT count(*) FROM cognitive_commits"), 2, "one a git hash, read as {order:?}");
         seen.push(home.texts(IDS));
+        assert_eq!(home.texts(FILES), ["src/1.rs 1", "src/2.rs 1", "src/a.rs 2"], "read as {order:?}");
+        assert_eq!(home.count("SELECT count(*) FROM facets WHERE kind = 6"), 4, "one tree of files, read as {order:?}");
     }
     assert!(seen.iter().all(|ids| *ids == seen[0]), "the ids depend on the order");
 }

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 
 use super::{Assembler, ToolResult};
-use crate::ingest::carve;
 use crate::ingest::project::Resolver;
+use crate::ingest::{carve, files};
 use crate::model::{Id, Role, Tool, ToolStatus, Turn};
 use crate::store::{Result, Transaction, sessions, turns};
 
@@ -149,6 +149,7 @@ impl Assembler {
         let turn_row = match pending.place {
             Place::Held { id, mut turn } => {
                 set_result(&mut turn, &result);
+                part.wrote(files::written_by(&turn, self.context.cwd.as_deref()));
                 self.held_ids.remove(&id);
                 part.write(tx, &id, &mut turn, Some(&result.call_id), &result.images)?;
                 part.turn_row(turn.number)
@@ -158,6 +159,7 @@ impl Assembler {
                 if let Some(before) = turns::get(tx, turn_row)? {
                     let mut after = before.clone();
                     set_result(&mut after, &result);
+                    part.wrote(files::written_by(&after, self.context.cwd.as_deref()));
                     part.complete(tx, &before, &mut after, &result.images)?;
                 }
                 turn_row

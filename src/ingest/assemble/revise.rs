@@ -5,6 +5,7 @@
 
 use super::calls::{Pending, Place};
 use super::{Assembler, Seen, content};
+use crate::ingest::files;
 use crate::ingest::record::Image;
 use crate::model::{Id, Turn};
 use crate::store::{Result, Transaction, turns, visuals};
@@ -38,7 +39,9 @@ impl Assembler {
         }
         let (part, _) = turns::parts_of(row);
         self.load(tx, part)?;
-        self.parts.get_mut(&part).map_or(Ok(()), |part| part.revise(tx, &before, &mut after, &images))
+        let Some(part) = self.parts.get_mut(&part) else { return Ok(()) };
+        part.wrote(files::written_by(&after, self.context.cwd.as_deref()));
+        part.revise(tx, &before, &mut after, &images)
     }
 
     /// Those of a record's pictures that a stored turn does not have.

@@ -1,0 +1,374 @@
+//! The views: directories of links to commits, by what the commits have in common, and which commit stands in which.
+//!
+//! A facet is such a directory (a day, a model, a part of a file's path); a link is a commit in one. Written beside the parts
+//! of a session, a row for each thing that is new. A commit's links go with it into the commit it is merged with.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::commits::Listed;
+use super::{ChangeKind, Result, Transaction};
+use crate::model::Millis;
+
+/// What commits are found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum FacetKind {
+    /// The day on which it started.
+    Date = 1,
+    Agent = 2,
+    Model = 3,
+    Machine = 4,
+    Tool = 5,
+    /// A part of the path of a file that was written.
+    File = 6,
+}
+
+impl FacetKind {
+    pub const ALL: [Self; 6] = [Self::Date, Self::Agent, Self::Model, Self::Machine, Self::Tool, Self::File];
+
+    /// The directory's name in `by/`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Date => "date",
+            Self::Agent => "agent",
+            Self::Model => "model",
+            Self::Machine => "machine",
+            Self::Tool => "tool",
+            Self::File => "file",
+        }
+    }
+
+    /// Reads the number back.
+    #[must_use]
+    pub fn from_i64(value: i64) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| *k as i64 == value)
+    }
+}
+
+/// The parent of what lies at the top of a project's files.
+#[must_use]
+pub fn files_of_project(project_row: i64) -> i64 {
+    -project_row
+}
+
+/// A directory of a view that has something in it, with the times of the commit that was linked last in it or below.
+#[derive(Debug, Clone)]
+pub struct Facet {
+    pub row: i64,
+    pub kind: FacetKind,
+    pub name: String,
+    /// Directories between `by/KIND/NAME` and its links.
+    pub depth: u32,
+    pub closed_at: Millis,
+    pub updated_at: Millis,
+}
+
+const SHOWN: &str = "SELECT f.row, f.kind, f.name, f.depth, c.closed_at, c.updated_at
+    FROM facets f JOIN cognitive_commits c ON c.row = f.latest";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Facet> {
+    Ok(Facet {
+        row: row.get(0)?,
+        kind: FacetKind::from_i64(row.get(1)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        name: row.get(2)?,
+        depth: row.get(3)?,
+        closed_at: Millis(row.get(4)?),
+        updated_at: Millis(row.get(5)?),
+    })
+}
+
+/// A facet that has something in it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, row: i64) -> Result<Option<Facet>> {
+    Ok(conn.prepare_cached(&format!("{SHOWN} WHERE f.row = ?1"))?.query_row([row], read).optional()?)
+}
+
+/// A facet by its name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn child(conn: &Connection, kind: FacetKind, parent: i64, name: &str) -> Result<Option<Facet>> {
+    let mut query = conn.prepare_cached(&format!("{SHOWN} WHERE f.kind = ?1 AND f.parent = ?2 AND f.name = ?3"))?;
+    Ok(query.query_row(params![kind as i64, parent, name], read).optional()?)
+}
+
+/// The kind and name of a facet that has nothing in it any more.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, String)>> {
+    let mut query = conn.prepare_cached("SELECT kind, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
+    let found: Option<(i64, String)> = query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
+    Ok(found.and_then(|(kind, name)| Some((FacetKind::from_i64(kind)?, name))))
+}
+
+/// Whether a project has files to show.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn any_file(conn: &Connection, project_row: i64) -> Result<bool> {
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM facets WHERE kind = ?1 AND parent = ?2 AND latest IS NOT NULL LIMIT 1")?;
+    Ok(query.exists(params![FacetKind::File as i64, files_of_project(project_row)])?)
+}
+
+/// Gives the facets of a directory behind a row to `each`, in the order of their rows, until that returns false. False when
+/// it did.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_child(
+    conn: &Connection,
+    kind: FacetKind,
+    parent: i64,
+    after: i64,
+    each: &mut dyn FnMut(Facet) -> bool,
+) -> Result<bool> {
+    // The joins keep their order (CROSS): the rows come as the index has them, and no more of them than are taken.
+    let mut query = conn.prepare_cached(
+        "SELECT f.row, f.kind, f.name, f.depth, c.closed_at, c.updated_at
+         FROM facets f INDEXED BY facets_by_parent CROSS JOIN cognitive_commits c ON c.row = f.latest
+         WHERE f.kind = ?1 AND f.parent = ?2 AND f.row > ?3 ORDER BY f.row",
+    )?;
+    let mut rows = query.query(params![kind as i64, parent, after])?;
+    while let Some(row) = rows.next()? {
+        if !each(read(row)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Gives the links of a facet behind a commit's row to `each`, with their rows, in the order of the commits' rows, until that
+/// returns false.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_link(
+    conn: &Connection,
+    facet_row: i64,
+    after: i64,
+    each: &mut dyn FnMut(i64, Listed) -> bool,
+) -> Result<()> {
+    let mut query = conn.prepare_cached(
+        "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at, l.row
+         FROM facet_links l CROSS JOIN cognitive_commits c ON c.row = l.commit_row
+             CROSS JOIN projects p ON p.row = c.project_row
+         WHERE l.facet_row = ?1 AND l.commit_row > ?2 ORDER BY l.commit_row",
+    )?;
+    let mut rows = query.query([facet_row, after])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get(5)?, super::commits::read_listed(row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The link in a facet to the commit of this name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn link_by_name(conn: &Connection, facet_row: i64, name: &str) -> Result<Option<i64>> {
+    let mut query = conn.prepare_cached(
+        "SELECT l.row FROM cognitive_commits c INDEXED BY commits_by_name
+             CROSS JOIN facet_links l ON l.facet_row = ?1 AND l.commit_row = c.row
+         WHERE c.dir_name = ?2 LIMIT 1",
+    )?;
+    Ok(query.query_row(params![facet_row, name], |r| r.get(0)).optional()?)
+}
+
+/// The facet that a link stands in and the commit it leads to.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn link(conn: &Connection, row: i64) -> Result<Option<(i64, i64)>> {
+    let mut query = conn.prepare_cached("SELECT facet_row, commit_row FROM facet_links WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+}
+
+/// The links to a commit: facet and link.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn links_to(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64)>> {
+    let mut query = conn.prepare_cached("SELECT facet_row, row FROM facet_links WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The facets a commit stands in, with those they lie in.
+const AROUND: &str = "WITH RECURSIVE around(row) AS (
+        SELECT facet_row FROM facet_links WHERE commit_row = ?1
+        UNION SELECT f.parent FROM around JOIN facets f ON f.row = around.row WHERE f.parent > 0)";
+
+/// The facets a commit stands in and the directories they lie in.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn around(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(&format!("{AROUND} SELECT row FROM around"))?;
+    Ok(query.query_map([commit_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Where a commit is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    kind: FacetKind,
+    parent: i64,
+    names: Vec<String>,
+}
+
+impl Place {
+    /// In a view of one level.
+    #[must_use]
+    pub fn of(kind: FacetKind, name: String) -> Self {
+        Self { kind, parent: 0, names: vec![name] }
+    }
+
+    /// A file of a project, by the parts of its path.
+    #[must_use]
+    pub fn file(project_row: i64, path: Vec<String>) -> Self {
+        Self { kind: FacetKind::File, parent: files_of_project(project_row), names: path }
+    }
+}
+
+/// Puts a commit where it is to be found; what is there already changes nothing.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add(tx: &mut Transaction<'_>, commit_row: i64, places: &[Place]) -> Result<()> {
+    let mut touched = std::collections::BTreeSet::new();
+    for place in places {
+        let (mut rows, mut parent) = (Vec::with_capacity(place.names.len()), place.parent);
+        for (name, depth) in place.names.iter().zip(u32::from(place.kind == FacetKind::File)..) {
+            parent = ensure(tx, place.kind, parent, name, depth)?;
+            rows.push(parent);
+        }
+        let Some(leaf) = rows.last() else { continue };
+        if insert_link(tx, *leaf, commit_row)? {
+            touched.extend(rows);
+        }
+    }
+    for row in &touched {
+        tx.prepare_cached("UPDATE facets SET latest = ?2 WHERE row = ?1")?.execute([*row, commit_row])?;
+    }
+    if !touched.is_empty() {
+        tx.changes.add(ChangeKind::Views, commit_row);
+    }
+    Ok(())
+}
+
+fn ensure(tx: &Transaction<'_>, kind: FacetKind, parent: i64, name: &str, depth: u32) -> Result<i64> {
+    let mut known = tx.prepare_cached("SELECT row FROM facets WHERE kind = ?1 AND parent = ?2 AND name = ?3")?;
+    if let Some(row) = known.query_row(params![kind as i64, parent, name], |r| r.get(0)).optional()? {
+        return Ok(row);
+    }
+    tx.prepare_cached("INSERT INTO facets(kind, parent, name, depth) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+        kind as i64,
+        parent,
+        name,
+        depth
+    ])?;
+    Ok(tx.last_insert_rowid())
+}
+
+fn insert_link(tx: &Transaction<'_>, facet_row: i64, commit_row: i64) -> Result<bool> {
+    let mut known = tx.prepare_cached("SELECT 1 FROM facet_links WHERE facet_row = ?1 AND commit_row = ?2")?;
+    if known.exists([facet_row, commit_row])? {
+        return Ok(false);
+    }
+    tx.prepare_cached("INSERT INTO facet_links(facet_row, commit_row) VALUES (?1, ?2)")?
+        .execute([facet_row, commit_row])?;
+    Ok(true)
+}
+
+/// Puts a commit on the day on which it started, and on no other. `name` is its directory's.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_day(tx: &mut Transaction<'_>, commit_row: i64, name: &str, started_at: Millis) -> Result<()> {
+    let day = started_at.date();
+    if leave_days(tx, commit_row, name, Some(&day))? {
+        return Ok(());
+    }
+    add(tx, commit_row, &[Place::of(FacetKind::Date, day)])
+}
+
+/// Takes a commit from all days but one; true when it is on that.
+fn leave_days(tx: &mut Transaction<'_>, commit_row: i64, name: &str, but: Option<&str>) -> Result<bool> {
+    let days: Vec<(i64, i64, String)> = tx
+        .prepare_cached(
+            "SELECT l.row, f.row, f.name FROM facet_links l JOIN facets f ON f.row = l.facet_row
+             WHERE l.commit_row = ?1 AND f.kind = ?2",
+        )?
+        .query_map([commit_row, FacetKind::Date as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut stays = false;
+    for (link_row, facet_row, day) in days {
+        if Some(day.as_str()) == but {
+            stays = true;
+            continue;
+        }
+        tx.prepare_cached("DELETE FROM facet_links WHERE row = ?1")?.execute([link_row])?;
+        tx.prepare_cached(
+            "UPDATE facets SET latest = (SELECT max(commit_row) FROM facet_links WHERE facet_row = ?1) WHERE row = ?1",
+        )?
+        .execute([facet_row])?;
+        tx.changes.add_full(ChangeKind::Facet, facet_row, 0, Some(name.to_owned()));
+    }
+    Ok(stays)
+}
+
+/// Gives the links of a commit to the one it is merged with; the day on which it started is the other's to know.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn merge(tx: &mut Transaction<'_>, from: i64, from_name: &str, into: i64) -> Result<()> {
+    leave_days(tx, from, from_name, None)?;
+    tx.prepare_cached(&format!("{AROUND} UPDATE facets SET latest = ?2 WHERE latest = ?1 AND row IN around"))?
+        .execute([from, into])?;
+    tx.prepare_cached("UPDATE OR IGNORE facet_links SET commit_row = ?2 WHERE commit_row = ?1")?
+        .execute([from, into])?;
+    tx.prepare_cached("DELETE FROM facet_links WHERE commit_row = ?1")?.execute([from])?;
+    tx.changes.add_full(ChangeKind::Views, into, 0, Some(from_name.to_owned()));
+    Ok(())
+}
+
+/// Moves the files of a project into another's. That their commits are the other's now is told by who moves those.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn fold_files(tx: &mut Transaction<'_>, from_project: i64, into_project: i64) -> Result<()> {
+    fold(tx, files_of_project(from_project), files_of_project(into_project))
+}
+
+/// Moves what lies below one directory of files below another, joining what has one name.
+fn fold(tx: &mut Transaction<'_>, from: i64, into: i64) -> Result<()> {
+    let children: Vec<(i64, String)> = tx
+        .prepare_cached("SELECT row, name FROM facets WHERE kind = ?1 AND parent = ?2 ORDER BY row")?
+        .query_map([FacetKind::File as i64, from], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, name) in children {
+        let other: Option<i64> = tx
+            .prepare_cached("SELECT row FROM facets WHERE kind = ?1 AND parent = ?2 AND name = ?3")?
+            .query_row(params![FacetKind::File as i64, into, name], |r| r.get(0))
+            .optional()?;
+        let Some(other) = other else {
+            tx.prepare_cached("UPDATE facets SET parent = ?2 WHERE row = ?1")?.execute([row, into])?;
+            continue;
+        };
+        fold(tx, row, other)?;
+        tx.prepare_cached("UPDATE OR IGNORE facet_links SET facet_row = ?2 WHERE facet_row = ?1")?
+            .execute([row, other])?;
+        tx.prepare_cached("DELETE FROM facet_links WHERE facet_row = ?1")?.execute([row])?;
+        tx.prepare_cached(
+            "UPDATE facets SET latest = (SELECT max(latest) FROM facets WHERE row IN (?1, ?2)) WHERE row = ?2",
+        )?
+        .execute([row, other])?;
+        tx.prepare_cached("DELETE FROM facets WHERE row = ?1")?.execute([row])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! The machines that sessions were imported on. This one is known from its first session on.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Result, Transaction, set_state, state};
+use crate::model::Id;
+
+/// The key in `state` of this machine's row.
+const LOCAL: &str = "machine";
+
+/// The row of this machine, once it is known.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn local(conn: &Connection) -> Result<Option<i64>> {
+    Ok(state(conn, LOCAL)?.and_then(|row| row.parse().ok()))
+}
+
+/// Makes this machine known. `name` is the host's, `dir_name` what its directory in `by/machine/` is called.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create_local(tx: &Transaction<'_>, name: &str, dir_name: &str) -> Result<i64> {
+    let id: [u8; 16] = tx.query_row("SELECT randomblob(16)", [], |r| r.get(0))?;
+    let taken = tx.prepare("SELECT 1 FROM machines WHERE dir_name = ?1")?.exists([dir_name])?;
+    let dir_name = if taken { format!("{dir_name}_{}", Id(id).short()) } else { dir_name.to_owned() };
+    tx.execute("INSERT INTO machines(id, name, dir_name) VALUES (?1, ?2, ?3)", params![id, name, dir_name])?;
+    let row = tx.last_insert_rowid();
+    set_state(tx, LOCAL, &row.to_string())?;
+    Ok(row)
+}
+
+/// The directory's name of the machine that a session was imported on.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn dir_name_of_session(conn: &Connection, session_row: i64) -> Result<Option<String>> {
+    let mut query = conn.prepare_cached(
+        "SELECT m.dir_name FROM sessions s JOIN machines m ON m.row = s.machine_row WHERE s.row = ?1",
+    )?;
+    Ok(query.query_row([session_row], |r| r.get(0)).optional()?)
+}
