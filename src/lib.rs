@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod follow;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;

@@ -207,6 +207,8 @@ CREATE TABLE sources (
     updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE INDEX sources_by_session ON sources(agent, native_id);
+
 -- The change feed: what a mount must tell the kernel.
 CREATE TABLE changes (
     seq    INTEGER PRIMARY KEY AUTOINCREMENT,

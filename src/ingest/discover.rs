@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -27,6 +28,12 @@ pub struct Unreadable {
 /// The folders that agents keep their logs in, where they exist.
 #[must_use]
 pub fn usual_places() -> Vec<PathBuf> {
+    agent_places().into_iter().filter(|d| d.is_dir()).collect()
+}
+
+/// The folders that agents would keep their logs in, whether they exist or not: one may be made at any time.
+#[must_use]
+pub fn agent_places() -> Vec<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let of = |variable: &str, folder: &str| {
         env::var_os(variable)
@@ -37,7 +44,7 @@ pub fn usual_places() -> Vec<PathBuf> {
     let claude = of("CLAUDE_CONFIG_DIR", ".claude").map(|d| vec![d.join("projects")]).unwrap_or_default();
     let codex =
         of("CODEX_HOME", ".codex").map(|d| vec![d.join("sessions"), d.join("archived_sessions")]).unwrap_or_default();
-    claude.into_iter().chain(codex).filter(|d| d.is_dir()).collect()
+    claude.into_iter().chain(codex).collect()
 }
 
 /// The files below the given places, in the order they are to be read: sessions before their subagents, older files before
@@ -52,9 +59,45 @@ pub fn candidates(places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
             Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
         }
     }
+    in_order(&mut found);
+    (found, unreadable)
+}
+
+/// Puts candidates in the order they are to be read, each once.
+pub fn in_order(found: &mut Vec<Candidate>) {
     found.sort_by(|a, b| (is_subagent(&a.path), a.modified, &a.path).cmp(&(is_subagent(&b.path), b.modified, &b.path)));
     found.dedup_by(|a, b| a.path == b.path);
-    (found, unreadable)
+}
+
+/// The file to import when something changed at `path`, which may be gone; `None` when no log depends on it. A format whose
+/// records do not lie in the log itself (a database with a log of its own beside it, a folder of small files) says so here.
+#[must_use]
+pub fn candidate_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    // What kind of subagent it is stands in a file beside its log.
+    if let Some(stem) = name.strip_suffix(".meta.json") {
+        return Some(path.with_file_name(format!("{stem}.jsonl")));
+    }
+    if looks_like_log(path) {
+        return Some(path.to_owned());
+    }
+    // The plain log that a compressed one stood aside for.
+    name.strip_suffix(".zst").filter(|plain| plain.ends_with(".jsonl")).map(|plain| path.with_file_name(plain))
+}
+
+/// The compressed log that stood aside for a plain one, which is gone.
+#[must_use]
+pub fn compressed_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str().filter(|name| name.ends_with(".jsonl"))?;
+    Some(path.with_file_name(format!("{name}.zst")))
+}
+
+/// A file that was found changed.
+///
+/// # Errors
+/// When it is gone.
+pub fn candidate_at(path: &Path) -> io::Result<Candidate> {
+    Ok(candidate(path, &fs::metadata(path)?, false))
 }
 
 fn walk(place: &Path, found: &mut Vec<Candidate>, unreadable: &mut Vec<Unreadable>) {
@@ -85,7 +128,7 @@ fn candidate(path: &Path, meta: &fs::Metadata, named: bool) -> Candidate {
 }
 
 /// In a folder only these are opened; what they hold decides. Compressed logs stand aside for the plain file beside them.
-fn looks_like_log(path: &Path) -> bool {
+pub(crate) fn looks_like_log(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     if let Some(plain) = name.strip_suffix(".zst") {
         return plain.ends_with(".jsonl") && !path.with_file_name(plain).exists();
@@ -97,4 +140,25 @@ fn looks_like_log(path: &Path) -> bool {
 fn is_subagent(path: &Path) -> bool {
     path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("agent-"))
         || path.components().any(|c| c.as_os_str() == "subagents")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_of_the_log_that_depends_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str| candidate_of(&dir.path().join(name));
+        let at = |name: &str| Some(dir.path().join(name));
+        assert_eq!(of("a.jsonl"), at("a.jsonl"));
+        assert_eq!(of("rollout.json"), at("rollout.json"));
+        assert_eq!(of("agent-1.meta.json"), at("agent-1.jsonl"));
+        assert_eq!(of("b.jsonl.zst"), at("b.jsonl.zst"));
+        fs::write(dir.path().join("b.jsonl"), "").unwrap();
+        assert_eq!(of("b.jsonl.zst"), at("b.jsonl"));
+        for other in ["notes.txt", "picture.zst", "a.jsonl.lock", ".."] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 }

@@ -20,5 +20,6 @@ mod source;
 mod summary;
 pub mod title;
 
-pub use run::{ImportError, Options, Progress, import};
-pub use summary::{Skipped, Summary};
+pub use run::{ImportError, Options, Progress, import, import_files};
+pub use source::Stamp;
+pub use summary::{FileRead, Skipped, Summary};

@@ -1,6 +1,6 @@
 //! One log file: what it is, how far it was read, and its records from there on.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -107,14 +107,21 @@ pub struct Stamp {
     pub mtime_ns: i64,
 }
 
+impl Stamp {
+    /// The stamp of a file that was looked at.
+    #[must_use]
+    pub fn of(meta: &Metadata) -> Self {
+        let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        Self { size: meta.len(), mtime_ns }
+    }
+}
+
 /// Takes a file's stamp.
 ///
 /// # Errors
 /// When the file is gone.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
-    let meta = std::fs::metadata(path)?;
-    let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
-    Ok(Stamp { size: meta.len(), mtime_ns })
+    Ok(Stamp::of(&std::fs::metadata(path)?))
 }
 
 /// A fingerprint of what stands before an offset: its first and its last bytes.

@@ -6,6 +6,7 @@
 pub mod changes;
 pub mod commits;
 pub mod index;
+pub mod lock;
 pub mod projects;
 pub mod raw;
 pub mod sessions;
@@ -137,6 +138,14 @@ impl Writer {
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
         Ok(Self { conn, layout: layout.clone() })
+    }
+
+    /// Waits no longer than this for another process's transaction, in place of a minute.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.conn.busy_timeout(patience)?)
     }
 
     /// Where the database and its blobs lie.
