@@ -162,3 +162,64 @@ fn keep_going(mut worker: Worker, options: &Options, stop: &Arc<AtomicBool>, inb
         worker = Worker::new(options.clone(), Arc::clone(stop), Arc::clone(inbox), Arc::clone(told));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::{Receiver, channel};
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn follow(options: Options, panics_at: Option<fn(&News) -> bool>) -> (Follower, Receiver<News>) {
+        let (send, receive) = channel();
+        let (send, panicked) = (Mutex::new(send), AtomicBool::new(false));
+        let told = move |news: News| {
+            let panics = panics_at.is_some_and(|at| at(&news)) && !panicked.swap(true, Ordering::Relaxed);
+            // A receiver that is gone hears nothing.
+            let _ = send.lock().unwrap_or_else(PoisonError::into_inner).send(news);
+            assert!(!panics, "a panic of the follower's thread, made by a test");
+        };
+        (Follower::start(options, Arc::new(told)).unwrap(), receive)
+    }
+
+    fn wait_for(news: &Receiver<News>, wanted: fn(&News) -> bool) -> News {
+        loop {
+            let found = news.recv_timeout(PATIENCE).expect("some news");
+            if wanted(&found) {
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn a_follower_that_panics_says_so_and_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        fs::create_dir(&logs).unwrap();
+        let mut options = Options::new(Layout::new(dir.path().join("data")), vec![logs]);
+        options.after_panic = Duration::from_millis(10);
+        let (follower, news) = follow(options, Some(|news| matches!(news, News::Following { .. })));
+        let problem = wait_for(&news, |news| matches!(news, News::Problem(_)));
+        assert!(matches!(&problem, News::Problem(text) if text.contains("a fault in cogfs")), "{problem:?}");
+        wait_for(&news, |news| matches!(news, News::Following { .. }));
+        drop(follower);
+    }
+
+    #[test]
+    fn the_second_follower_of_the_same_places_waits_for_the_first() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("data"));
+        let options = |place: &str| Options::new(layout.clone(), vec![dir.path().join(place)]);
+        let (first, news_of_first) = follow(options("a"), None);
+        wait_for(&news_of_first, |news| matches!(news, News::Following { .. }));
+        let (_other, news_of_other) = follow(options("b"), None);
+        wait_for(&news_of_other, |news| matches!(news, News::Following { .. }));
+        let (_second, news_of_second) = follow(options("a"), None);
+        assert_eq!(news_of_second.recv_timeout(PATIENCE), Ok(News::Waiting));
+        drop(first);
+        wait_for(&news_of_second, |news| matches!(news, News::Following { .. }));
+    }
+}

@@ -446,6 +446,7 @@ impl Worker {
 
     fn imported(&mut self, summary: Summary) {
         let walk = self.walk;
+        let before = self.failed.clone();
         if !summary.interrupted {
             for (file, stamp) in self.pending.drain() {
                 self.failed.remove(&file);
@@ -455,14 +456,17 @@ impl Worker {
                 self.seen.insert(file, Seen { stamp, walk });
             }
         }
-        for skipped in &summary.skipped {
+        for skipped in summary.skipped.iter().filter(|skipped| skipped.line > 0) {
             tracing::warn!(file = skipped.file, line = skipped.line, reason = skipped.reason, "skipped");
         }
         for file in summary.failed {
             let name = file.to_string_lossy();
             let reason = summary.skipped.iter().find(|s| s.line == 0 && s.file == name).map(|s| s.reason.clone());
             let reason = reason.unwrap_or_else(|| "it could not be read".to_owned());
-            self.tell(News::Problem(format!("{name}: {reason}")));
+            if before.get(&file) != Some(&reason) {
+                tracing::warn!(file = %name, reason, "could not be read: trying again later");
+                self.tell(News::Problem(format!("{name}: {reason}")));
+            }
             self.failed.insert(file, reason);
         }
         if self.trouble.since.is_some() {
@@ -508,4 +512,97 @@ enum Into {
     All,
     /// Into directories that were not known.
     New,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Layout;
+
+    const DIRECTORIES: usize = 100;
+    const FILES: usize = 20_000;
+
+    /// A worker that knows all files of a folder with many of them.
+    fn at_rest(dir: &Path, poll: bool) -> Worker {
+        let logs = dir.join("logs");
+        for n in 0..FILES {
+            let folder = logs.join((n % DIRECTORIES).to_string());
+            if n < DIRECTORIES {
+                fs::create_dir_all(&folder).unwrap();
+            }
+            fs::write(folder.join(format!("{n}.jsonl")), "{}\n").unwrap();
+        }
+        let mut options = Options::new(Layout::new(dir.join("data")), vec![logs]);
+        options.poll = poll;
+        let mut worker = Worker::new(options, Arc::default(), Arc::default(), Arc::new(|_| {}));
+        worker.try_to_begin();
+        worker.begin();
+        assert_eq!(worker.pending.len(), FILES);
+        worker.imported(Summary::default());
+        worker
+    }
+
+    /// What ten of the looks of every second cost.
+    fn ten_looks(worker: &mut Worker) -> Counts {
+        let before = worker.counts;
+        (0..10).for_each(|_| worker.look());
+        let after = worker.counts;
+        assert!(worker.pending.is_empty());
+        Counts {
+            stats: after.stats - before.stats,
+            listings: after.listings - before.listings,
+            imports: after.imports - before.imports,
+        }
+    }
+
+    #[test]
+    fn twenty_thousand_files_take_a_watch_a_directory_and_nothing_while_nothing_happens() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = at_rest(dir.path(), false);
+        assert_eq!(worker.watches.len(), DIRECTORIES + 1);
+        assert_eq!(ten_looks(&mut worker), Counts { stats: 10, listings: 0, imports: 0 });
+        let (imports, stats) = (worker.counts.imports, worker.counts.stats);
+        worker.rescan();
+        assert!(worker.pending.is_empty(), "a look at everything imports nothing that is known");
+        assert_eq!(worker.counts, Counts { imports, stats: stats + FILES as u64, ..worker.counts });
+    }
+
+    #[test]
+    fn twenty_thousand_files_are_looked_at_a_few_at_a_time_without_inotify() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut worker = at_rest(dir.path(), true);
+        assert_eq!(worker.watches.len(), 0);
+        // All directories were made just now: they count as fresh until they are listed once more.
+        worker.rescan();
+        let cost = ten_looks(&mut worker);
+        assert!(cost.stats <= 10 * (1 + 256 + 256), "{cost:?}");
+        assert_eq!((cost.listings, cost.imports), (0, 0));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_once_and_read_when_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        fs::create_dir(&logs).unwrap();
+        let told = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let telling = Arc::clone(&told);
+        let told_by_worker: Told = Arc::new(move |news| telling.lock().unwrap().push(news));
+        let options = Options::new(Layout::new(dir.path().join("data")), vec![logs.clone()]);
+        let mut worker = Worker::new(options, Arc::default(), Arc::default(), told_by_worker);
+        worker.try_to_begin();
+        worker.begin();
+        // Compressed by its first bytes alone: as unreadable to root as to anyone.
+        let file = logs.join("a.jsonl.zst");
+        fs::write(&file, b"\x28\xb5\x2f\xfd, and then no zstd at all").unwrap();
+        let problems = || told.lock().unwrap().iter().filter(|news| matches!(news, News::Problem(_))).count();
+        for _ in 0..3 {
+            worker.rescan();
+            worker.import();
+            assert_eq!(problems(), 1);
+        }
+        fs::write(&file, zstd::encode_all(&b"{}\n"[..], 0).unwrap()).unwrap();
+        worker.heard(&file);
+        worker.import();
+        assert!(worker.failed.is_empty());
+    }
 }

@@ -50,6 +50,7 @@ impl Ran {
 /// A test's own surroundings, removed at its end.
 pub struct World {
     root: tempfile::TempDir,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl World {
@@ -58,7 +59,22 @@ impl World {
         for dir in ["user", "logs"] {
             fs::create_dir(root.path().join(dir)).unwrap();
         }
-        Self { root }
+        Self { root, variables: Vec::new() }
+    }
+
+    /// Every run of the program from now on has this variable.
+    pub fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.variables.push((name, value));
+    }
+
+    /// The home of the user whose agents write logs: what a mount follows.
+    pub fn user(&self) -> PathBuf {
+        self.root().join("user")
+    }
+
+    /// Where Claude Code's logs of that user lie.
+    pub fn claude(&self) -> PathBuf {
+        self.user().join(".claude")
     }
 
     /// A world with the demo's logs and the fixtures imported.
@@ -94,9 +110,10 @@ impl World {
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "CLAUDE_CONFIG_DIR"] {
             command.env_remove(name);
         }
-        for name in ["CODEX_HOME", "COGFS_REQUEST_LOG", "RUST_LOG"] {
+        for name in ["CODEX_HOME", "COGFS_REQUEST_LOG", "COGFS_WATCH", "RUST_LOG"] {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().copied());
         command
     }
 
