@@ -160,11 +160,11 @@ fn a_place_behind_a_link_is_followed_and_links_in_it_are_not(world: &World) {
 macro_rules! both_ways {
     ($($name:ident),* $(,)?) => {
         mod by_inotify {
-            $(#[test] fn $name() { needs_fuse!(); super::$name(&super::World::new()); })*
+            $(#[test] fn $name() { crate::needs_fuse!(); super::$name(&super::World::new()); })*
         }
         mod by_looking {
             $(#[test] fn $name() {
-                needs_fuse!();
+                crate::needs_fuse!();
                 let mut world = super::World::new();
                 world.set_variable("COGFS_WATCH", "poll");
                 super::$name(&world);

@@ -135,7 +135,8 @@ impl Served {
     fn start(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<Self, BoxError> {
         let serving = make_fs()?;
         let signals = StopSignals::install()?;
-        let follower = serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
+        let follower =
+            serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
         serving.fs.show_following();
         let mounted = fuse::mount(serving.fs, &args.dir, args.options())?;
         Ok(Self { follower, mounted, signals })

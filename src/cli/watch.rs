@@ -22,7 +22,7 @@ use crate::store::Writer;
 /// Import what the agents write, as they write it, until interrupted
 ///
 /// Without PATH: the usual places of all agents, those that are made later too. With PATH: these files and folders in place of
-/// them. Imports what is new at first, and then each change within a second; one line is printed for each log that changed. A
+/// them. Imports what is new at first, and then each change a moment later; one line is printed for each log that changed. A
 /// mount does the same by itself. One process does it for a database at a time: a second one waits, and takes over when the
 /// first ends.
 ///
@@ -102,7 +102,9 @@ fn print(news: &News, json: bool) -> io::Result<()> {
 
 fn lines(news: &News) -> Vec<String> {
     match news {
-        News::Waiting => vec!["Another cogfs follows these logs; waiting for it to end (Ctrl-C ends this one)".to_owned()],
+        News::Waiting => {
+            vec!["Another cogfs follows these logs; waiting for it to end (Ctrl-C ends this one)".to_owned()]
+        }
         News::Following { places, .. } if places.is_empty() => {
             vec!["Waiting for an agent to write its first log (Ctrl-C ends it)".to_owned()]
         }

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn a_stream_without_end_is_not_waited_for() {
         let inbox = std::sync::Arc::new(Inbox::default());
-        let (writer, stop) = (std::sync::Arc::clone(&inbox), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
+        let (writer, stop) =
+            (std::sync::Arc::clone(&inbox), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
         let stopped = std::sync::Arc::clone(&stop);
         let thread = std::thread::spawn(move || {
             while !stopped.load(std::sync::atomic::Ordering::Relaxed) {

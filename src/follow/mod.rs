@@ -66,7 +66,9 @@ impl Options {
         let mut names: Vec<Vec<u8>> = self
             .places
             .iter()
-            .map(|place| std::path::absolute(place).unwrap_or_else(|_| place.clone()).into_os_string().into_encoded_bytes())
+            .map(|place| {
+                std::path::absolute(place).unwrap_or_else(|_| place.clone()).into_os_string().into_encoded_bytes()
+            })
             .collect();
         names.sort();
         let parts: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
@@ -152,7 +154,9 @@ fn keep_going(mut worker: Worker, options: &Options, stop: &Arc<AtomicBool>, inb
         }
         drop(worker);
         let seconds = options.after_panic.as_secs();
-        tracing::error!("following the logs panicked; it begins anew in {seconds} s, and what is mounted is not affected");
+        tracing::error!(
+            "following the logs panicked; it begins anew in {seconds} s, and what is mounted is not affected"
+        );
         // Whoever is told may be what panicked.
         let problem = format!("following the logs failed (a fault in cogfs); it begins anew in {seconds} s");
         let _ = catch_unwind(AssertUnwindSafe(|| told(News::Problem(problem))));

@@ -66,10 +66,8 @@ impl Place {
             let root = fs::canonicalize(&self.wanted).ok()?;
             Some(There { root, is_file: meta.is_file(), device: meta.dev(), inode: meta.ino() })
         });
-        let moved = Moved {
-            from: self.there.take().map(|there| there.root),
-            to: now.as_ref().map(|there| there.root.clone()),
-        };
+        let moved =
+            Moved { from: self.there.take().map(|there| there.root), to: now.as_ref().map(|there| there.root.clone()) };
         self.there = now;
         self.poller = None;
         Some(moved)

@@ -66,7 +66,8 @@ impl Poller {
     pub fn end_walk<'a>(&mut self, files: impl Iterator<Item = (i64, &'a Path)>) {
         self.walk_at = Instant::now() + WALK_EVERY;
         self.looked_at_files = latest(files);
-        self.looked_at_dirs = latest(self.dirs.iter().map(|(dir, time)| (if *time == 0 { i128::MAX } else { *time }, dir.as_path())));
+        self.looked_at_dirs =
+            latest(self.dirs.iter().map(|(dir, time)| (if *time == 0 { i128::MAX } else { *time }, dir.as_path())));
     }
 
     /// A file changed: it is looked at from now on.
@@ -108,7 +109,8 @@ fn changed_at(meta: &fs::Metadata) -> i128 {
 }
 
 fn settled(time: i128) -> i128 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(0));
+    let now =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(0));
     if now - time > TOO_FRESH_NS { time } else { 0 }
 }
 

@@ -170,10 +170,7 @@ impl CogFs {
         let seen = changes::head(&conn)?;
         Ok(Self {
             layout: layout.clone(),
-            view: Mutex::new(Arc::new(View {
-                mountpoint: mountpoint.to_owned(),
-                following: Following::default(),
-            })),
+            view: Mutex::new(Arc::new(View { mountpoint: mountpoint.to_owned(), following: Following::default() })),
             following: Mutex::default(),
             gate: Gate::default(),
             readers: Readers::new(layout.clone()),
