@@ -41,7 +41,7 @@ impl Place {
         self.there.as_ref().map(|there| there.root.as_path())
     }
 
-    /// The directory whose entries tell of it: its own, or the one a single file lies in.
+    /// Whether it is a single file: the directory it lies in tells of it.
     pub fn is_file(&self) -> bool {
         self.there.as_ref().is_some_and(|there| there.is_file)
     }
