@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod derived;
+pub mod follow;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;

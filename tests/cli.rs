@@ -189,7 +189,7 @@ fn completions_name_the_commands() {
 fn help_names_every_command() {
     let world = World::new();
     let help = world.run(&["--help"]).exits(0).stdout;
-    for command in ["import", "mount", "unmount", "stats", "doctor", "demo", "completions"] {
+    for command in ["import", "mount", "unmount", "watch", "stats", "doctor", "demo", "completions"] {
         assert!(help.contains(command), "{command} is missing:\n{help}");
         world.run(&[command, "--help"]).exits(0);
     }

@@ -10,8 +10,9 @@ use super::mount::BoxError;
 use super::output;
 use crate::config::Folders;
 use crate::demo::FILES;
+use crate::follow;
 use crate::ingest::Options;
-use crate::store::private_dir;
+use crate::store::{Writer, private_dir};
 
 /// Fill a database of its own with a small sample, to look around in
 ///
@@ -44,6 +45,8 @@ pub fn run(folders: &Folders, args: &DemoArgs) -> Result<ExitCode, BoxError> {
             fs::write(&path, bytes)?;
         }
     }
+    // A mount of the demo shows the demo, not what its user's agents write.
+    follow::set_unwanted(Writer::open(&demo.layout())?.conn())?;
     let summary = super::import::import(&demo.layout(), Options { places: vec![logs], dry_run: false }, true)?;
     if args.json {
         output::json(&json!({ "home": home, "import": summary }))?;

@@ -1,25 +1,27 @@
 //! `cogfs import`.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rustix::fs::{FlockOperation, flock};
 
 use super::mount::BoxError;
 use super::output::{self, count};
 use crate::config::Folders;
 use crate::ingest::{self, Options, Progress, Summary};
-use crate::store::{Layout, Writer, private_dir};
+use crate::store::lock::{Lock, Purpose};
+use crate::store::{Layout, Writer};
 use crate::upkeep;
 
 /// Skipped records shown one by one; `--json` has all.
 const SHOWN: usize = 20;
+
+/// How long to wait for another import without saying so.
+const WORTH_A_WORD: Duration = Duration::from_millis(500);
 
 /// Exit status when some records were skipped.
 const SOME_SKIPPED: u8 = 3;
@@ -135,15 +137,17 @@ fn bar_like(quiet: bool, template: &str) -> ProgressBar {
 }
 
 /// One import at a time in a data folder: the second waits and says so.
-pub(super) fn lock(layout: &Layout) -> Result<File, BoxError> {
-    private_dir(layout.dir())?;
-    let path = layout.dir().join("import.lock");
-    let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        eprintln!("cogfs: another import is running; waiting for it");
-        flock(&file, FlockOperation::LockExclusive)?;
+pub(super) fn lock(layout: &Layout) -> Result<Lock, BoxError> {
+    let began = Instant::now();
+    // What a mount imports of a running session takes a moment, which is not worth a word.
+    while began.elapsed() < WORTH_A_WORD {
+        if let Some(lock) = Lock::try_take(layout, &Purpose::Import)? {
+            return Ok(lock);
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
-    Ok(file)
+    eprintln!("cogfs: another import is running; waiting for it");
+    Ok(Lock::take(layout, &Purpose::Import)?)
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {

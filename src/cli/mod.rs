@@ -9,6 +9,7 @@ pub mod mount;
 mod output;
 mod stats;
 pub mod unmount;
+mod watch;
 
 use std::io;
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Folders;
+use crate::follow;
 use crate::fs::CogFs;
 use crate::store::Writer;
 use crate::upkeep;
@@ -44,12 +46,15 @@ enum Command {
     Import(import::ImportArgs),
     /// Show the conversations as files in a directory
     ///
-    /// Returns when the mount answers; it runs on in the background and follows every later import by itself.
+    /// Returns when the mount answers; it runs on in the background, imports what the agents have written and write, and shows
+    /// it within two seconds. Where inotify does not work (logs on another machine's disk), COGFS_WATCH=poll looks for changes
+    /// every second.
     Mount(mount::MountArgs),
     /// Take a mount away
     ///
     /// A busy mount is detached: it goes away when the last program that uses it leaves. A mount whose process died is cleared.
     Unmount(unmount::UnmountArgs),
+    Watch(watch::WatchArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Demo(demo::DemoArgs),
@@ -83,6 +88,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
             mount::run(&args, &folders.mount_log(), &open).map(|()| ExitCode::SUCCESS)
         }
         Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Watch(args) => watch::run(&folders, args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::Demo(args) => demo::run(&folders, &args),
@@ -91,12 +97,13 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
 }
 
 /// Opens the tree to be mounted; an empty database is made where there is none.
-fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<Arc<CogFs>, BoxError> {
+fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<mount::Serving, BoxError> {
     let layout = folders.layout();
     // Makes the database and brings it up to date; readers only read.
-    drop(Writer::open(&layout)?);
+    let unwanted = follow::is_unwanted(Writer::open(&layout)?.conn())?;
     // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
     upkeep::lengths::update_in_background(&layout);
     let dir = std::path::absolute(dir)?;
-    Ok(Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?))
+    let fs = Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?);
+    Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
 }

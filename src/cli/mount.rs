@@ -17,8 +17,10 @@ use std::sync::Arc;
 use rustix::io::FdFlags;
 use serde::Serialize;
 
+use crate::follow::{self, Follower, News};
 use crate::fs::CogFs;
 use crate::fuse::{self, Ended, MountOptions, Mounted, Prepared, StopSignals, Unmounted};
+use crate::render::{FollowState, Following};
 
 /// What a command fails with: its text is for the user.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -45,6 +47,9 @@ pub struct MountArgs {
     /// Let other users of this machine in; needs `user_allow_other` in /etc/fuse.conf
     #[arg(long)]
     pub allow_other: bool,
+    /// Do not follow the agents' logs: show what is imported otherwise
+    #[arg(long)]
+    pub no_watch: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -62,8 +67,14 @@ impl MountArgs {
     }
 }
 
+/// The filesystem to be mounted, and what to follow meanwhile.
+pub struct Serving {
+    pub fs: Arc<CogFs>,
+    pub follow: Option<follow::Options>,
+}
+
 /// Makes the filesystem to be mounted; called in the process that serves it.
-pub type MakeFs<'a> = &'a dyn Fn() -> Result<Arc<CogFs>, BoxError>;
+pub type MakeFs<'a> = &'a dyn Fn() -> Result<Serving, BoxError>;
 
 /// Runs `cogfs mount`. `log_file` is where a background process writes, unless the arguments say otherwise.
 ///
@@ -113,18 +124,63 @@ impl Report {
     }
 }
 
-fn start(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<(Mounted, StopSignals), BoxError> {
-    let filesystem = make_fs()?;
-    let signals = StopSignals::install()?;
-    Ok((fuse::mount(filesystem, &args.dir, args.options())?, signals))
+/// A mount that is being served, and what it follows meanwhile.
+struct Served {
+    follower: Option<Follower>,
+    mounted: Mounted,
+    signals: StopSignals,
+}
+
+impl Served {
+    fn start(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<Self, BoxError> {
+        let serving = make_fs()?;
+        let signals = StopSignals::install()?;
+        let follower =
+            serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
+        serving.fs.show_following();
+        let mounted = fuse::mount(serving.fs, &args.dir, args.options())?;
+        Ok(Self { follower, mounted, signals })
+    }
+
+    fn wait(self) -> Result<Ended, BoxError> {
+        let ended = self.mounted.wait(self.signals);
+        drop(self.follower);
+        Ok(ended?)
+    }
+}
+
+/// A mount without a follower is worth having: it shows what is imported otherwise.
+fn start_follower(fs: &Arc<CogFs>, options: follow::Options) -> Option<Follower> {
+    fs.set_following(Following { state: FollowState::Following, problem: None });
+    let told = Arc::clone(fs);
+    let follower = Follower::start(options, Arc::new(move |news| told.set_following(following(news, &told))));
+    if let Err(error) = &follower {
+        tracing::error!(%error, "the logs are not followed");
+        fs.set_following(Following { state: FollowState::Off, problem: Some(error.to_string()) });
+    }
+    follower.ok()
+}
+
+/// What `.cogfs/status.json` says after some news.
+fn following(news: News, fs: &CogFs) -> Following {
+    match news {
+        News::Waiting => Following { state: FollowState::Waiting, problem: None },
+        News::Following { .. } => Following { state: FollowState::Following, problem: None },
+        News::Importing { done_bytes, total_bytes } => {
+            let percent = u8::try_from(done_bytes.saturating_mul(100) / total_bytes.max(1)).unwrap_or(100).min(100);
+            Following { state: FollowState::Importing { percent }, problem: None }
+        }
+        News::Imported(_) => fs.following(),
+        News::Problem(problem) => Following { problem: Some(problem), ..fs.following() },
+    }
 }
 
 fn serve_in_foreground(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
     // Before anything is opened: what is wrong with the directory is found at once.
     let prepared = fuse::prepare(&args.dir, args.options())?;
-    let (mounted, signals) = start(args, make_fs)?;
+    let served = Served::start(args, make_fs)?;
     Report::new(&prepared, std::process::id(), None).print(args.json, " (Ctrl-C unmounts it)")?;
-    let ended = mounted.wait(signals)?;
+    let ended = served.wait()?;
     if !args.json {
         writeln!(io::stdout(), "{}", farewell(&prepared.dir, &ended))?;
     }
@@ -145,14 +201,14 @@ fn farewell(dir: &Path, ended: &Ended) -> String {
 /// The background process itself.
 fn serve_in_background(args: &MountArgs, fd: RawFd, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
     let mut starter = take_pipe(fd)?;
-    match start(args, make_fs) {
-        Ok((mounted, signals)) => {
+    match Served::start(args, make_fs) {
+        Ok(served) => {
             // The starter may have been interrupted; the mount is wanted all the same.
             let _ = starter.write_all(READY.as_bytes());
             drop(starter);
             // Not to keep whatever filesystem this was started in from being unmounted.
             std::env::set_current_dir("/")?;
-            mounted.wait(signals)?;
+            served.wait()?;
             Ok(())
         }
         Err(error) => {

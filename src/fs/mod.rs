@@ -9,12 +9,13 @@ mod readers;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::model::Millis;
+use crate::render::Following;
 use crate::store::{self, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
@@ -140,7 +141,10 @@ const IDLE: Duration = Duration::from_millis(100);
 /// The mounted tree.
 pub struct CogFs {
     layout: Layout,
-    view: View,
+    /// As it is published: what is made of it is cached.
+    view: Mutex<Arc<View>>,
+    /// How the logs are followed; published with the next changes.
+    following: Mutex<Following>,
     gate: Gate,
     readers: Readers,
     documents: Documents,
@@ -169,7 +173,8 @@ impl CogFs {
         let seen = changes::head(&conn)?;
         Ok(Self {
             layout: layout.clone(),
-            view: View { mountpoint: mountpoint.to_owned() },
+            view: Mutex::new(Arc::new(View { mountpoint: mountpoint.to_owned(), following: Following::default() })),
+            following: Mutex::default(),
             gate: Gate::default(),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
@@ -191,6 +196,31 @@ impl CogFs {
         Ok(found?)
     }
 
+    /// Says how the agents' logs are followed, for `.cogfs/status.json`.
+    pub fn set_following(&self, following: Following) {
+        *lock(&self.following) = following;
+    }
+
+    /// What was said last of how the agents' logs are followed.
+    pub fn following(&self) -> Following {
+        lock(&self.following).clone()
+    }
+
+    fn view(&self) -> Arc<View> {
+        Arc::clone(&lock(&self.view))
+    }
+
+    fn following_is_news(&self) -> bool {
+        self.view().following != *lock(&self.following)
+    }
+
+    /// Shows what [`Self::set_following`] said last. For the notifier, and before the first request.
+    pub fn show_following(&self) {
+        let following = lock(&self.following).clone();
+        let mut view = lock(&self.view);
+        *view = Arc::new(View { mountpoint: view.mountpoint.clone(), following });
+    }
+
     /// Finds a name in a directory.
     ///
     /// # Errors
@@ -199,9 +229,10 @@ impl CogFs {
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
+        let view = self.view();
         self.query(|conn| {
-            Ok(match tree::lookup(conn, &self.view, dir, name)? {
-                Found::Node(node) => match tree::facts(conn, &self.view, node)? {
+            Ok(match tree::lookup(conn, &view, dir, name)? {
+                Found::Node(node) => match tree::facts(conn, &view, node)? {
                     Some(facts) => Lookup::Found(attr(node, &facts)),
                     None => Lookup::Absent { for_good: false },
                 },
@@ -217,7 +248,7 @@ impl CogFs {
     /// When there is no such node or the database cannot be read.
     pub fn getattr(&self, ino: u64) -> Result<Attr> {
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
-        let facts = self.query(|conn| tree::facts(conn, &self.view, node))?;
+        let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
         facts.map(|facts| attr(node, &facts)).ok_or(FsError::NotFound)
     }
 
@@ -250,11 +281,12 @@ impl CogFs {
                 return Ok(());
             }
         }
+        let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
-            let listed = tree::list(conn, &self.view, dir, offset.saturating_sub(2), &mut |entry| {
+            let listed = tree::list(conn, &view, dir, offset.saturating_sub(2), &mut |entry| {
                 let facts = match (with_attr, entry.facts) {
-                    (true, None) => tree::facts(conn, &self.view, entry.node),
+                    (true, None) => tree::facts(conn, &view, entry.node),
                     (_, facts) => Ok(facts),
                 };
                 match facts {
@@ -288,7 +320,7 @@ impl CogFs {
         if let Some(document) = self.documents.get(ino, epoch) {
             return Ok(slice(&document, offset, size).to_vec());
         }
-        match self.query(|conn| tree::contents(conn, &self.view, node))? {
+        match self.query(|conn| tree::contents(conn, &self.view(), node))? {
             None => Err(FsError::NotFound),
             Some(Contents::Bytes(bytes)) => {
                 let part = slice(&bytes, offset, size).to_vec();
@@ -396,7 +428,8 @@ impl CogFs {
         self.readers.end_idle(IDLE);
         let mut watcher = lock(&self.watcher);
         let version = data_version(&watcher.conn)?;
-        if version == watcher.data_version {
+        let following = self.following_is_news();
+        if version == watcher.data_version && !following {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -419,7 +452,13 @@ impl CogFs {
                 next
             }
         };
-        tree::fixed(&mut stale);
+        if version != watcher.data_version {
+            tree::fixed(&mut stale);
+        }
+        if following {
+            tree::following(&mut stale);
+            self.show_following();
+        }
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
         (watcher.data_version, watcher.seen) = (version, next);

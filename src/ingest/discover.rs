@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -29,6 +30,12 @@ pub struct Unreadable {
 /// The folders that agents keep their logs in, where they exist.
 #[must_use]
 pub fn usual_places() -> Vec<PathBuf> {
+    agent_places().into_iter().filter(|d| d.is_dir()).collect()
+}
+
+/// The folders that agents would keep their logs in, whether they exist or not: one may be made at any time.
+#[must_use]
+pub fn agent_places() -> Vec<PathBuf> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let of = |variable: &str, folder: &str| {
         env::var_os(variable)
@@ -44,7 +51,7 @@ pub fn usual_places() -> Vec<PathBuf> {
     // GEMINI_CLI_HOME stands for the home folder, not for `.gemini` itself (Gemini CLI's reference of its configuration).
     let gemini = of("GEMINI_CLI_HOME", "").map(|d| vec![d.join(".gemini/tmp")]).unwrap_or_default();
     let copilot = of("COPILOT_HOME", ".copilot").map(|d| vec![d.join("session-state")]).unwrap_or_default();
-    claude.into_iter().chain(codex).chain(opencode).chain(gemini).chain(copilot).filter(|d| d.is_dir()).collect()
+    claude.into_iter().chain(codex).chain(opencode).chain(gemini).chain(copilot).collect()
 }
 
 /// The files below the given places, in the order they are to be read: sessions before their subagents, older files before
@@ -59,15 +66,55 @@ pub fn candidates(places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
             Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
         }
     }
+    in_order(&mut found);
+    (found, unreadable)
+}
+
+/// Puts candidates in the order they are to be read, each once.
+pub fn in_order(found: &mut Vec<Candidate>) {
     found.sort_by_cached_key(|c| (rank(&c.path), c.modified, c.path.clone()));
     found.dedup_by(|a, b| a.path == b.path);
-    (found, unreadable)
+}
+
+/// The file to import when something changed at `path`, which may be gone; `None` when no log depends on it. A format whose
+/// records do not lie in the log itself (a database with a log of its own beside it, a folder of small files) says so here.
+#[must_use]
+pub fn candidate_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str()?;
+    // What kind of subagent it is stands in a file beside its log.
+    if let Some(stem) = name.strip_suffix(".meta.json") {
+        return Some(path.with_file_name(format!("{stem}.jsonl")));
+    }
+    if looks_like_log(path) {
+        return Some(path.to_owned());
+    }
+    // What OpenCode writes comes to its database's own log first.
+    if let Some(database) = name.strip_suffix("-wal").map(|name| path.with_file_name(name)) {
+        return database::is_named_so(&database).then_some(database);
+    }
+    // The plain log that a compressed one stood aside for.
+    name.strip_suffix(".zst").filter(|plain| plain.ends_with(".jsonl")).map(|plain| path.with_file_name(plain))
+}
+
+/// The compressed log that stood aside for a plain one, which is gone.
+#[must_use]
+pub fn compressed_of(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name()?.to_str().filter(|name| name.ends_with(".jsonl"))?;
+    Some(path.with_file_name(format!("{name}.zst")))
+}
+
+/// A file that was found changed.
+///
+/// # Errors
+/// When it is gone.
+pub fn candidate_at(path: &Path) -> io::Result<Candidate> {
+    Ok(candidate(path, &fs::metadata(path)?, false))
 }
 
 fn walk(place: &Path, found: &mut Vec<Candidate>, unreadable: &mut Vec<Unreadable>) {
     // Links are not followed: a loop or a way out of the folder is never walked.
     let entries = WalkDir::new(place).sort_by_file_name().into_iter();
-    for entry in entries.filter_entry(|e| !(e.file_type().is_dir() && tree::is_aside(e.path()))) {
+    for entry in entries.filter_entry(|e| !(e.file_type().is_dir() && is_aside(e.path()))) {
         match entry {
             Ok(entry) if entry.file_type().is_file() && looks_like_log(entry.path()) => match entry.metadata() {
                 Ok(meta) => found.push(candidate(entry.path(), &meta, false)),
@@ -92,8 +139,14 @@ fn candidate(path: &Path, meta: &fs::Metadata, named: bool) -> Candidate {
     }
 }
 
+/// A folder whose files are read with a log that stands elsewhere, which is written anew with each of them: OpenCode's messages
+/// and parts.
+pub(crate) fn is_aside(dir: &Path) -> bool {
+    tree::is_aside(dir)
+}
+
 /// In a folder only these are opened; what they hold decides. Compressed logs stand aside for the plain file beside them.
-fn looks_like_log(path: &Path) -> bool {
+pub(crate) fn looks_like_log(path: &Path) -> bool {
     let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
     if let Some(plain) = name.strip_suffix(".zst") {
         return plain.ends_with(".jsonl") && !path.with_file_name(plain).exists();
@@ -116,4 +169,26 @@ fn is_subagent(path: &Path) -> bool {
         || path.components().any(|c| c.as_os_str() == "subagents")
         // Gemini CLI: `chats/<session>/<subagent>.jsonl`.
         || path.ancestors().nth(2).is_some_and(|dir| dir.ends_with("chats"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_of_the_log_that_depends_on_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str| candidate_of(&dir.path().join(name));
+        let at = |name: &str| Some(dir.path().join(name));
+        assert_eq!(of("a.jsonl"), at("a.jsonl"));
+        assert_eq!(of("rollout.json"), at("rollout.json"));
+        assert_eq!(of("agent-1.meta.json"), at("agent-1.jsonl"));
+        assert_eq!(of("b.jsonl.zst"), at("b.jsonl.zst"));
+        fs::write(dir.path().join("b.jsonl"), "").unwrap();
+        assert_eq!(of("b.jsonl.zst"), at("b.jsonl"));
+        assert_eq!(of("opencode.db-wal"), at("opencode.db"));
+        for other in ["notes.txt", "picture.zst", "a.jsonl.lock", "other.db-wal", ".."] {
+            assert_eq!(of(other), None, "{other}");
+        }
+    }
 }

@@ -28,5 +28,6 @@ mod source;
 mod summary;
 pub mod title;
 
-pub use run::{ImportError, Options, Progress, import};
-pub use summary::{Skipped, Summary};
+pub use run::{ImportError, Options, Progress, import, import_files, index_words};
+pub use source::{Stamp, stamp};
+pub use summary::{FileRead, Skipped, Summary};

@@ -17,7 +17,7 @@ use super::project::Resolver;
 use super::raw_record::RawRecord;
 use super::record::{Item, Parser, SessionHead};
 use super::source::{self, Recognised, Stamp};
-use super::summary::Summary;
+use super::summary::{FileRead, Summary};
 use crate::model::Millis;
 use crate::store::search::SearchIndex;
 use crate::store::sources::{self, Source};
@@ -116,21 +116,39 @@ pub fn import(
     summary.seconds = began.elapsed().as_secs_f64();
     if !options.dry_run && !summary.interrupted {
         let began = Instant::now();
-        summary.index_unfinished = !index_words(layout, writer.conn(), stop, progress)?;
+        summary.index_unfinished = !index_words(&writer, stop, progress)?;
         summary.index_seconds = began.elapsed().as_secs_f64();
     }
     Ok(summary)
 }
 
-/// Brings what was imported into the search index: behind the import, so that nobody waits for words to see the pages.
-fn index_words(
-    layout: &Layout,
-    turns: &rusqlite::Connection,
+/// Brings what was imported into the search index: behind the import, so that nobody waits for words to see the pages. False
+/// when it was stopped.
+///
+/// # Errors
+/// When a database cannot be used.
+pub fn index_words(writer: &Writer, stop: &AtomicBool, progress: &mut dyn FnMut(Progress<'_>)) -> store::Result<bool> {
+    let mut index = SearchIndex::open(writer.layout(), writer.conn())?;
+    index.catch_up(writer.conn(), stop, &mut |done, total| progress(Progress::Indexing { done, total }))
+}
+
+/// Imports these files alone, given in the order they are to be read. The caller holds the lock of imports
+/// ([`crate::store::lock`]) and keeps the writer, which nothing is locked by in between. Totals are not counted.
+///
+/// # Errors
+/// When the database cannot be used.
+pub fn import_files(
+    writer: &mut Writer,
+    candidates: &[Candidate],
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
-) -> store::Result<bool> {
-    let mut index = SearchIndex::open(layout, turns)?;
-    index.catch_up(turns, stop, &mut |done, total| progress(Progress::Indexing { done, total }))
+) -> store::Result<Summary> {
+    let began = Instant::now();
+    let mut run = Run { stop, progress, summary: Summary::default(), projects: Resolver::default(), done: 0, total: 0 };
+    run.total = candidates.iter().map(|c| c.size).sum();
+    run.all(writer, candidates)?;
+    run.summary.seconds = began.elapsed().as_secs_f64();
+    Ok(run.summary)
 }
 
 /// A trial works on the database that is there, if there is one, else on a temporary one.
@@ -253,6 +271,7 @@ impl Run<'_> {
         let tx = match self.read(tx, candidate, &name, may_commit)? {
             (tx, Ok(())) => tx,
             (tx, Err(e)) => {
+                self.summary.failed.push(candidate.path.clone());
                 self.summary.skip(&name, 0, e.to_string());
                 tx
             }
@@ -401,6 +420,13 @@ impl Run<'_> {
             }
         }
         self.summary.bytes += bytes;
+        self.summary.read.push(FileRead {
+            path: job.path.to_owned(),
+            agent: job.head.agent,
+            session: job.head.native_id.clone(),
+            new_turns: assembler.counts.new_turns,
+            git_commits: assembler.counts.git_commits,
+        });
         self.summary.add(assembler.counts);
         Ok((tx, outcome))
     }

@@ -1,6 +1,6 @@
 //! One log file: what it is, how far it was read, and its records from there on.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -137,6 +137,15 @@ pub struct Stamp {
     pub mtime_ns: i64,
 }
 
+impl Stamp {
+    /// The stamp of a file that was looked at.
+    #[must_use]
+    pub fn of(meta: &Metadata) -> Self {
+        let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
+        Self { size: meta.len(), mtime_ns }
+    }
+}
+
 /// Takes the stamp of what a file is or stands for.
 ///
 /// # Errors
@@ -145,15 +154,8 @@ pub fn stamp(path: &Path) -> io::Result<Stamp> {
     match tree::Session::at(path) {
         Some(session) => session.stamp(),
         None if database::is_one(path) => database::stamp(path),
-        None => Ok(stamp_of(&std::fs::metadata(path)?)),
+        None => Ok(Stamp::of(&std::fs::metadata(path)?)),
     }
-}
-
-/// The stamp of one file.
-#[must_use]
-pub fn stamp_of(meta: &std::fs::Metadata) -> Stamp {
-    let mtime_ns = meta.mtime().saturating_mul(1_000_000_000).saturating_add(meta.mtime_nsec());
-    Stamp { size: meta.len(), mtime_ns }
 }
 
 /// A fingerprint of what stands before an offset: its first and its last bytes.

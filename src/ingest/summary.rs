@@ -1,8 +1,11 @@
 //! What an import did, for people and for `--json`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Serialize;
+
+use crate::model::Agent;
 
 /// Skipped records that are told one by one; the rest is counted.
 const TOLD: usize = 1000;
@@ -14,6 +17,17 @@ pub struct Skipped {
     /// 1 for the first line; 0 when it is the file itself.
     pub line: u64,
     pub reason: String,
+}
+
+/// What a file that had something new in it brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRead {
+    pub path: PathBuf,
+    pub agent: Agent,
+    /// The agent's own id of the session.
+    pub session: String,
+    pub new_turns: u64,
+    pub git_commits: u64,
 }
 
 /// Counts of one file's assembly.
@@ -68,6 +82,12 @@ pub struct Summary {
     pub index_seconds: f64,
     /// Ctrl-C came before the search index had all words: the next import brings in the rest.
     pub index_unfinished: bool,
+    /// The files with something new in them, one by one.
+    #[serde(skip)]
+    pub read: Vec<FileRead>,
+    /// The files that could not be read.
+    #[serde(skip)]
+    pub failed: Vec<PathBuf>,
 }
 
 impl Summary {

@@ -43,9 +43,10 @@ read from a database that keeps them even after an agent has deleted its logs.
 ";
 
 const EMPTY: &str = "\
-**Nothing is here yet.** Fill it from another terminal; this folder follows by itself:
+**Nothing is here yet.** What your agents write to their logs is imported while this is mounted and shows here by itself. From
+another terminal:
 
-    cogfs import        # copies the logs that your agents keep
+    cogfs import        # copies the logs that your agents keep, now
     cogfs demo          # or a small made-up project, to look around
 ";
 

@@ -122,6 +122,28 @@ pub fn project_json(project: &Project, counts: &ProjectCounts) -> String {
     }))
 }
 
+/// How a mount follows the agents' logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Following {
+    pub state: FollowState,
+    /// What keeps it from doing so, in words; it is tried again.
+    pub problem: Option<String>,
+}
+
+/// What a mount does about the agents' logs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FollowState {
+    /// It was told not to follow them, or follows none.
+    #[default]
+    Off,
+    /// What is written to them shows a moment later.
+    Following,
+    /// A longer import is under way, and this much of it is done.
+    Importing { percent: u8 },
+    /// Another process does it, and this one takes over when that ends.
+    Waiting,
+}
+
 /// What the database holds and how it fares.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Status {
@@ -140,6 +162,7 @@ pub struct Status {
     pub last_import: Option<Millis>,
     /// Sessions whose stored lengths another version of the renderer made: still to be computed anew.
     pub outdated_sessions: u64,
+    pub following: Following,
     /// What a person should look at, in words.
     pub problems: Vec<String>,
 }
@@ -160,8 +183,19 @@ pub fn status_json(status: &Status) -> String {
         "sources": status.sources,
         "last_import": status.last_import.map(Millis::iso),
         "outdated_sessions": status.outdated_sessions,
+        "following": following(&status.following),
         "problems": status.problems,
     }))
+}
+
+fn following(following: &Following) -> Value {
+    let (state, percent) = match following.state {
+        FollowState::Off => ("off", None),
+        FollowState::Following => ("following", None),
+        FollowState::Importing { percent } => ("importing", Some(percent)),
+        FollowState::Waiting => ("waiting", None),
+    };
+    json!({ "state": state, "percent": percent, "problem": following.problem })
 }
 
 /// `serde_json` keeps an object sorted by key unless its feature `preserve_order` is on; a test below holds that it is not.
@@ -188,6 +222,7 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             last_import: Some(commit.closed_at),
+            following: Following { state: FollowState::Importing { percent: 7 }, problem: None },
             problems: vec!["1 line of \"a.jsonl\" is no JSON".to_owned()],
             ..Status::default()
         };

@@ -22,7 +22,9 @@ pub use header::{
     commit_header, commit_header_len, commit_session_heading, commit_session_heading_len, session_header,
     session_header_len, session_transcript_len,
 };
-pub use json::{ProjectCounts, Status, commit_meta_json, project_json, session_meta_json, status_json};
+pub use json::{
+    FollowState, Following, ProjectCounts, Status, commit_meta_json, project_json, session_meta_json, status_json,
+};
 pub use markdown::thousands;
 pub use meta::meta_md;
 pub use names::{

@@ -8,6 +8,7 @@ pub mod commits;
 pub mod facets;
 pub mod git;
 pub mod index;
+pub mod lock;
 pub mod machines;
 pub mod projects;
 pub mod raw;
@@ -154,6 +155,14 @@ impl Writer {
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
         Ok(Self { conn, layout: layout.clone(), packer: RefCell::new(Packer::start()) })
+    }
+
+    /// Waits no longer than this for another process's transaction, in place of a minute.
+    ///
+    /// # Errors
+    /// When SQLite refuses.
+    pub fn set_patience(&mut self, patience: Duration) -> Result<()> {
+        Ok(self.conn.busy_timeout(patience)?)
     }
 
     /// Where the database and its blobs lie.

@@ -424,13 +424,21 @@ pub fn of_message(conn: &Connection, key: &Id) -> Result<Option<i64>> {
     Ok(query.query_row([key.0], |r| r.get(0)).optional()?)
 }
 
-/// Subagents whose parent was not found yet: row and the parent's native id.
+/// Subagents whose parent was not found yet and for which something can be done now: they stand nowhere, or the parent is
+/// there. Row and the parent's native id. Those that stand alone for good cost a look at the index `sessions_unlinked` and
+/// two by key: this is asked at the end of every import, however small.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn unlinked(conn: &Connection) -> Result<Vec<(i64, String)>> {
     let mut query = conn.prepare_cached(
-        "SELECT row, parent_native FROM sessions WHERE parent_native IS NOT NULL AND parent_row IS NULL ORDER BY row",
+        "SELECT row, parent_native FROM sessions AS s INDEXED BY sessions_unlinked
+         WHERE parent_native IS NOT NULL AND parent_row IS NULL AND turns > 0 AND (
+             commit_row IS NULL
+             OR EXISTS (SELECT 1 FROM sessions AS p WHERE p.agent = s.agent AND p.native_id = s.parent_native
+                            AND p.commit_row IS NOT NULL AND p.row <> s.row)
+             OR EXISTS (SELECT 1 FROM subagent_links AS l WHERE l.agent = s.agent AND l.native_id = s.native_id))
+         ORDER BY row",
     )?;
     Ok(query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
 }

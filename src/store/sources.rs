@@ -1,5 +1,8 @@
 //! The files read, and how far: what makes a second import cost nothing and a grown log cost only what is new.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Result;
@@ -53,7 +56,17 @@ pub fn find(conn: &Connection, path: &str) -> Result<Option<Source>> {
     Ok(source)
 }
 
-/// Whether a session was read from another file too.
+/// Size and time of every file as it was read last.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn stamps(conn: &Connection) -> Result<HashMap<PathBuf, (u64, i64)>> {
+    let mut query = conn.prepare("SELECT path, size, mtime_ns FROM sources")?;
+    let found = query.query_map([], |r| Ok((PathBuf::from(r.get::<_, String>(0)?), (r.get(1)?, r.get(2)?))))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Whether a session was read from another file too. Uses `sources_by_session`.
 ///
 /// # Errors
 /// When SQLite cannot read.

@@ -96,6 +96,11 @@ pub fn fixed(out: &mut Vec<Stale>) {
     out.extend(fixed.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).map(|n| Stale::Node(n.ino())));
 }
 
+/// What says how the logs are followed.
+pub fn following(out: &mut Vec<Stale>) {
+    out.push(Stale::Node(Node::Status.ino()));
+}
+
 /// Everything: the names at the root of what changes. The kernel forgets what lies below a name with it.
 ///
 /// # Errors

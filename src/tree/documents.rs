@@ -56,7 +56,7 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
             Some(render::root_readme(state, &view.mountpoint))
         }
         Node::Ignore => Some(render::IGNORE_FILE.to_owned()),
-        Node::Status => Some(render::status_json(&status(conn)?)),
+        Node::Status => Some(render::status_json(&status(conn, view)?)),
         Node::ProjectJson(row) => match project_with_paths(conn, row)? {
             Some(project) => Some(render::project_json(&project, &project_counts(conn, row)?)),
             None => None,
@@ -80,7 +80,7 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
 }
 
 /// What `.cogfs/status.json` and `cogfs status` say.
-fn status(conn: &Connection) -> Result<render::Status> {
+fn status(conn: &Connection, view: &View) -> Result<render::Status> {
     let totals = stats::totals(conn)?;
     let last_import = store::state(conn, "last_import")?.and_then(|at| at.parse().ok()).map(crate::model::Millis);
     Ok(render::Status {
@@ -97,6 +97,7 @@ fn status(conn: &Connection) -> Result<render::Status> {
         sources: totals.sources,
         last_import,
         outdated_sessions: sessions::outdated_count(conn, render::VERSION)?,
+        following: view.following.clone(),
         problems: Vec::new(),
     })
 }

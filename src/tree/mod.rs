@@ -12,20 +12,22 @@ use rusqlite::Connection;
 
 use crate::derived;
 use crate::model::{Millis, Session};
+use crate::render::Following;
 use crate::store::commits::Listed;
 use crate::store::{self, Result, commits, facets, git, projects, sessions, stats, turns, visuals};
 
-pub use changes::{Stale, everything, fixed, stale};
+pub use changes::{Stale, everything, fixed, following, stale};
 pub use documents::{Contents, contents, turn_files};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
 
-/// Where the tree is seen: what its README says.
+/// Where the tree is seen, and by what process: what its README and its status say.
 #[derive(Debug, Clone)]
 pub struct View {
     /// The mountpoint as its user knows it.
     pub mountpoint: String,
+    pub following: Following,
 }
 
 /// What kind of node it is.

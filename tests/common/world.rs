@@ -52,6 +52,7 @@ impl Ran {
 /// At its end everything that is computed is computed anew and compared (`doctor --full`), whatever the test did.
 pub struct World {
     root: tempfile::TempDir,
+    variables: Vec<(&'static str, &'static str)>,
     damaged: std::cell::Cell<bool>,
 }
 
@@ -69,7 +70,7 @@ impl World {
         for dir in ["user", "logs"] {
             fs::create_dir(root.path().join(dir)).unwrap();
         }
-        Self { root, damaged: std::cell::Cell::new(false) }
+        Self { root, variables: Vec::new(), damaged: std::cell::Cell::new(false) }
     }
 
     /// Says that the test leaves a database that is wrong on purpose.
@@ -81,6 +82,21 @@ impl World {
     #[track_caller]
     pub fn assert_consistent(&self) {
         self.run(&["doctor", "--full", "--json"]).exits(0);
+    }
+
+    /// Every run of the program from now on has this variable.
+    pub fn set_variable(&mut self, name: &'static str, value: &'static str) {
+        self.variables.push((name, value));
+    }
+
+    /// The home of the user whose agents write logs: what a mount follows.
+    pub fn user(&self) -> PathBuf {
+        self.root().join("user")
+    }
+
+    /// Where Claude Code's logs of that user lie.
+    pub fn claude(&self) -> PathBuf {
+        self.user().join(".claude")
     }
 
     /// A world with the demo's logs and the fixtures imported.
@@ -116,9 +132,10 @@ impl World {
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "CLAUDE_CONFIG_DIR"] {
             command.env_remove(name);
         }
-        for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "RUST_LOG"] {
+        for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "COGFS_WATCH", "RUST_LOG"] {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().copied());
         command
     }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::record::{self, str_of, with_ids};
 use super::{damaged, open_document};
 use crate::ingest::record::{Parser, SessionHead};
-use crate::ingest::source::{Stamp, stamp_of};
+use crate::ingest::source::Stamp;
 
 /// Folders of a tree that hold no session: there may be hundreds of thousands of files in them.
 const ASIDE: [&str; 8] =
@@ -83,9 +83,9 @@ impl Session {
     /// # Errors
     /// When one of them cannot be looked at.
     pub fn stamp(&self) -> io::Result<Stamp> {
-        let mut sum = stamp_of(&fs::metadata(&self.file)?);
+        let mut sum = Stamp::of(&fs::metadata(&self.file)?);
         let mut add = |path: &Path| {
-            let stamp = stamp_of(&fs::metadata(path)?);
+            let stamp = Stamp::of(&fs::metadata(path)?);
             sum.size = sum.size.saturating_add(stamp.size);
             sum.mtime_ns = sum.mtime_ns.max(stamp.mtime_ns);
             io::Result::Ok(())

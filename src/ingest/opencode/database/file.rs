@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 
 use super::failed;
-use crate::ingest::source::{Stamp, stamp_of};
+use crate::ingest::source::Stamp;
 
 /// How long a lock of the writer is waited for.
 const BUSY: Duration = Duration::from_secs(5);
@@ -47,9 +47,9 @@ fn header(path: &Path) -> Option<[u8; 20]> {
 /// # Errors
 /// When the database is gone.
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
-    let mut stamp = stamp_of(&fs::metadata(path)?);
+    let mut stamp = Stamp::of(&fs::metadata(path)?);
     if let Ok(log) = fs::metadata(beside(path, "-wal")) {
-        let log = stamp_of(&log);
+        let log = Stamp::of(&log);
         stamp = Stamp { size: stamp.size.saturating_add(log.size), mtime_ns: stamp.mtime_ns.max(log.mtime_ns) };
     }
     Ok(stamp)
@@ -70,7 +70,7 @@ impl Opened {
         let logged = header(path).is_some_and(|header| header[18] == 2 || header[19] == 2);
         let (log, index) = (beside(path, "-wal"), beside(path, "-shm"));
         if logged && !log.exists() {
-            let frozen = Some(stamp_of(&fs::metadata(path)?));
+            let frozen = Some(Stamp::of(&fs::metadata(path)?));
             let conn = connect(path, "immutable=1").map_err(failed)?;
             return Ok(Self { path: path.to_owned(), conn, frozen, _copy: None });
         }
@@ -102,7 +102,7 @@ impl Opened {
     /// Says whether what was just read was one state of the database.
     pub(super) fn check(&self) -> io::Result<()> {
         match self.frozen {
-            Some(stamp) if stamp_of(&fs::metadata(&self.path)?) != stamp => {
+            Some(stamp) if Stamp::of(&fs::metadata(&self.path)?) != stamp => {
                 Err(io::Error::other("it was written to while it was read: import again"))
             }
             _ => Ok(()),

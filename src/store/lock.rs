@@ -1,0 +1,92 @@
+//! Advisory locks among the processes that use one data folder: files that are locked, never written. The kernel gives a lock
+//! free when its process ends, however it ends.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Layout, Result, StoreError, private_dir};
+
+/// What is to be done by one process at a time. The files stay behind: to remove one would let two hold "the" lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purpose {
+    /// Importing. Between the transactions of a large file its end is in memory alone: a second import would read it again.
+    Import,
+    /// Following the agents' usual places.
+    Follow,
+    /// Following places that were named; the hex digits of their hash.
+    FollowNamed(String),
+}
+
+impl Purpose {
+    fn file_name(&self) -> String {
+        match self {
+            Self::Import => "import.lock".to_owned(),
+            Self::Follow => "follow.lock".to_owned(),
+            Self::FollowNamed(hash) => format!("follow-{hash}.lock"),
+        }
+    }
+}
+
+/// A lock that is held until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock; `None` when another process (or this one) holds it.
+    ///
+    /// # Errors
+    /// When its file cannot be made or locked.
+    pub fn try_take(layout: &Layout, purpose: &Purpose) -> Result<Option<Self>> {
+        let (path, file) = open(layout, purpose)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self { _file: file })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(StoreError::Io { path, source: errno.into() }),
+        }
+    }
+
+    /// Takes the lock, however long another process holds it.
+    ///
+    /// # Errors
+    /// When its file cannot be made or locked.
+    pub fn take(layout: &Layout, purpose: &Purpose) -> Result<Self> {
+        let (path, file) = open(layout, purpose)?;
+        flock(&file, FlockOperation::LockExclusive)
+            .map_err(|errno| StoreError::Io { path, source: io::Error::from(errno) })?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn open(layout: &Layout, purpose: &Purpose) -> Result<(PathBuf, File)> {
+    private_dir(layout.dir())?;
+    let path = layout.dir().join(purpose.file_name());
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    match opened {
+        Ok(file) => Ok((path, file)),
+        Err(source) => Err(StoreError::Io { path, source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_until_it_is_dropped_and_each_purpose_has_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let held = Lock::try_take(&layout, &Purpose::Follow).unwrap();
+        assert!(held.is_some());
+        assert!(Lock::try_take(&layout, &Purpose::Follow).unwrap().is_none());
+        assert!(Lock::try_take(&layout, &Purpose::Import).unwrap().is_some());
+        assert!(Lock::try_take(&layout, &Purpose::FollowNamed("0a".to_owned())).unwrap().is_some());
+        drop(held);
+        assert!(Lock::try_take(&layout, &Purpose::Follow).unwrap().is_some());
+    }
+}
