@@ -1,9 +1,9 @@
 //! The import: file after file, a reader thread that parses and the caller's thread that writes.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -11,11 +11,9 @@ use serde_json::{Value, json};
 
 use super::assemble::{Assembler, State};
 use super::discover::{self, Candidate};
-use super::lines::{self, Line, Lines, Records};
 use super::link;
 use super::project::Resolver;
-use super::raw_record::RawRecord;
-use super::record::{Item, Parser, SessionHead};
+use super::record::{Parser, SessionHead};
 use super::source::{self, Recognised, Stamp};
 use super::summary::{FileRead, Summary};
 use crate::model::Millis;
@@ -24,19 +22,17 @@ use crate::store::sources::{self, Source};
 use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
 
 mod database;
+mod read;
 
-use self::database::{Session, is_older_copy};
+use self::database::is_older_copy;
+use self::read::{Batch, Input};
 
 /// Bytes of log after which a transaction is committed: what a crash or Ctrl-C can lose of an import, which the next one
 /// reads again.
 const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Bytes handed from the reader to the writer at once, and how many such batches may wait.
-const BATCH_BYTES: u64 = 1024 * 1024;
+/// Batches that may wait for the writer.
 const BATCHES: usize = 4;
-
-/// A longer line is not read into memory but parsed from its file, and its bytes stay there until they are stored.
-const HELD_LINE: u64 = 4 * 1024 * 1024;
 
 const NOT_A_LOG: &str = "not a log of a known format (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI)";
 
@@ -178,38 +174,6 @@ struct Run<'a> {
     projects: Resolver,
     done: u64,
     total: u64,
-}
-
-/// A record on its way from the reader to the writer.
-struct Parsed {
-    line: u64,
-    raw: RawRecord,
-    items: Vec<Item>,
-    problems: Vec<String>,
-}
-
-/// Some records, and where the reader is behind them.
-struct Batch {
-    records: Vec<Parsed>,
-    offset: u64,
-    line: u64,
-    parser: Value,
-    /// Where the reader of a database is behind the last record.
-    reader: Value,
-    /// The last line is not complete; the reason it could not be taken.
-    unfinished: Option<(u64, String)>,
-    error: Option<io::Error>,
-    /// The file ends here.
-    last: bool,
-    /// Dropped with the batch: tells the reader that the writer is done with it.
-    _taken: Option<SyncSender<()>>,
-}
-
-impl Batch {
-    fn new(offset: u64, line: u64) -> Self {
-        let (records, parser, reader) = (Vec::new(), Value::Null, Value::Null);
-        Self { records, offset, line, parser, reader, unfinished: None, error: None, last: false, _taken: None }
-    }
 }
 
 impl Run<'_> {
@@ -367,8 +331,8 @@ impl Run<'_> {
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
             scope.spawn(move || match input {
-                Input::Lines => read_lines(&path, offset, line, parser, &send),
-                Input::Document(document) => read_document(document, parser, &send),
+                Input::Lines => read::lines(&path, offset, line, parser, &send),
+                Input::Document(document) => read::document(document, parser, &send),
                 Input::Session(session) => database::read_session(session, parser, &send),
             });
             self.write(tx, &job, assembler, &receive)
@@ -481,13 +445,6 @@ impl Job<'_> {
     }
 }
 
-/// Where the records of a log are.
-enum Input<'d> {
-    Lines,
-    Document(Value),
-    Session(Session<'d>),
-}
-
 /// What is known of a file that only grew since; `None` when it is new, or another file took its name.
 fn grown_from(path: &Path, known: Option<Source>, stamp: Stamp) -> io::Result<Option<Source>> {
     let compressed = path.extension().is_some_and(|e| e == "zst");
@@ -498,164 +455,4 @@ fn grown_from(path: &Path, known: Option<Source>, stamp: Stamp) -> io::Result<Op
         }
         _ => Ok(None),
     }
-}
-
-fn read_document(document: Value, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
-    let mut batch = Batch::new(0, 1);
-    let mut bytes = 0;
-    for record in parser.split(document) {
-        let mut items = Vec::new();
-        read_record(&record, parser.as_mut(), &mut items);
-        let raw = RawRecord::Bytes(record.to_string().into_bytes());
-        bytes += raw.len();
-        batch.records.push(Parsed { line: 1, raw, items, problems: Vec::new() });
-        if bytes >= BATCH_BYTES {
-            bytes = 0;
-            // The writer is gone when it failed: there is nobody to tell.
-            if send.send(std::mem::replace(&mut batch, Batch::new(0, 1))).is_err() {
-                return;
-            }
-        }
-    }
-    end(&mut batch, parser.as_mut());
-    let _ = send.send(batch);
-}
-
-/// Ends a reader's last batch: with what the parser held back, which is of no record.
-fn end(batch: &mut Batch, parser: &mut dyn Parser) {
-    let mut items = Vec::new();
-    parser.finish(&mut items);
-    if !items.is_empty() {
-        batch.records.push(Parsed { line: 0, raw: RawRecord::Bytes(Vec::new()), items, problems: Vec::new() });
-    }
-    batch.parser = parser.state();
-    batch.last = true;
-}
-
-fn read_lines(path: &Path, offset: u64, line: u64, mut parser: Box<dyn Parser>, send: &SyncSender<Batch>) {
-    let mut batch = Batch::new(offset, line);
-    if let Err(e) = read_batches(path, parser.as_mut(), &mut batch, send) {
-        batch.error = Some(e);
-    }
-    end(&mut batch, parser.as_mut());
-    let _ = send.send(batch);
-}
-
-fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &SyncSender<Batch>) -> io::Result<()> {
-    let mut lines = Lines::open(path, batch.offset, batch.line)?;
-    let held = if lines.is_compressed() { lines::LONGEST_LINE } else { HELD_LINE };
-    lines = lines.with_longest(held);
-    let mut bytes = 0;
-    while let Some(line) = lines.next()? {
-        if line.bytes.trim_ascii().is_empty() && !line.too_long {
-            (batch.offset, batch.line) = (line.end, line.number + 1);
-            continue;
-        }
-        let length = line.end - line.start;
-        let unfinished = if line.too_long && held == HELD_LINE {
-            large_line(path, &line, parser, &mut batch.records)?
-        } else {
-            held_line(&line, parser, &mut batch.records)
-        };
-        if let Some(reason) = unfinished {
-            batch.unfinished = Some((line.number, reason));
-            return Ok(());
-        }
-        bytes += length;
-        // What is appended to a line without its newline is still that line.
-        (batch.offset, batch.line) = (line.end, line.number + u64::from(line.terminated));
-        if bytes >= BATCH_BYTES {
-            batch.parser = parser.state();
-            let mut full = std::mem::replace(batch, Batch::new(line.end, batch.line));
-            let taken = (bytes > HELD_LINE).then(|| sync_channel(0));
-            let wait = taken.map(|(alive, gone)| {
-                full._taken = Some(alive);
-                gone
-            });
-            if send.send(full).is_err() {
-                return Ok(());
-            }
-            // One large record at a time: the next is read when this one is stored. Nothing is ever sent; the end is told.
-            if let Some(gone) = wait {
-                let _ = gone.recv();
-            }
-            bytes = 0;
-        }
-    }
-    Ok(())
-}
-
-fn read_record(value: &Value, parser: &mut dyn Parser, out: &mut Vec<Item>) {
-    let before = out.len();
-    parser.record(value, out);
-    out[before..].iter_mut().for_each(Item::bound);
-}
-
-/// Parses a line that is held in memory. A last line that is not complete gives the reason.
-fn held_line(line: &Line<'_>, parser: &mut dyn Parser, out: &mut Vec<Parsed>) -> Option<String> {
-    let found = lines::records(line.bytes);
-    let complete = found.errors.is_empty() && !found.values.is_empty();
-    if !line.terminated && !complete && !line.too_long {
-        return Some(found.errors.into_iter().next().unwrap_or_else(|| "no record".to_owned()));
-    }
-    parse_line(line, found, parser, out);
-    None
-}
-
-/// Parses a line from its file: what is held is what was read of it, not its bytes as well.
-fn large_line(
-    path: &Path,
-    line: &Line<'_>,
-    parser: &mut dyn Parser,
-    out: &mut Vec<Parsed>,
-) -> io::Result<Option<String>> {
-    let length = line.end - line.start - u64::from(line.terminated);
-    let mut problems = Vec::new();
-    let mut items = Vec::new();
-    if length > lines::LONGEST_LINE {
-        problems.push(format!("longer than {} MiB: kept in raw.jsonl alone", lines::LONGEST_LINE >> 20));
-    } else {
-        match serde_json::from_reader::<_, Value>(RawRecord::reader(path, line.start, length)?) {
-            Ok(value @ Value::Object(_)) => read_record(&value, parser, &mut items),
-            // Damaged: the repair needs all of it.
-            _ => {
-                let mut bytes = Vec::new();
-                RawRecord::reader(path, line.start, length)?.read_to_end(&mut bytes)?;
-                return Ok(held_line(&Line { bytes: &bytes, too_long: false, ..*line }, parser, out));
-            }
-        }
-    }
-    let raw = RawRecord::in_file(path.to_owned(), line.start, length)?;
-    out.push(Parsed { line: line.number, raw, items, problems });
-    Ok(None)
-}
-
-/// The records of a line: one in nearly all, two where a writer died before its newline.
-fn parse_line(line: &Line<'_>, found: Records, parser: &mut dyn Parser, out: &mut Vec<Parsed>) {
-    let parts = lines::split(line.bytes, &found);
-    let mut problems = found.errors;
-    if line.too_long {
-        problems = vec!["longer than 128 MiB".to_owned()];
-    } else if found.values.is_empty() && problems.is_empty() {
-        problems = vec!["no record in it".to_owned()];
-    }
-    let taken_apart = parts.len() == found.values.len();
-    let mut parsed: Vec<Parsed> = parts
-        .into_iter()
-        .map(|raw| Parsed {
-            line: line.number,
-            raw: RawRecord::Bytes(raw.to_vec()),
-            items: Vec::new(),
-            problems: Vec::new(),
-        })
-        .collect();
-    for (at, value) in found.values.iter().enumerate() {
-        if let Some(record) = parsed.get_mut(if taken_apart { at } else { 0 }) {
-            read_record(value, parser, &mut record.items);
-        }
-    }
-    if let Some(first) = parsed.first_mut() {
-        first.problems = problems;
-    }
-    out.append(&mut parsed);
 }

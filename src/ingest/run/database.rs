@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{BATCH_BYTES, Batch, COMMIT_BYTES, Input, Job, Parsed, Run, end, read_record};
+use super::read::{BATCH_BYTES, Batch, Input, Parsed, end, read_record};
+use super::{COMMIT_BYTES, Job, Run};
 use crate::ingest::discover::Candidate;
 use crate::ingest::opencode::database::{self, Database, Log, Position, Row};
 use crate::ingest::opencode::tree;
