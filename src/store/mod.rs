@@ -4,6 +4,7 @@
 //! [`Writer`], one transaction at a time; readers through [`open_reader`], which never writes.
 
 pub mod changes;
+mod checkpoint;
 pub mod commits;
 pub mod facets;
 pub mod git;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
+use self::checkpoint::Checkpointer;
 use self::raw::Packer;
 
 pub use changes::{Change, ChangeKind, ChangeSet};
@@ -132,6 +134,7 @@ pub struct Writer {
     conn: Connection,
     layout: Layout,
     packer: RefCell<Packer>,
+    checkpointer: RefCell<Checkpointer>,
 }
 
 impl Writer {
@@ -152,9 +155,11 @@ impl Writer {
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "foreign_keys", "ON")?;
         conn.pragma_update(None, "cache_size", -32_768)?;
+        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let checkpointer = RefCell::new(Checkpointer::new(&path));
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
-        Ok(Self { conn, layout: layout.clone(), packer: RefCell::new(Packer::start()) })
+        Ok(Self { conn, layout: layout.clone(), packer: RefCell::new(Packer::start()), checkpointer })
     }
 
     /// Waits no longer than this for another process's transaction, in place of a minute.
@@ -188,6 +193,7 @@ impl Writer {
         Ok(Transaction {
             conn: &self.conn,
             packer: &self.packer,
+            checkpointer: &self.checkpointer,
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
@@ -212,6 +218,7 @@ fn locked(e: rusqlite::Error, path: PathBuf) -> StoreError {
 pub struct Transaction<'conn> {
     conn: &'conn Connection,
     packer: &'conn RefCell<Packer>,
+    checkpointer: &'conn RefCell<Checkpointer>,
     layout: Layout,
     /// What a mount must be told.
     pub changes: ChangeSet,
@@ -257,6 +264,7 @@ impl Transaction<'_> {
         self.changes.write(self.conn)?;
         self.conn.execute_batch("COMMIT")?;
         self.open = false;
+        self.checkpointer.borrow_mut().committed();
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use super::checkpoint::Checkpointer;
 use super::{BUSY_TIMEOUT, Layout, Result, StoreError, create_private_file};
 
 /// Of the file's tables. A file of another version is made again.
@@ -43,6 +44,7 @@ const SCHEMA: &str = r#"
 /// The search index, open for writing.
 pub struct SearchIndex {
     conn: Connection,
+    checkpointer: Checkpointer,
 }
 
 /// How far the index is.
@@ -76,12 +78,13 @@ impl SearchIndex {
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "cache_size", -16_384)?;
+        conn.pragma_update(None, "wal_autocheckpoint", 0)?;
         let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         if !is_of(&tx, turns)? {
             begin_anew(&tx, turns)?;
         }
         tx.commit()?;
-        Ok(Self { conn })
+        Ok(Self { conn, checkpointer: Checkpointer::new(path) })
     }
 
     /// The connection, for searching.
@@ -146,6 +149,7 @@ impl SearchIndex {
             tx.prepare_cached("UPDATE progress SET swept = ?1, followed = ?2")?
                 .execute(params![after.swept, after.followed])?;
             tx.commit()?;
+            self.checkpointer.committed();
             report(turns, after, progress)?;
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
