@@ -90,14 +90,16 @@ impl Input {
     }
 
     fn of_fields(kind: Kind, mut fields: Map<String, Value>) -> Self {
+        let mut common = common_names(kind, &fields);
         let read = match kind {
             Kind::Shell => shell(&mut fields),
-            Kind::Edit => edit(&mut fields),
-            Kind::Write => write(&mut fields),
-            Kind::Patch => patch(&mut fields),
+            Kind::Edit => edit(common.as_mut().unwrap_or(&mut fields)),
+            Kind::Write => write(common.as_mut().unwrap_or(&mut fields)),
+            Kind::Patch => patch(common.as_mut().unwrap_or(&mut fields)),
             Kind::Other => None,
         };
         let Some(mut input) = read else { return other(fields) };
+        let mut fields = common.unwrap_or(fields);
         fields.retain(|name, value| !is_trivial(name, value));
         input.blocks.extend(rest(fields, true));
         input
@@ -120,11 +122,40 @@ impl Kind {
             "bash" | "shell" | "shell_command" | "exec_command" | "local_shell" | "local_shell_call"
             | "container.exec" | "run_shell_command" | "powershell" => Self::Shell,
             "edit" | "multiedit" | "replace" => Self::Edit,
-            "write" | "write_file" => Self::Write,
+            "write" | "write_file" | "create" => Self::Write,
             "apply_patch" => Self::Patch,
             _ => Self::Other,
         }
     }
+}
+
+/// What OpenCode and Copilot CLI call fields that most agents call otherwise.
+const OTHER_NAMES: [(&str, &str); 8] = [
+    ("filePath", "file_path"),
+    ("path", "file_path"),
+    ("oldString", "old_string"),
+    ("old_str", "old_string"),
+    ("newString", "new_string"),
+    ("new_str", "new_string"),
+    ("file_text", "content"),
+    ("patchText", "patch"),
+];
+
+/// The fields of a call that writes files, by their common names; `None` when they have these already.
+fn common_names(kind: Kind, fields: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let writes = matches!(kind, Kind::Edit | Kind::Write | Kind::Patch);
+    if !writes || !OTHER_NAMES.iter().any(|(name, _)| fields.contains_key(*name)) {
+        return None;
+    }
+    let mut common = fields.clone();
+    for (name, common_name) in OTHER_NAMES {
+        if !common.contains_key(common_name)
+            && let Some(value) = common.remove(name)
+        {
+            common.insert(common_name.to_owned(), value);
+        }
+    }
+    Some(common)
 }
 
 fn shell(fields: &mut Map<String, Value>) -> Option<Input> {
@@ -263,8 +294,9 @@ fn patched_file(patch: &str) -> &str {
 
 /// Any tool: its short fields as JSON, each long one as its own block.
 fn other(fields: Map<String, Value>) -> Input {
-    const SUBJECTS: [&str; 12] = [
+    const SUBJECTS: [&str; 13] = [
         "file_path",
+        "filePath",
         "path",
         "notebook_path",
         "pattern",
@@ -327,6 +359,26 @@ mod tests {
 
     fn block(info: &str, text: &str) -> (String, String, bool) {
         (info.to_owned(), text.to_owned(), false)
+    }
+
+    #[test]
+    fn writing_calls_read_the_same_whatever_an_agent_calls_their_fields() {
+        let read = |name: &str, input: serde_json::Value| Input::read(name, &input.to_string());
+        let edit = read("Edit", serde_json::json!({"file_path": "/a.rs", "old_string": "x", "new_string": "y"}));
+        assert_eq!(edit.subject, "/a.rs");
+        for input in [
+            serde_json::json!({"filePath": "/a.rs", "oldString": "x", "newString": "y"}),
+            serde_json::json!({"path": "/a.rs", "old_str": "x", "new_str": "y"}),
+        ] {
+            assert_eq!(read("edit", input), edit);
+        }
+        let written = read("Write", serde_json::json!({"file_path": "/a.rs", "content": "x"}));
+        assert_eq!(read("create", serde_json::json!({"path": "/a.rs", "file_text": "x"})), written);
+        let patch = "*** Begin Patch\n*** Add File: /a.rs\n+x\n*** End Patch";
+        assert_eq!(read("apply_patch", serde_json::json!({"patchText": patch})).subject, "/a.rs");
+        // What cannot be read so is shown as it is.
+        let odd = read("edit", serde_json::json!({"path": "/a.rs", "old_str": 7}));
+        assert!(odd.blocks[0].text.contains("old_str"), "{odd:?}");
     }
 
     #[test]
