@@ -100,6 +100,8 @@ pub enum FsError {
     IsADirectory,
     #[error("not a symbolic link")]
     NotASymlink,
+    #[error("name too long")]
+    NameTooLong,
     #[error("the database could not be read: {0}")]
     Store(#[from] StoreError),
     #[error("the picture {sha256} could not be read: {source}")]
@@ -115,6 +117,7 @@ impl FsError {
             Self::NotADirectory => libc::ENOTDIR,
             Self::IsADirectory => libc::EISDIR,
             Self::NotASymlink => libc::EINVAL,
+            Self::NameTooLong => libc::ENAMETOOLONG,
             Self::Store(_) | Self::Blob { .. } => libc::EIO,
         }
     }
@@ -124,6 +127,9 @@ impl FsError {
 const DIRECTORY_MODE: u16 = 0o500;
 const FILE_MODE: u16 = 0o400;
 const LINK_MODE: u16 = 0o777;
+
+/// The longest name, in bytes: what `statfs` says, and what every generated name keeps to.
+pub const NAME_MAX: usize = 255;
 
 /// Changes of one batch beyond which everything is forgotten instead: telling the kernel one by one would take longer.
 const MOST_CHANGES: usize = 50_000;
@@ -191,8 +197,12 @@ impl CogFs {
     /// Finds a name in a directory.
     ///
     /// # Errors
-    /// When `parent` is no directory or the database cannot be read.
+    /// When `parent` is no directory, the name is too long for any, or the database cannot be read.
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Lookup> {
+        // Kernels let longer names through: before 6.14 up to 1,024 bytes, since then up to 4,095.
+        if name.len() > NAME_MAX {
+            return Err(FsError::NameTooLong);
+        }
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };

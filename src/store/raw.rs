@@ -1,8 +1,9 @@
 //! The source's own records, byte for byte: compressed chunks in the order of the source.
 
-use std::io::Read;
+use std::cell::RefCell;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use zstd::bulk::Decompressor;
 
 use super::{Result, StoreError};
 
@@ -75,9 +76,17 @@ pub fn for_each_chunk(conn: &Connection, session_row: i64, mut each: impl FnMut(
 }
 
 fn decompress(session_row: i64, length: u64, data: &[u8]) -> Result<Vec<u8>> {
+    thread_local! {
+        /// Made once a thread: that takes as long as decompressing a small chunk.
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
     let damaged = || StoreError::Damaged { what: format!("the raw records of session {session_row}") };
-    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| damaged())?);
-    let mut decoder = zstd::Decoder::with_buffer(data).map_err(|_| damaged())?;
-    decoder.read_to_end(&mut bytes).map_err(|_| damaged())?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(damaged()) }
+    let capacity = usize::try_from(length).map_err(|_| damaged())?;
+    let bytes = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = kept.take().map_or_else(Decompressor::new, Ok)?;
+        let bytes = decompressor.decompress(data, capacity);
+        *kept = Some(decompressor);
+        bytes
+    });
+    bytes.ok().filter(|bytes| bytes.len() == capacity).ok_or_else(damaged)
 }
