@@ -249,9 +249,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         // Before the answer: once the reader has it, another thread may already tell of its next read.
-        if let Some((session_row, number)) = CogFs::turn_of(ino.0) {
-            self.ahead.read(session_row, number);
-        }
+        self.ahead.read(ino.0);
         self.answer(Kind::Read, |fs| match fs.read(ino.0, offset, size) {
             // More than was asked for would be refused by the kernel, leaving the page locked.
             Ok(data) => reply.data(&data[..data.len().min(size as usize)]),

@@ -14,7 +14,7 @@ use crate::model::{Millis, Session};
 use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
 
 pub use changes::{Stale, everything, fixed, stale};
-pub use documents::{Contents, contents, turn_files};
+pub use documents::{Contents, contents, directory_of_document, documents_beside, turn_files};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
@@ -172,11 +172,11 @@ fn turn_size(conn: &Connection, row: i64, entry: &store::index::Entry, depth: us
 
 /// How many subagents deep a session lies: 0 for one of its own.
 fn depth(conn: &Connection, row: i64) -> Result<usize> {
-    let (mut depth, mut at) = (0, sessions::get(conn, row)?.and_then(|s| s.parent_row));
+    let (mut depth, mut at) = (0, sessions::parent(conn, row)?);
     // A damaged database must not make a loop of it.
     while let Some(row) = at.filter(|_| depth < 64) {
         depth += 1;
-        at = sessions::get(conn, row)?.and_then(|s| s.parent_row);
+        at = sessions::parent(conn, row)?;
     }
     Ok(depth)
 }
