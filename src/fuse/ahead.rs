@@ -30,6 +30,9 @@ const WAITING: usize = 32;
 const READERS: usize = 16;
 /// How far a reader may skip and still be reading on.
 const STRIDE: u32 = 4;
+/// So many sessions entered elsewhere than at an end, one after the other, end a walk: a thread of `rg` that takes work from
+/// another enters in the middle, too.
+const STRAYS: u8 = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
@@ -47,12 +50,24 @@ enum Job {
     Beside(u64),
 }
 
-/// The latest read in a session's turns, and whether the turns behind it were pushed, and which way.
+/// The latest read in a session's turns, and at which one pushing began, and which way.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     session_row: i64,
     number: u32,
-    pushed: Option<Direction>,
+    pushed: Option<(Direction, u32)>,
+}
+
+impl Seen {
+    /// Whether a reader at this turn was given what follows. Before the place where pushing began it reads again: the pages may
+    /// be gone.
+    fn is_given(&self, number: u32) -> bool {
+        match self.pushed {
+            Some((Direction::Up, from)) => number > from,
+            Some((Direction::Down, from)) => number < from,
+            None => false,
+        }
+    }
 }
 
 /// Notices reads that follow each other.
@@ -65,12 +80,14 @@ struct Watch {
     next_beside: usize,
     /// The direction of the walk that goes on, if one does.
     walk: Option<Direction>,
+    /// Sessions entered elsewhere than at an end since a sequence was seen.
+    strays: u8,
 }
 
 impl Default for Watch {
     fn default() -> Self {
         let (recent, beside) = (array::from_fn(|_| None), array::from_fn(|_| None));
-        Self { recent, next: 0, beside, next_beside: 0, walk: None }
+        Self { recent, next: 0, beside, next_beside: 0, walk: None, strays: 0 }
     }
 }
 
@@ -86,40 +103,53 @@ impl Watch {
     fn note_turn(&mut self, session_row: i64, number: u32) -> Option<Job> {
         let Some(seen) = self.recent.iter_mut().flatten().find(|seen| seen.session_row == session_row) else {
             let pushed = self.enter(number);
-            self.recent[self.next] = Some(Seen { session_row, number, pushed });
+            let begun = pushed.map(|direction| (direction, number));
+            self.recent[self.next] = Some(Seen { session_row, number, pushed: begun });
             self.next = (self.next + 1) % READERS;
             return pushed.map(|direction| Job::Turns { session_row, number, direction, entered: true });
         };
         let before = std::mem::replace(&mut seen.number, number);
-        let (up, down) = (number.wrapping_sub(before), before.wrapping_sub(number));
-        let direction = match (up, down) {
-            // The next piece of a large turn.
-            (0, _) => return None,
+        // The next piece of a large turn is no other turn.
+        if seen.is_given(number) || number == before {
+            return None;
+        }
+        seen.pushed = None;
+        let direction = match (number.wrapping_sub(before), before.wrapping_sub(number)) {
             (1..=STRIDE, _) => Direction::Up,
             (_, 1..=STRIDE) => Direction::Down,
-            // What was pushed lies in the reader's way, who was faster than some of it or found the rest stored.
-            _ if seen.pushed.is_some_and(|direction| (direction == Direction::Up) == (number > before)) => return None,
-            // From the start again: the pages may be gone.
-            _ if seen.pushed.take().is_some() => return None,
             _ => {
-                self.walk = None;
+                self.stray();
                 return None;
             }
         };
-        if seen.pushed == Some(direction) {
-            return None;
-        }
-        (seen.pushed, self.walk) = (Some(direction), Some(direction));
+        (seen.pushed, self.walk, self.strays) = (Some((direction, number)), Some(direction), 0);
         Some(Job::Turns { session_row, number, direction, entered: false })
     }
 
     /// The first read in a session's turns. A walk enters at an end: at the first turn, or at the last, whose number the thread
-    /// looks up. One that enters elsewhere has ended.
+    /// looks up.
     fn enter(&mut self, number: u32) -> Option<Direction> {
         if self.walk == Some(Direction::Up) && number > STRIDE {
-            self.walk = None;
+            self.stray();
+            return None;
         }
         self.walk
+    }
+
+    /// Notes a session entered elsewhere than at an end.
+    fn stray(&mut self) {
+        self.strays += 1;
+        if self.strays >= STRAYS {
+            (self.walk, self.strays) = (None, 0);
+        }
+    }
+
+    /// The thread pushed nothing for this session: its next reads are looked at as if they were the first.
+    fn stray_in(&mut self, session_row: i64) {
+        if let Some(seen) = self.recent.iter_mut().flatten().find(|seen| seen.session_row == session_row) {
+            seen.pushed = None;
+        }
+        self.stray();
     }
 
     fn note_document(&mut self, ino: u64, dir: u64) -> Option<Job> {
@@ -220,15 +250,21 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// The turns below a number, in steps from the top.
+    /// The turns below a number, in steps from the top; then those above, which another thread of the reader may have taken.
     fn down(&mut self, session_row: i64, below: u32, entered: bool) -> Result<(), FsError> {
-        if entered && self.fs.last_turn(session_row)?.is_none_or(|last| below + STRIDE < last) {
-            lock(self.watch).walk = None;
+        let Some(last) = self.fs.last_turn(session_row)? else { return Ok(()) };
+        if entered && below + STRIDE < last {
+            lock(self.watch).stray_in(session_row);
             return Ok(());
         }
+        self.down_to(session_row, below, 1)?;
+        self.down_to(session_row, last + 1, below + 2)
+    }
+
+    fn down_to(&mut self, session_row: i64, below: u32, lowest: u32) -> Result<(), FsError> {
         let mut end = below;
-        while end > 1 {
-            let first = end.saturating_sub(STEP).max(1);
+        while end > lowest {
+            let first = end.saturating_sub(STEP).max(lowest);
             if self.turns(session_row, first, end - first)?.is_none() {
                 break;
             }
@@ -311,8 +347,10 @@ mod tests {
         assert_eq!(watch.note(7, ReadAt::Document { dir: 70 }), Some(Job::Beside(7)));
         assert_eq!(watch.note(8, ReadAt::Document { dir: 70 }), None, "pushed already");
         assert_eq!(note(&mut watch, 2, 1), UP);
-        assert_eq!(note(&mut watch, 3, 50), None, "in the middle: somebody else, or another matter");
-        assert_eq!(note(&mut watch, 4, 1), None, "the walk is over");
+        for session in 3..3 + i64::from(STRAYS) {
+            assert_eq!(note(&mut watch, session, 50), None, "in the middle: somebody else, or another matter");
+        }
+        assert_eq!(note(&mut watch, 90, 1), None, "the walk is over");
         assert_eq!(watch.note(9, ReadAt::Document { dir: 90 }), None);
     }
 
