@@ -360,14 +360,22 @@ impl CogFs {
         self.query(|conn| store::turns::last(conn, session_row))
     }
 
-    /// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes.
+    /// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it
+    /// is their turn.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn beside(&self, ino: u64, largest: u64, each: &mut dyn FnMut(ReadyFile<'_>)) -> Result<()> {
+    pub fn beside(
+        &self,
+        ino: u64,
+        largest: u64,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(ReadyFile<'_>),
+    ) -> Result<()> {
         let Some(node) = Node::from_ino(ino) else { return Ok(()) };
+        let is_wanted = |node: Node| is_wanted(node.ino());
         self.query(|conn| {
-            tree::documents_beside(conn, &self.view, node, largest, &mut |node, bytes| {
+            tree::documents_beside(conn, &self.view, node, largest, &is_wanted, &mut |node, bytes| {
                 each(ReadyFile { ino: node.ino(), bytes });
             })
         })

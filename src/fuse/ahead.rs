@@ -21,7 +21,7 @@ use crate::fs::{CogFs, FsError, ReadAt, ReadyFile};
 /// Bytes pushed for one trigger at the most.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
 /// Turns pushed under one guard.
-const STEP: u32 = 32;
+const STEP: u32 = 16;
 /// A larger file is read in large pieces anyway.
 const LARGEST_FILE: usize = 128 * 1024;
 /// Jobs that may wait; more are left to ordinary reads.
@@ -50,15 +50,33 @@ enum Job {
     Beside(u64),
 }
 
-/// The latest read in a session's turns, and at which one pushing began, and which way.
+/// The latest reads in a session's turns, and at which one pushing began, and which way.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     session_row: i64,
-    number: u32,
+    /// Where its readers are, the latest in front: two threads of `rg` share a directory.
+    places: [u32; 2],
     pushed: Option<(Direction, u32)>,
 }
 
 impl Seen {
+    /// Notes a read; the direction in which it follows an earlier one.
+    fn follow(&mut self, number: u32) -> Option<Direction> {
+        let direction = |before: u32| match (number.wrapping_sub(before), before.wrapping_sub(number)) {
+            (1..=STRIDE, _) => Some(Direction::Up),
+            (_, 1..=STRIDE) => Some(Direction::Down),
+            _ => None,
+        };
+        let [latest, other] = self.places;
+        // The reader that came from there is here now.
+        let (found, stays) = match direction(latest) {
+            Some(found) => (Some(found), other),
+            None => (direction(other), latest),
+        };
+        self.places = [number, stays];
+        found
+    }
+
     /// Whether a reader at this turn was given what follows. Before the place where pushing began it reads again: the pages may
     /// be gone.
     fn is_given(&self, number: u32) -> bool {
@@ -70,14 +88,38 @@ impl Seen {
     }
 }
 
+/// The last few of some numbers.
+#[derive(Default)]
+struct Recent {
+    numbers: [Option<u64>; READERS],
+    next: usize,
+}
+
+impl Recent {
+    fn holds(&self, number: u64) -> bool {
+        self.numbers.contains(&Some(number))
+    }
+
+    /// Adds a number; false when it was there.
+    fn add(&mut self, number: u64) -> bool {
+        let is_new = !self.holds(number);
+        if is_new {
+            self.numbers[self.next] = Some(number);
+            self.next = (self.next + 1) % READERS;
+        }
+        is_new
+    }
+}
+
 /// Notices reads that follow each other.
 struct Watch {
     /// The sessions read last, the oldest to be overwritten next.
     recent: [Option<Seen>; READERS],
     next: usize,
-    /// The directories whose documents were pushed last, by one of their files' directory number.
-    beside: [Option<u64>; READERS],
-    next_beside: usize,
+    /// The directories whose documents were pushed last.
+    beside: Recent,
+    /// The documents read last.
+    documents: Recent,
     /// The direction of the walk that goes on, if one does.
     walk: Option<Direction>,
     /// Sessions entered elsewhere than at an end since a sequence was seen.
@@ -86,8 +128,8 @@ struct Watch {
 
 impl Default for Watch {
     fn default() -> Self {
-        let (recent, beside) = (array::from_fn(|_| None), array::from_fn(|_| None));
-        Self { recent, next: 0, beside, next_beside: 0, walk: None, strays: 0 }
+        let recent = array::from_fn(|_| None);
+        Self { recent, next: 0, beside: Recent::default(), documents: Recent::default(), walk: None, strays: 0 }
     }
 }
 
@@ -104,23 +146,22 @@ impl Watch {
         let Some(seen) = self.recent.iter_mut().flatten().find(|seen| seen.session_row == session_row) else {
             let pushed = self.enter(number);
             let begun = pushed.map(|direction| (direction, number));
-            self.recent[self.next] = Some(Seen { session_row, number, pushed: begun });
+            self.recent[self.next] = Some(Seen { session_row, places: [number; 2], pushed: begun });
             self.next = (self.next + 1) % READERS;
             return pushed.map(|direction| Job::Turns { session_row, number, direction, entered: true });
         };
-        let before = std::mem::replace(&mut seen.number, number);
         // The next piece of a large turn is no other turn.
-        if seen.is_given(number) || number == before {
+        if seen.places.contains(&number) {
+            return None;
+        }
+        let follows = seen.follow(number);
+        if seen.is_given(number) {
             return None;
         }
         seen.pushed = None;
-        let direction = match (number.wrapping_sub(before), before.wrapping_sub(number)) {
-            (1..=STRIDE, _) => Direction::Up,
-            (_, 1..=STRIDE) => Direction::Down,
-            _ => {
-                self.stray();
-                return None;
-            }
+        let Some(direction) = follows else {
+            self.stray();
+            return None;
         };
         (seen.pushed, self.walk, self.strays) = (Some((direction, number)), Some(direction), 0);
         Some(Job::Turns { session_row, number, direction, entered: false })
@@ -153,12 +194,14 @@ impl Watch {
     }
 
     fn note_document(&mut self, ino: u64, dir: u64) -> Option<Job> {
-        if self.walk.is_none() || self.beside.contains(&Some(dir)) {
-            return None;
-        }
-        self.beside[self.next_beside] = Some(dir);
-        self.next_beside = (self.next_beside + 1) % READERS;
-        Some(Job::Beside(ino))
+        self.documents.add(ino);
+        let wanted = self.walk.is_some() && self.beside.add(dir);
+        wanted.then_some(Job::Beside(ino))
+    }
+
+    /// Where the latest reader of a session's turns is by now.
+    fn place_in(&self, session_row: i64) -> Option<u32> {
+        self.recent.iter().flatten().find(|seen| seen.session_row == session_row).map(|seen| seen.places[0])
     }
 }
 
@@ -245,7 +288,9 @@ impl Push<'_> {
     fn up(&mut self, session_row: i64, from: u32) -> Result<(), FsError> {
         let mut next = from;
         while let Some(last) = self.turns(session_row, next, STEP)? {
-            next = last + 1;
+            // A reader who is faster has asked itself.
+            let reader = lock(self.watch).place_in(session_row).unwrap_or(0);
+            next = last.max(reader) + 1;
         }
         Ok(())
     }
@@ -287,7 +332,10 @@ impl Push<'_> {
     fn beside(&mut self, ino: u64) -> Result<(), FsError> {
         let fs = self.fs;
         let _guard = fs.begin();
-        fs.beside(ino, LARGEST_FILE as u64, &mut |file| self.put(&file))
+        let watch = self.watch;
+        // A reader who is faster has asked itself.
+        let is_wanted = |other: u64| !lock(watch).documents.holds(other);
+        fs.beside(ino, LARGEST_FILE as u64, &is_wanted, &mut |file| self.put(&file))
     }
 
     /// Pushes one file. What the kernel has not listed yet, or has dropped, it has no place for: `fuser` takes that for success.
@@ -324,6 +372,7 @@ mod tests {
         assert_eq!(note(&mut watch, 1, 2), UP);
         assert_eq!(note(&mut watch, 1, 3), None, "pushed already");
         assert_eq!(note(&mut watch, 1, 3), None, "the next piece of a large turn");
+        assert_eq!(note(&mut watch, 1, 20), None, "pushed already");
         assert_eq!(note(&mut watch, 1, 40), None, "pushed already");
         assert_eq!(note(&mut watch, 1, 1), None, "from the start again");
         assert_eq!(note(&mut watch, 1, 2), UP, "the pages may be gone");
@@ -352,6 +401,15 @@ mod tests {
         }
         assert_eq!(note(&mut watch, 90, 1), None, "the walk is over");
         assert_eq!(watch.note(9, ReadAt::Document { dir: 90 }), None);
+    }
+
+    #[test]
+    fn two_readers_of_one_session_are_both_followed() {
+        let mut watch = Watch::default();
+        assert_eq!(note(&mut watch, 1, 80), None);
+        assert_eq!(note(&mut watch, 1, 40), None);
+        assert_eq!(note(&mut watch, 1, 79), DOWN);
+        assert_eq!(note(&mut watch, 1, 39), None, "pushed already");
     }
 
     #[test]

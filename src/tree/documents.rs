@@ -53,7 +53,8 @@ pub fn directory_of_document(node: Node) -> Option<Node> {
     }
 }
 
-/// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes.
+/// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it is
+/// their turn.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -62,12 +63,16 @@ pub fn documents_beside(
     view: &View,
     node: Node,
     largest: u64,
+    is_wanted: &dyn Fn(Node) -> bool,
     each: &mut dyn FnMut(Node, &[u8]),
 ) -> Result<()> {
     let Some(sizes) = directory_of_document(node).map(|dir| sizes(conn, dir)).transpose()?.flatten() else {
         return Ok(());
     };
     for (other, _) in sizes.documents.into_iter().filter(|(other, size)| *other != node && *size <= largest) {
+        if !is_wanted(other) {
+            continue;
+        }
         match contents(conn, view, other)? {
             Some(Contents::Bytes(bytes)) => each(other, &bytes),
             Some(Contents::Raw { session_row }) => {
