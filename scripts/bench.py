@@ -6,6 +6,7 @@ where they like. Needs Linux, /dev/fuse and Python 3; started by `scripts/bench`
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ import time
 from pathlib import Path
 
 import bench_corpus
+import bench_peers
 
 MIB = 1 << 20
 # Of the requests, those that are not about the tree: the kernel keeps no answer to statfs, and nobody waits for a forget.
@@ -36,19 +38,22 @@ WALKS = {
     "tar": "tar cf - . | wc -c",
 }
 READS = {"rr1": 1, "rr8": 8}
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 NAMES = ["import", *WALKS, *READS, "mount", "memory"]
 # The most a pass over the mount may take, in passes over the disk, warm; and the first after a mount; and with nothing in
 # the page cache, in passes over the disk with nothing in the page cache.
 WARM = {"find": 1.1, "tar": 1.1, "stat": 1.15, "grep": 1.15, "rg": 1.25, "rr1": 1.25, "rr8": 1.25}
 FIRST = {"grep": 3.5, "rg": 5.0, "tar": 3.0, "find": 5.0, "stat": 5.0}
 COLD = {"grep": 0.35, "rg": 0.35, "tar": 0.35}
+# The first after a mount in passes over libfuse's passthrough_ll, which shows the files on the disk; and a mount in mounts of
+# the least there can be in one.
+PASSTHROUGH = 0.35
+HELLO = 3
 COLD_REPEAT = 3
 IMPORT_REPEAT = 3
+MOUNTS = 9
 WARM_PASSES = 4
-NOT_MEASURED = [
-    "0.35 of libfuse's passthrough_ll for the first pass: that program is built from libfuse's sources by hand",
-    "`cogfs mount` against fuser's `hello`: it cannot be installed by name; the absolute time stands here instead",
-]
+NOT_MEASURED = ["the import against CogCommit's on the same logs (at least 10 times its rate): another program, not fetched here"]
 
 
 def say(text):
@@ -64,6 +69,11 @@ def run(command, cwd=None, cpu=None, env=None, stdin=None):
     if done.returncode != 0:
         raise SystemExit(f"{command} ended with {done.returncode}: {done.stderr.strip()}")
     return done.stdout, seconds
+
+
+def cpu_of_children():
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run_and_weigh(command, env):
@@ -83,7 +93,7 @@ class Mount:
     """A mount with a new server, gone at the end of the `with`."""
 
     def __init__(self, bench, home, cpu=None):
-        self.bench, self.home, self.cpu = bench, home, cpu
+        self.bench, self.home, self.pin = bench, home, cpu
         self.dir = bench.dir / "mnt"
         self.log = bench.dir / "requests.json"
 
@@ -92,8 +102,8 @@ class Mount:
         self.dir.mkdir(exist_ok=True)
         env = self.bench.env(self.home) | {"COGFS_REQUEST_LOG": str(self.log)}
         start = time.perf_counter()
-        run([self.bench.cogfs, "mount", str(self.dir)], cpu=self.cpu, env=env)
-        run(["ls", str(self.dir)], cpu=self.cpu)
+        run([self.bench.cogfs, "mount", str(self.dir)], cpu=self.pin, env=env)
+        run(["ls", str(self.dir)], cpu=self.pin)
         self.seconds_to_ls = time.perf_counter() - start
         return self
 
@@ -119,18 +129,27 @@ class Mount:
         work()
         return {kind: n - before.get(kind, 0) for kind, n in self.requests().items() if n != before.get(kind, 0)}
 
-    def anonymous_memory(self):
-        """RssAnon of the server, which is the process of our binary that has the directory among its arguments."""
+    @functools.cached_property
+    def server(self):
+        """The server's folder in /proc: the process of our binary that has the directory among its arguments."""
         binary = os.path.realpath(self.bench.cogfs)
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 ours = os.readlink(process / "exe") == binary
                 if ours and str(self.dir).encode() in (process / "cmdline").read_bytes().split(b"\0"):
-                    line = next(s for s in (process / "status").read_text().splitlines() if s.startswith("RssAnon"))
-                    return int(line.split()[1]) * 1024
+                    return process
             except OSError:
                 continue
         raise SystemExit("the server of the mount is not there any more")
+
+    def anonymous_memory(self):
+        line = next(s for s in (self.server / "status").read_text().splitlines() if s.startswith("RssAnon"))
+        return int(line.split()[1]) * 1024
+
+    def cpu(self):
+        """Seconds of CPU that the server has used."""
+        fields = (self.server / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 class Bench:
@@ -144,7 +163,8 @@ class Bench:
         self.dir = Path(args.dir).resolve()
         self.logs, self.disk = self.dir / f"logs-{args.files}", self.dir / f"disk-{args.files}"
         self.home, self.empty = self.dir / f"home-{args.files}", self.dir / "home-empty"
-        self.rows, self.requests, self.facts = [], {}, {}
+        self.rows, self.requests, self.facts, self.not_measured = [], {}, {}, list(NOT_MEASURED)
+        self.passthrough = None
         first = min(os.sched_getaffinity(0))
         self.modes = {"pinned": first, "free": None}
         if args.pin != "both":
@@ -171,7 +191,7 @@ class Bench:
         if "import" in self.names:
             self.measure_import()
         self.make_home()
-        if set(self.names) & {*WALKS, *READS}:
+        if set(self.names) & {*WALKS, *READS, "memory"}:
             self.make_disk()
 
     def make_logs(self):
@@ -211,18 +231,18 @@ class Bench:
                 run(["cp", "-a", str(mount.tree), str(self.disk)])
             os.sync()
             done.write_text(self.state())
-        files, size = 0, 0
+        files, size, directories = 0, 0, 0
         turns = []
         for path, _, names in os.walk(self.disk / "projects"):
             relative = os.path.relpath(path, self.disk / "projects")
-            files += len(names)
+            files, directories = files + len(names), directories + 1
             size += sum(os.lstat(os.path.join(path, name)).st_size for name in names)
             if os.path.basename(path) == "turns":
                 turns += [f"{relative}/{name}" for name in names]
         turns.sort()
         random.Random(1).shuffle(turns)
         self.random_turns = "\n".join(turns[:RANDOM_READS])
-        self.facts |= {"files": files, "turns": len(turns), "bytes of all files": size}
+        self.facts |= {"files": files, "directories": directories, "turns": len(turns), "bytes of all files": size}
 
     # -- import --
 
@@ -256,6 +276,7 @@ class Bench:
         self.row("import: rate / bare parsing and inserts", rate, target=0.5, least=True, seconds=times, bare_seconds=bare)
         self.row("import", summary["records"] / seconds, "records/s")
         self.row("import", self.facts["log bytes"] / 1e6 / seconds, "MB/s")
+        self.row("bare parsing and inserts", summary["records"] / bare_seconds, "records/s")
         self.row("bare parsing and inserts", self.facts["log bytes"] / 1e6 / bare_seconds, "MB/s")
         self.row("import: most memory", memory / MIB, "MiB", target=200)
 
@@ -267,6 +288,12 @@ class Bench:
             return run(["bash", "-o", "pipefail", "-c", WALKS[name]], cwd=tree, cpu=cpu)[1]
         reader = [str(self.target / "examples/random_reads"), str(tree), str(READS[name])]
         return float(run(reader, cpu=cpu, stdin=self.random_turns)[0])
+
+    def first_pass(self, name, mount, cpu):
+        """One pass over a mount; its seconds, and the seconds of CPU of both sides."""
+        before = cpu_of_children() + mount.cpu()
+        seconds = self.seconds(name, mount.tree, cpu)
+        return seconds, cpu_of_children() + mount.cpu() - before
 
     def warm_disk(self, name, cpu):
         """A pass over the disk that found everything in the page cache; another program may just have emptied it."""
@@ -308,20 +335,40 @@ class Bench:
         return min(passes, key=lambda asked: sum(asked.values()))
 
     def measure_first(self, name, mode, cpu, on_disk):
-        times = []
+        times, beside = [], []
         for _ in range(self.args.repeat):
             with Mount(self, self.home, cpu) as mount:
                 if name not in self.requests.setdefault("first", {}):
-                    self.requests["first"][name] = mount.requests_of(lambda: times.append(self.seconds(name, mount.tree, cpu)))
+                    asked = mount.requests_of(lambda: times.append(self.first_pass(name, mount, cpu)))
+                    self.requests["first"][name] = asked
                 else:
-                    times.append(self.seconds(name, mount.tree, cpu))
-        on_mount = statistics.median(times)
-        self.row(f"first {name}, {mode}", on_mount / on_disk, target=FIRST.get(name), **both(on_mount, on_disk))
+                    times.append(self.first_pass(name, mount, cpu))
+            if name in FIRST and self.passthrough:
+                with bench_peers.Passthrough(*self.passthrough, cpu) as peer:
+                    beside.append(self.seconds(name, peer.dir, cpu))
+        on_mount, used = (statistics.median(side) for side in zip(*times))
+        row = both(on_mount, on_disk) | {"cpu_seconds": used}
+        self.row(f"first {name}, {mode}", on_mount / on_disk, target=FIRST.get(name), **row)
+        if beside:
+            peer = statistics.median(beside)
+            row = {"mount_seconds": on_mount, "disk_seconds": peer}
+            self.row(f"first {name} / passthrough_ll, {mode}", on_mount / peer, target=PASSTHROUGH, **row)
+
+    def make_passthrough(self):
+        """What `bench_peers.Passthrough` needs but the CPU; None when it cannot be measured, which is told."""
+        program, missing = bench_peers.build_passthrough(self.dir)
+        descriptors = bench_peers.descriptors_for(self.facts["files"] + self.facts["directories"])
+        if program and not descriptors:
+            missing = "it keeps every file open, more than this user may"
+        if missing:
+            self.not_measured.append(f"libfuse's passthrough_ll, of which a first pass should take {PASSTHROUGH}: {missing}")
+            return None
+        return program, self.disk / "projects", self.dir / "mnt-passthrough", descriptors
 
     def judge_first_grep(self):
         asked = self.requests.get("first", {}).get("grep")
         if asked is not None:
-            directories = sum(1 for _ in os.walk(self.disk / "projects"))
+            directories = self.facts["directories"]
             self.row("first grep: READ a file", asked.get("read", 0) / self.facts["files"], "", target=0.25)
             listings = asked.get("readdirplus", 0) + asked.get("readdir", 0)
             self.row("first grep: READDIR and READDIRPLUS a directory", listings / directories, "", target=2)
@@ -350,19 +397,24 @@ class Bench:
         say("mounting")
         read_through(self.home / "data/cogfs.db")
         times = {self.home: [], self.empty: []}
-        for _ in range(self.args.repeat):
+        hello, program = [], str(self.target / "examples/hello_mount")
+        for _ in range(max(self.args.repeat, MOUNTS)):
             for home, seconds in times.items():
                 with Mount(self, home) as mount:
                     seconds.append(mount.seconds_to_ls)
+            hello.append(bench_peers.hello_seconds(program, self.dir / "mnt-hello"))
         full, empty = (statistics.median(times[home]) for home in (self.home, self.empty))
+        least = statistics.median(hello)
         self.row("mount until ls answers, this database", full * 1000, "ms")
         self.row("mount until ls answers, empty database", empty * 1000, "ms")
+        self.row("mount until ls answers, fuser's hello", least * 1000, "ms")
+        self.row("mount until ls answers: this / hello", full / least, target=HELLO)
         self.row("mount until ls answers: this / empty", full / empty)
 
     def measure_memory(self):
         say("memory of the server")
-        with Mount(self, self.home) as mount:
-            for name in ("find", "grep"):
+        for name in (*WALKS, *READS):
+            with Mount(self, self.home) as mount:
                 self.seconds(name, mount.tree, None)
                 target = 30 if name == "find" else None
                 self.row(f"server: anonymous memory after {name}", mount.anonymous_memory() / MIB, "MiB", target=target)
@@ -376,6 +428,7 @@ class Bench:
         if "memory" in self.names:
             self.measure_memory()
         if set(self.names) & {*WALKS, *READS}:
+            self.passthrough = self.make_passthrough()
             for mode, cpu in self.modes.items():
                 self.measure_walks(mode, cpu)
             self.judge_first_grep()
@@ -387,6 +440,8 @@ class Bench:
     def clean_up(self):
         """Takes away a mount that a failed run left."""
         subprocess.run([self.cogfs, "unmount", str(self.dir / "mnt")], env=self.env(self.home), capture_output=True)
+        for peer in ("mnt-hello", "mnt-passthrough"):
+            subprocess.run(["fusermount3", "-uz", str(self.dir / peer)], capture_output=True)
 
 
 def both(on_mount, on_disk):
@@ -436,13 +491,14 @@ def number(value):
 
 
 def cells(row):
-    """What, target, measured, verdict, and the seconds behind it."""
+    """What, target, measured, verdict, the seconds behind it, and those of CPU."""
     unit = f" {row['unit']}" if row["unit"] else ""
     target = "" if row["target"] is None else f"{'≥' if row['least'] else '≤'} {row['target']:g}"
     seconds = ""
     if "mount_seconds" in row:
         seconds = f"{row['mount_seconds']:.2f} s / {row['disk_seconds']:.2f} s"
-    return [row["what"], target, number(row["measured"]) + unit, row["verdict"], seconds]
+    cpu = f"{row['cpu_seconds']:.2f} s" if "cpu_seconds" in row else ""
+    return [row["what"], target, number(row["measured"]) + unit, row["verdict"], seconds, cpu]
 
 
 def print_table(head, rows):
@@ -455,7 +511,7 @@ def print_report(bench):
     for key, value in (machine() | bench.facts).items():
         print(f"{key}: {number(value) if isinstance(value, (int, float)) else value}")
     print()
-    print_table(["what", "target", "measured", "", "mount / disk"], [cells(row) for row in bench.rows])
+    print_table(["what", "target", "measured", "", "mount / other", "CPU"], [cells(row) for row in bench.rows])
     for phase, walks in bench.requests.items():
         kinds = sorted({kind for asked in walks.values() for kind in asked})
         if kinds:
@@ -463,7 +519,7 @@ def print_report(bench):
             counts = [[name, *(f"{asked.get(kind, 0):,}" for kind in kinds)] for name, asked in walks.items()]
             print_table(["pass", *kinds], counts)
     print("\nNot measured here:")
-    for line in NOT_MEASURED:
+    for line in bench.not_measured:
         print(f"- {line}")
 
 
@@ -496,7 +552,7 @@ def main():
         bench.clean_up()
     if args.json:
         run_of = {"command": command, "machine": machine(), "facts": bench.facts}
-        print(json.dumps(run_of | {"rows": bench.rows, "requests": bench.requests, "not_measured": NOT_MEASURED}, indent=1))
+        print(json.dumps(run_of | {"rows": bench.rows, "requests": bench.requests, "not_measured": bench.not_measured}, indent=1))
     else:
         print(f"\n{command}")
         print_report(bench)

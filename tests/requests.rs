@@ -118,18 +118,81 @@ fn a_first_grep_asks_once_for_each_piece_and_twice_for_each_directory() {
 }
 
 #[test]
-fn who_reads_two_turns_in_a_row_is_given_the_rest_before_asking() {
+fn a_first_grep_reads_at_most_a_quarter_of_the_files_itself() {
     needs_fuse!();
+    let world = world();
+    let mut asked = BTreeMap::new();
+    // Who is faster, the reader or the thread that stores ahead, is up to the scheduler: one of five must do.
+    for _ in 0..5 {
+        let mount = Mount::new(&world);
+        let dir = mount.path("projects");
+        asked = mount.requests_of(|| over("grep", &["-r", "no such words"], &dir));
+        let files = common::walk(&dir).iter().filter(|e| e.file_type().is_file()).count() as u64;
+        if count(&asked, &["read"]) <= files / 4 {
+            return;
+        }
+    }
+    panic!("more than a quarter of the files were read one by one: {asked:?}");
+}
+
+/// A world of one session of so many steps, and how many turns it has.
+fn long_session(steps: usize) -> (World, usize) {
     let world = World::new();
     let mut log = ClaudeLog::new("long", 1);
-    for step in 0..150 {
+    for step in 0..steps {
         log.user(&format!("Step {step}, please.")).assistant(&format!("Step {step} is done."));
     }
     log.write(&world.logs());
     world.import(&[&world.logs()]);
+    (world, 2 * steps)
+}
+
+#[test]
+fn who_reads_from_the_end_is_given_the_turns_before() {
+    needs_fuse!();
+    let (world, count) = long_session(150);
     let mount = Mount::new(&world);
     let turns = common::turn_files(mount.dir());
-    assert_eq!(turns.len(), 300);
+    assert_eq!(turns.len(), count);
+    stat_all(&mount.path("projects"));
+    fs::read(&turns[count - 1]).unwrap();
+    fs::read(&turns[count - 2]).unwrap();
+    common::wait_until(Duration::from_secs(20), "the rest is stored", || mount.requests()["stored"] >= 290);
+    let asked = mount.requests_of(|| turns.iter().for_each(|t| drop(fs::read(t).unwrap())));
+    let reads = asked.get("read").copied().unwrap_or_default();
+    assert!(reads <= 5, "{reads} reads for {count} files that were stored");
+}
+
+#[test]
+fn who_walks_on_is_given_the_documents_beside_the_one_it_reads() {
+    needs_fuse!();
+    let (world, count) = long_session(40);
+    let mount = Mount::new(&world);
+    stat_all(&mount.path("projects"));
+    let turns = common::turn_files(mount.dir());
+    fs::read(&turns[0]).unwrap();
+    fs::read(&turns[1]).unwrap();
+    let stored = || mount.requests()["stored"];
+    common::wait_until(Duration::from_secs(20), "the turns are stored", || stored() >= count as u64 - 3);
+    let before = stored();
+    let session = turns[0].parent().and_then(Path::parent).unwrap();
+    fs::read(session.join("transcript.md")).unwrap();
+    common::wait_until(Duration::from_secs(20), "the documents are stored", || stored() >= before + 2);
+    let asked = mount.requests_of(|| {
+        let json = fs::read_to_string(session.join("meta.json")).unwrap();
+        assert!(json.starts_with('{') && json.ends_with("}\n"), "{json}");
+        assert!(fs::read_to_string(session.join("raw.jsonl")).unwrap().contains("Step 39, please."));
+    });
+    assert_eq!(asked.get("read"), None, "{asked:?}");
+}
+
+#[test]
+fn who_reads_two_turns_in_a_row_is_given_the_rest_before_asking() {
+    needs_fuse!();
+    let (world, count) = long_session(150);
+    let mount = Mount::new(&world);
+    let turns = common::turn_files(mount.dir());
+    assert_eq!(turns.len(), count);
     // Listed with attributes, as every program that walks a tree does: the kernel knows the files.
     stat_all(&mount.path("projects"));
     fs::read(&turns[0]).unwrap();

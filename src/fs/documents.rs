@@ -1,7 +1,7 @@
 //! The documents read last: a large one is read in pieces of 128 KiB, and made once.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use super::lock;
 use crate::store::raw::Chunk;
@@ -13,6 +13,22 @@ const MOST_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Default)]
 pub struct Documents {
     kept: Mutex<Kept>,
+    /// Files being made at the moment.
+    in_work: Mutex<Vec<u64>>,
+    done: Condvar,
+}
+
+/// Held by who makes a file.
+pub struct Claim<'a> {
+    documents: &'a Documents,
+    ino: u64,
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        lock(&self.documents.in_work).retain(|ino| *ino != self.ino);
+        self.documents.done.notify_all();
+    }
 }
 
 #[derive(Default)]
@@ -45,6 +61,14 @@ impl Document {
 }
 
 impl Documents {
+    /// Waits until nobody else makes this file.
+    pub fn claim(&self, ino: u64) -> Claim<'_> {
+        let in_work = lock(&self.in_work);
+        let free = self.done.wait_while(in_work, |in_work| in_work.contains(&ino));
+        free.unwrap_or_else(PoisonError::into_inner).push(ino);
+        Claim { documents: self, ino }
+    }
+
     /// A document as it was made in this epoch.
     pub fn get(&self, ino: u64, epoch: u64) -> Option<Arc<Vec<u8>>> {
         let kept = lock(&self.kept);
@@ -118,6 +142,23 @@ mod tests {
         assert!(documents.get(2, 5).is_some(), "the latest stays whatever its size");
         documents.keep(3, 6, vec![3]);
         assert!(documents.get(2, 5).is_none(), "what an older state made is gone");
+    }
+
+    #[test]
+    fn a_file_is_made_by_one_at_a_time_and_others_by_others() {
+        let documents = Documents::default();
+        let first = documents.claim(1);
+        let _other = documents.claim(2);
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| {
+                let _second = documents.claim(1);
+                documents.get(1, 0).is_some()
+            });
+            documents.keep(1, 0, vec![1]);
+            drop(first);
+            assert!(second.join().unwrap(), "the second waited until the first had made it");
+        });
+        drop(documents.claim(1));
     }
 
     #[test]

@@ -82,12 +82,20 @@ pub struct Totals {
     pub free_bytes: u64,
 }
 
-/// A turn's file.
+/// A file made before it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TurnFile<'a> {
+pub struct ReadyFile<'a> {
     pub ino: u64,
-    pub number: u32,
     pub bytes: &'a [u8],
+}
+
+/// Where a reader is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAt {
+    /// In the turns of a session.
+    Turn { session_row: i64, number: u32 },
+    /// At a document beside others, in the directory of this number.
+    Document { dir: u64 },
 }
 
 /// Why an operation failed.
@@ -101,6 +109,8 @@ pub enum FsError {
     IsADirectory,
     #[error("not a symbolic link")]
     NotASymlink,
+    #[error("name too long")]
+    NameTooLong,
     #[error("the database could not be read: {0}")]
     Store(#[from] StoreError),
     #[error("the picture {sha256} could not be read: {source}")]
@@ -116,6 +126,7 @@ impl FsError {
             Self::NotADirectory => libc::ENOTDIR,
             Self::IsADirectory => libc::EISDIR,
             Self::NotASymlink => libc::EINVAL,
+            Self::NameTooLong => libc::ENAMETOOLONG,
             Self::Store(_) | Self::Blob { .. } => libc::EIO,
         }
     }
@@ -125,6 +136,9 @@ impl FsError {
 const DIRECTORY_MODE: u16 = 0o500;
 const FILE_MODE: u16 = 0o400;
 const LINK_MODE: u16 = 0o777;
+
+/// The longest name, in bytes: what `statfs` says, and what every generated name keeps to.
+pub const NAME_MAX: usize = 255;
 
 /// Changes of one batch beyond which everything is forgotten instead: telling the kernel one by one would take longer.
 const MOST_CHANGES: usize = 50_000;
@@ -224,8 +238,12 @@ impl CogFs {
     /// Finds a name in a directory.
     ///
     /// # Errors
-    /// When `parent` is no directory or the database cannot be read.
+    /// When `parent` is no directory, the name is too long for any, or the database cannot be read.
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Lookup> {
+        // Kernels let longer names through: before 6.14 up to 1,024 bytes, since then up to 4,095.
+        if name.len() > NAME_MAX {
+            return Err(FsError::NameTooLong);
+        }
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
@@ -320,6 +338,11 @@ impl CogFs {
         if let Some(document) = self.documents.get(ino, epoch) {
             return Ok(slice(&document, offset, size).to_vec());
         }
+        // The kernel reads a large document in pieces, the next before it has the last: it is made by who comes first.
+        let _claim = self.documents.claim(ino);
+        if let Some(document) = self.documents.get(ino, epoch) {
+            return Ok(slice(&document, offset, size).to_vec());
+        }
         match self.query(|conn| tree::contents(conn, &self.view(), node))? {
             None => Err(FsError::NotFound),
             Some(Contents::Bytes(bytes)) => {
@@ -334,29 +357,63 @@ impl CogFs {
         }
     }
 
-    /// The session and the number of a turn's file; `None` for any other node.
+    /// Where the reader of a file is; `None` when nothing can be said of what is read next.
     #[must_use]
-    pub fn turn_of(ino: u64) -> Option<(i64, u32)> {
-        match Node::from_ino(ino) {
-            Some(Node::Turn(row)) => Some(store::turns::parts_of(row)),
-            _ => None,
+    pub fn read_at(ino: u64) -> Option<ReadAt> {
+        let node = Node::from_ino(ino)?;
+        if let Node::Turn(row) = node {
+            let (session_row, number) = store::turns::parts_of(row);
+            return Some(ReadAt::Turn { session_row, number });
         }
+        tree::directory_of_document(node).map(|dir| ReadAt::Document { dir: dir.ino() })
     }
 
-    /// Gives some of a session's turn files to `each`, from one number on: what is likely to be read next. Returns how many.
+    /// Gives some of a session's turn files to `each` with their numbers, from one number on: what is likely to be read next.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn turns(&self, session_row: i64, from: u32, count: u32, each: &mut dyn FnMut(TurnFile<'_>)) -> Result<u32> {
-        let mut given = 0;
+    pub fn turns(
+        &self,
+        session_row: i64,
+        from: u32,
+        count: u32,
+        each: &mut dyn FnMut(u32, ReadyFile<'_>),
+    ) -> Result<()> {
         self.query(|conn| {
             tree::turn_files(conn, session_row, from, count, &mut |number, bytes| {
-                given += 1;
                 let ino = Node::Turn(store::turns::row_of(session_row, number)).ino();
-                each(TurnFile { ino, number, bytes });
+                each(number, ReadyFile { ino, bytes });
             })
-        })?;
-        Ok(given)
+        })
+    }
+
+    /// The number of a session's last turn; `None` when it has none.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn last_turn(&self, session_row: i64) -> Result<Option<u32>> {
+        self.query(|conn| store::turns::last(conn, session_row))
+    }
+
+    /// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it
+    /// is their turn.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn beside(
+        &self,
+        ino: u64,
+        largest: u64,
+        is_wanted: &dyn Fn(u64) -> bool,
+        each: &mut dyn FnMut(ReadyFile<'_>),
+    ) -> Result<()> {
+        let Some(node) = Node::from_ino(ino) else { return Ok(()) };
+        let is_wanted = |node: Node| is_wanted(node.ino());
+        self.query(|conn| {
+            tree::documents_beside(conn, &self.view(), node, largest, &is_wanted, &mut |node, bytes| {
+                each(ReadyFile { ino: node.ino(), bytes });
+            })
+        })
     }
 
     fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Vec<u8>> {

@@ -19,7 +19,7 @@ use fuser::{
 
 use super::ahead::Ahead;
 use super::requests::{Counters, Kind};
-use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NodeKind, Totals};
+use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NAME_MAX, NodeKind, Totals};
 use crate::model::Millis;
 
 /// For ever: the kernel is told of every change. 136 years, as the kernel adds it to its clock and must not overflow.
@@ -32,7 +32,6 @@ const BLOCK_SIZE: u32 = 64 * 1024;
 const STAT_BLOCK: u64 = 512;
 /// The unit of `statfs`.
 const STATFS_BLOCK: u32 = 4096;
-const NAME_MAX: u32 = 255;
 /// Readaheads the kernel may have under way at once.
 const MAX_BACKGROUND: u16 = 64;
 /// A longer link target is refused by the kernel, and a refused reply is as none at all.
@@ -166,7 +165,7 @@ fn units(bytes: u64, unit: u32) -> u64 {
 fn send_totals(totals: &Totals, reply: ReplyStatfs) {
     let free = totals.free_bytes / u64::from(STATFS_BLOCK);
     let blocks = units(totals.bytes, STATFS_BLOCK) + free;
-    reply.statfs(blocks, free, free, totals.files, 0, STATFS_BLOCK, NAME_MAX, STATFS_BLOCK);
+    reply.statfs(blocks, free, free, totals.files, 0, STATFS_BLOCK, NAME_MAX as u32, STATFS_BLOCK);
 }
 
 impl Filesystem for Adapter {
@@ -250,9 +249,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         // Before the answer: once the reader has it, another thread may already tell of its next read.
-        if let Some((session_row, number)) = CogFs::turn_of(ino.0) {
-            self.ahead.read(session_row, number);
-        }
+        self.ahead.read(ino.0);
         self.answer(Kind::Read, |fs| match fs.read(ino.0, offset, size) {
             // More than was asked for would be refused by the kernel, leaving the page locked.
             Ok(data) => reply.data(&data[..data.len().min(size as usize)]),

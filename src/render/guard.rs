@@ -7,7 +7,8 @@
 /// The line that closes the fence or the HTML block that the text leaves open; `None` when it leaves none.
 pub(super) fn closing_line(text: &str) -> Option<String> {
     // Nothing to find in most turns: spares them the walk.
-    if !text.contains("```") && !text.contains("~~~") && !text.contains('<') {
+    let has = |mark: char, run: &str| text.contains(mark) && text.contains(run);
+    if !has('`', "```") && !has('~', "~~~") && !text.contains('<') {
         return None;
     }
     let mut open: Option<Open> = None;

@@ -68,11 +68,14 @@ fn html_text(text: &str) -> String {
     one_line(text).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
+/// How often the mark, an ASCII character, stands in a row at the most.
 fn longest_run(text: &str, mark: char) -> usize {
-    let (mut longest, mut run) = (0, 0);
-    for byte in text.bytes() {
-        run = if byte == mark as u8 { run + 1 } else { 0 };
-        longest = longest.max(run);
+    let (mut longest, mut rest) = (0, text);
+    // A search for one character skips what is between in large steps.
+    while let Some(at) = rest.find(mark) {
+        let found = &rest[at..];
+        rest = found.trim_start_matches(mark);
+        longest = longest.max(found.len() - rest.len());
     }
     longest
 }

@@ -61,7 +61,7 @@ fn put_heading<O: Out>(out: &mut O, turn: &Turn) {
 }
 
 fn time(at: Millis) -> Option<String> {
-    (at != Millis::default()).then(|| at.utc().format("%H:%M:%S").to_string())
+    (at != Millis::default()).then(|| at.clock())
 }
 
 /// Writes text verbatim, then closes what it leaves open.

@@ -28,6 +28,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
@@ -154,6 +155,7 @@ impl Writer {
         conn.pragma_update(None, "journal_mode", "WAL")?;
         conn.pragma_update(None, "synchronous", "NORMAL")?;
         conn.pragma_update(None, "foreign_keys", "ON")?;
+        keep_plans(&conn)?;
         conn.pragma_update(None, "cache_size", -32_768)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
         let checkpointer = RefCell::new(Checkpointer::new(&path));
@@ -299,6 +301,7 @@ pub fn open_reader(layout: &Layout) -> Result<Connection> {
     let conn =
         Connection::open_with_flags(&path, flags).map_err(|source| StoreError::Open { path: path.clone(), source })?;
     conn.busy_timeout(Duration::from_secs(5))?;
+    keep_plans(&conn)?;
     conn.pragma_update(None, "cache_size", -2048)?;
     conn.set_prepared_statement_cache_capacity(64);
     let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
@@ -306,6 +309,12 @@ pub fn open_reader(layout: &Layout) -> Result<Connection> {
         return Err(StoreError::TooNew { path, found, known: SCHEMA_VERSION });
     }
     Ok(conn)
+}
+
+/// Statements keep the plan they were prepared with. Otherwise SQLite prepares one again whenever a parameter it looked at (as
+/// in `LIMIT ?3`) has another value, which took a fourteenth of the time of a walk over a mount.
+fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn create_private_file(path: &Path) -> Result<()> {

@@ -1,15 +1,19 @@
 //! The source's own records, byte for byte: compressed chunks in the order of the source.
 
-use std::io::Read;
+use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, OptionalExtension, params};
+use zstd::bulk::Decompressor;
 
 use super::{Result, StoreError, Transaction};
 
 /// Uncompressed bytes after which a chunk is written.
 pub const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A longer chunk was never written: a chunk ends with the record, or the piece of one, that makes it long enough.
+const LONGEST_CHUNK: usize = 256 * 1024 * 1024;
 
 /// Fast enough to keep up with parsing; JSON shrinks to a fifth.
 const ZSTD_LEVEL: i32 = 1;
@@ -226,9 +230,17 @@ pub fn put_in_place(conn: &Connection, session_row: i64) -> Result<()> {
 }
 
 fn decompress(session_row: i64, length: u64, data: &[u8]) -> Result<Vec<u8>> {
+    thread_local! {
+        /// Made once a thread: that takes as long as decompressing a small chunk.
+        static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    }
     let damaged = || StoreError::Damaged { what: format!("the raw records of session {session_row}") };
-    let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(|_| damaged())?);
-    let mut decoder = zstd::Decoder::with_buffer(data).map_err(|_| damaged())?;
-    decoder.read_to_end(&mut bytes).map_err(|_| damaged())?;
-    if bytes.len() as u64 == length { Ok(bytes) } else { Err(damaged()) }
+    let capacity = usize::try_from(length).ok().filter(|length| *length <= LONGEST_CHUNK).ok_or_else(damaged)?;
+    let bytes = DECOMPRESSOR.with_borrow_mut(|kept| {
+        let mut decompressor = kept.take().map_or_else(Decompressor::new, Ok)?;
+        let bytes = decompressor.decompress(data, capacity);
+        *kept = Some(decompressor);
+        bytes
+    });
+    bytes.ok().filter(|bytes| bytes.len() == capacity).ok_or_else(damaged)
 }

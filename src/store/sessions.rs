@@ -55,6 +55,15 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Session>> {
     Ok(query.query_row([row], read).optional()?)
 }
 
+/// The session that started a subagent; `None` for a session of its own.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn parent(conn: &Connection, row: i64) -> Result<Option<i64>> {
+    let mut query = conn.prepare_cached("SELECT parent_row FROM sessions WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.flatten())
+}
+
 /// The newest part of a session.
 ///
 /// # Errors

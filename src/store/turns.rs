@@ -77,6 +77,16 @@ pub fn for_some(conn: &Connection, session_row: i64, from: u32, count: u32, mut 
     Ok(())
 }
 
+/// The number of a session's last turn.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn last(conn: &Connection, session_row: i64) -> Result<Option<u32>> {
+    let mut query = conn.prepare_cached("SELECT max(row) FROM turns WHERE row BETWEEN ?1 AND ?2")?;
+    let row: Option<i64> = query.query_row([session_row << 16, (session_row << 16) + 65_535], |r| r.get(0))?;
+    Ok(row.map(|row| parts_of(row).1))
+}
+
 /// The row of a turn by its id.
 ///
 /// # Errors

@@ -4,9 +4,9 @@ use rusqlite::Connection;
 
 use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_prefix};
 use crate::derived;
-use crate::model::{Commit, Project, Session};
+use crate::model::{Commit, Millis, Project, Session};
 use crate::render::{self, Out, RootState};
-use crate::store::{self, Result, commits, projects, sessions, stats, turns, visuals};
+use crate::store::{self, Result, commits, projects, raw, sessions, stats, turns, visuals};
 
 /// What a file holds.
 pub enum Contents {
@@ -42,6 +42,96 @@ pub(super) fn size(conn: &Connection, view: &View, node: Node) -> Result<Option<
         Node::SessionRaw(row) => shown(conn, row)?.map(|s| s.raw_bytes),
         other => small(conn, view, other)?.map(|text| text.len() as u64),
     })
+}
+
+/// The directory that a document lies in beside others; `None` for any other file.
+#[must_use]
+pub fn directory_of_document(node: Node) -> Option<Node> {
+    match node {
+        Node::SessionTranscript(row) | Node::SessionMetaJson(row) | Node::SessionRaw(row) => Some(Node::Session(row)),
+        Node::CommitMetaMd(row) | Node::CommitMetaJson(row) | Node::CommitTranscript(row) => Some(Node::Commit(row)),
+        _ => None,
+    }
+}
+
+/// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it is
+/// their turn.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn documents_beside(
+    conn: &Connection,
+    view: &View,
+    node: Node,
+    largest: u64,
+    is_wanted: &dyn Fn(Node) -> bool,
+    each: &mut dyn FnMut(Node, &[u8]),
+) -> Result<()> {
+    let Some(sizes) = directory_of_document(node).map(|dir| sizes(conn, dir)).transpose()?.flatten() else {
+        return Ok(());
+    };
+    for (other, _) in sizes.documents.into_iter().filter(|(other, size)| *other != node && *size <= largest) {
+        if !is_wanted(other) {
+            continue;
+        }
+        match contents(conn, view, other)? {
+            Some(Contents::Bytes(bytes)) => each(other, &bytes),
+            Some(Contents::Raw { session_row }) => {
+                let mut bytes = Vec::new();
+                raw::for_each_chunk(conn, session_row, |chunk| bytes.extend_from_slice(chunk))?;
+                each(other, &bytes);
+            }
+            Some(Contents::Blob { .. }) | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a listing tells of a session's or a commit's directory, from records that are read once for all of it.
+pub(super) struct Sizes {
+    pub mtime: Millis,
+    pub ctime: Millis,
+    /// The documents, in the order they are listed.
+    pub documents: [(Node, u64); 3],
+    /// Whether there is something in the last, optional directory.
+    pub has_more: bool,
+}
+
+/// The sizes of the documents of a session's or a commit's directory.
+pub(super) fn sizes(conn: &Connection, dir: Node) -> Result<Option<Sizes>> {
+    match dir {
+        Node::Session(row) => session_sizes(conn, row),
+        Node::Commit(row) => commit_sizes(conn, row),
+        _ => Ok(None),
+    }
+}
+
+fn session_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
+    let Some(mut session) = shown(conn, row)? else { return Ok(None) };
+    session.sections = derived::sections(conn, &session)?;
+    let found = session.commit_row.map(|c| commit_and_project(conn, c)).transpose()?.flatten();
+    let Some((commit, project)) = found else { return Ok(None) };
+    let subagents: Vec<String> = sessions::subagents(conn, row)?.into_iter().map(|s| s.dir_name).collect();
+    let meta = render::session_meta_json(&session, &project, Some(&commit), &subagents).len() as u64;
+    let (raw, mtime, ctime) = (session.raw_bytes, session.ended_at, session.updated_at);
+    let prefix = visual_prefix(depth(conn, row)?);
+    let transcript = render::session_transcript_len(&titled(session, &commit), &project.name, TURN_PREFIX, &prefix);
+    let documents =
+        [(Node::SessionTranscript(row), transcript), (Node::SessionMetaJson(row), meta), (Node::SessionRaw(row), raw)];
+    Ok(Some(Sizes { mtime, ctime, documents, has_more: !subagents.is_empty() }))
+}
+
+fn commit_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    let (sessions, visuals) = (sessions::of_commit(conn, row)?, visuals::of_commit(conn, row)?);
+    let text = render::meta_md(&commit, &project.dir_name).len() as u64;
+    let json = render::commit_meta_json(&commit, &project, &sessions, &visuals).len() as u64;
+    let sessions: Vec<Session> = sessions.into_iter().map(|s| titled(s, &commit)).collect();
+    let transcript = transcript_len(conn, &commit, &project, &sessions)?;
+    let documents =
+        [(Node::CommitMetaMd(row), text), (Node::CommitMetaJson(row), json), (Node::CommitTranscript(row), transcript)];
+    let (mtime, ctime) = (commit.closed_at, commit.updated_at);
+    Ok(Some(Sizes { mtime, ctime, documents, has_more: !visuals.is_empty() }))
 }
 
 /// Documents that are as quickly made as measured.
@@ -165,33 +255,44 @@ fn session_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
 
 fn session_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((session, project)) = page(conn, row)? else { return Ok(None) };
-    let mut out = Vec::new();
+    let prefix = visual_prefix(depth(conn, row)?);
+    let mut out = room_for(render::session_transcript_len(&session, &project, TURN_PREFIX, &prefix));
     render::session_header(&mut out, &session, &project);
-    sections(conn, &mut out, row, TURN_PREFIX, &visual_prefix(depth(conn, row)?))?;
+    sections(conn, &mut out, row, TURN_PREFIX, &prefix)?;
     Ok(Some(out))
 }
 
 fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
-    let sessions = sessions_of(conn, &commit)?;
-    let mut size = render::commit_header_len(&commit, &sessions, &project);
+    Ok(Some(transcript_len(conn, &commit, &project, &sessions_of(conn, &commit)?)?))
+}
+
+fn transcript_len(conn: &Connection, commit: &Commit, project: &Project, sessions: &[Session]) -> Result<u64> {
+    let mut size = render::commit_header_len(commit, sessions, project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         size += render::commit_session_heading_len(session, ordinal);
         size += derived::sections(conn, session)?.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
     }
-    Ok(Some(size))
+    Ok(size)
 }
 
 fn commit_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let sessions = sessions_of(conn, &commit)?;
-    let mut out = Vec::new();
+    let mut out = room_for(transcript_len(conn, &commit, &project, &sessions)?);
     render::commit_header(&mut out, &commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         render::commit_session_heading(&mut out, session, ordinal);
         sections(conn, &mut out, session.row, &turns_from_commit(session), VISUALS_FROM_COMMIT)?;
     }
     Ok(Some(out))
+}
+
+/// An empty buffer for a document whose length is known: it need not be moved as it grows. More than any document has is not
+/// believed.
+fn room_for(length: u64) -> Vec<u8> {
+    const MOST: usize = 64 * 1024 * 1024;
+    Vec::with_capacity(usize::try_from(length).map_or(MOST, |length| length.min(MOST)))
 }
 
 const VISUALS_FROM_COMMIT: &str = "visuals/";

@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use super::{Facts, Kind, Node, View, above_links, depth, facts, link_facts, measured_turn_size, turn_size};
+use super::{Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, turn_size};
 use crate::derived;
 use crate::model::Project;
 use crate::render;
@@ -44,6 +44,9 @@ pub fn list(
     after: u64,
     sink: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<bool> {
+    if let Node::Session(_) | Node::Commit(_) = node {
+        return documents_dir(conn, view, node, after, sink).map(|()| true);
+    }
     let fixed = fixed_entries(conn, view, node)?;
     for (entry, next) in fixed.into_iter().zip(1..) {
         let (name, node, kind) = entry;
@@ -88,7 +91,7 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
-        Node::Root | Node::ControlDir | Node::ByDir | Node::Commit(_) | Node::Session(_) => {}
+        Node::Root | Node::ControlDir | Node::ByDir => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -98,8 +101,20 @@ type Fixed = (&'static str, Node, Kind);
 
 /// The entries a directory always has, or has when there is something in them.
 pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Result<Vec<Fixed>> {
+    let mut entries = fixed_names(node);
+    // These are there only when they hold something.
+    let last = entries.last().map(|e| e.1);
+    if let Some(last @ (Node::ProjectLatest(_) | Node::VisualsDir(_) | Node::SubagentsDir(_))) = last
+        && facts(conn, view, last)?.is_none()
+    {
+        entries.pop();
+    }
+    Ok(entries)
+}
+
+fn fixed_names(node: Node) -> Vec<Fixed> {
     use Kind::{Directory, File, Symlink};
-    let mut entries: Vec<Fixed> = match node {
+    match node {
         Node::Root => vec![
             ("README.md", Node::Readme, File),
             (".ignore", Node::Ignore, File),
@@ -136,15 +151,37 @@ pub(super) fn fixed_entries(conn: &Connection, view: &View, node: Node) -> Resul
             ("subagents", Node::SubagentsDir(row), Directory),
         ],
         _ => Vec::new(),
-    };
-    // These are there only when they hold something.
-    let last = entries.last().map(|e| e.1);
-    if let Some(last @ (Node::ProjectLatest(_) | Node::VisualsDir(_) | Node::SubagentsDir(_))) = last
-        && facts(conn, view, last)?.is_none()
-    {
-        entries.pop();
     }
-    Ok(entries)
+}
+
+/// The directory of a session or a commit: its documents, a directory, and one that is there only when it holds something.
+fn documents_dir(
+    conn: &Connection,
+    view: &View,
+    node: Node,
+    after: u64,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) -> Result<()> {
+    let entries = fixed_names(node);
+    let (Some(optional), true) = (entries.last(), after < entries.len() as u64) else { return Ok(()) };
+    // A listing is asked for once more at its end: told without reading all the records.
+    if after + 1 == entries.len() as u64 && facts(conn, view, optional.1)?.is_none() {
+        return Ok(());
+    }
+    let Some(sizes) = documents::sizes(conn, node)? else { return Ok(()) };
+    let optional = optional.1;
+    for ((name, node, kind), next) in entries.into_iter().zip(1..) {
+        let size = sizes.documents.iter().find(|(document, _)| *document == node).map(|(_, size)| *size);
+        let facts = Some(match size {
+            Some(size) => Facts::file(size, sizes.mtime, sizes.ctime),
+            None => Facts::directory(sizes.mtime, sizes.ctime),
+        });
+        let is_there = node != optional || sizes.has_more;
+        if next > after && is_there && !sink(Entry { name: name.to_owned(), node, kind, next, facts }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn numbered(entries: impl Iterator<Item = (String, Node, Kind)>, after: u64, sink: &mut dyn FnMut(Entry) -> bool) {
@@ -252,10 +289,13 @@ fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> 
 
 fn turns_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     let Some(index) = sessions::turn_index(conn, row)? else { return Ok(()) };
+    let first = u32::try_from(row_of(after)).unwrap_or(u32::MAX).saturating_add(1);
+    if first > index.len() {
+        return Ok(());
+    }
     let slugs = tool_slugs(&index);
     let current = derived::is_current(index.render_version);
     let depth = depth(conn, row)?;
-    let first = u32::try_from(row_of(after)).unwrap_or(u32::MAX).saturating_add(1);
     for number in first..=index.len() {
         let Some(entry) = index.get(number) else { continue };
         let turn_row = turns::row_of(row, number);

@@ -17,7 +17,7 @@ use crate::store::commits::Listed;
 use crate::store::{self, Result, commits, facets, git, projects, sessions, stats, turns, visuals};
 
 pub use changes::{Stale, everything, fixed, following, stale};
-pub use documents::{Contents, contents, turn_files};
+pub use documents::{Contents, contents, directory_of_document, documents_beside, turn_files};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
@@ -203,11 +203,11 @@ fn measured_turn_size(conn: &Connection, row: i64, depth: usize) -> Result<u64> 
 
 /// How many subagents deep a session lies: 0 for one of its own.
 fn depth(conn: &Connection, row: i64) -> Result<usize> {
-    let (mut depth, mut at) = (0, sessions::get(conn, row)?.and_then(|s| s.parent_row));
+    let (mut depth, mut at) = (0, sessions::parent(conn, row)?);
     // A damaged database must not make a loop of it.
     while let Some(row) = at.filter(|_| depth < 64) {
         depth += 1;
-        at = sessions::get(conn, row)?.and_then(|s| s.parent_row);
+        at = sessions::parent(conn, row)?;
     }
     Ok(depth)
 }
