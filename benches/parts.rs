@@ -41,7 +41,7 @@ fn prose(bytes: usize) -> String {
 
 fn turns(count: u32) -> Vec<Turn> {
     let turn = |number: u32| {
-        let tool = (number % 3 == 0).then(|| Tool {
+        let tool = number.is_multiple_of(3).then(|| Tool {
             name: "Bash".to_owned(),
             status: ToolStatus::Ok,
             input: r#"{"command":"cat src/login.rs | head -n 40","description":"Look"}"#.to_owned(),
@@ -99,7 +99,7 @@ fn rendering() {
 fn listing() {
     let mut index = TurnIndex::default();
     for number in 1..=10_000 {
-        let role = if number % 3 == 0 { Role::Tool } else { Role::Assistant };
+        let role = if u32::is_multiple_of(number, 3) { Role::Tool } else { Role::Assistant };
         let tool_name = index.name_number("Bash");
         let at = Millis(i64::from(number));
         index.set(number, &Entry { role, visual_links: 0, tool_name, bytes: 1_500, at });
