@@ -99,7 +99,7 @@ fn rendering() {
 fn listing() {
     let mut index = TurnIndex::default();
     for number in 1..=10_000 {
-        let role = if number % 3 == 0 { Role::Tool } else { Role::Assistant };
+        let role = if u32::is_multiple_of(number, 3) { Role::Tool } else { Role::Assistant };
         let tool_name = index.name_number("Bash");
         let at = Millis(i64::from(number));
         index.set(number, &Entry { role, visual_links: 0, tool_name, bytes: 1_500, at });

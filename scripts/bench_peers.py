@@ -11,6 +11,8 @@ from pathlib import Path
 EXAMPLES = ["/usr/share/doc/libfuse3-dev/examples", "/usr/share/doc/fuse3/examples", "/usr/share/doc/fuse3-devel/examples"]
 # passthrough_ll keeps a file descriptor for every file it has seen, and some for itself.
 SPARE_DESCRIPTORS = 1_000
+# Who has it may open more files than the limit (capabilities(7)).
+CAP_SYS_RESOURCE = 24
 
 
 def unmount(directory):
@@ -67,9 +69,10 @@ def descriptors_for(files):
     """The limit of open files that `passthrough_ll` needs; None when this user may not have so many."""
     wanted = files + SPARE_DESCRIPTORS
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if os.geteuid() == 0:
+    capabilities = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("CapEff"))
+    if int(capabilities.split()[1], 16) >> CAP_SYS_RESOURCE & 1:
         most = int(Path("/proc/sys/fs/nr_open").read_text())
-    return wanted if most in (resource.RLIM_INFINITY, -1) or wanted <= most else None
+    return wanted if most == resource.RLIM_INFINITY or wanted <= most else None
 
 
 class Passthrough:

@@ -60,18 +60,20 @@ struct Seen {
 }
 
 impl Seen {
-    /// Notes a read; the direction in which it follows an earlier one.
-    fn follow(&mut self, number: u32) -> Option<Direction> {
+    /// Notes a read; the direction in which it follows an earlier one. Outside of a walk only the very next turn follows, and
+    /// only on the latest read: among scattered reads some come near each other by chance.
+    fn follow(&mut self, number: u32, in_walk: bool) -> Option<Direction> {
+        let stride = if in_walk { STRIDE } else { 1 };
         let direction = |before: u32| match (number.wrapping_sub(before), before.wrapping_sub(number)) {
-            (1..=STRIDE, _) => Some(Direction::Up),
-            (_, 1..=STRIDE) => Some(Direction::Down),
+            (up, _) if (1..=stride).contains(&up) => Some(Direction::Up),
+            (_, down) if (1..=stride).contains(&down) => Some(Direction::Down),
             _ => None,
         };
         let [latest, other] = self.places;
         // The reader that came from there is here now.
         let (found, stays) = match direction(latest) {
             Some(found) => (Some(found), other),
-            None => (direction(other), latest),
+            None => (direction(other).filter(|_| in_walk), latest),
         };
         self.places = [number, stays];
         found
@@ -154,7 +156,7 @@ impl Watch {
         if seen.places.contains(&number) {
             return None;
         }
-        let follows = seen.follow(number);
+        let follows = seen.follow(number, self.walk.is_some());
         if seen.is_given(number) {
             return None;
         }
@@ -170,7 +172,7 @@ impl Watch {
     /// The first read in a session's turns. A walk enters at an end: at the first turn, or at the last, whose number the thread
     /// looks up.
     fn enter(&mut self, number: u32) -> Option<Direction> {
-        if self.walk == Some(Direction::Up) && number > STRIDE {
+        if self.walk == Some(Direction::Up) && number > 1 {
             self.stray();
             return None;
         }
@@ -407,15 +409,18 @@ mod tests {
     fn two_readers_of_one_session_are_both_followed() {
         let mut watch = Watch::default();
         assert_eq!(note(&mut watch, 1, 80), None);
-        assert_eq!(note(&mut watch, 1, 40), None);
         assert_eq!(note(&mut watch, 1, 79), DOWN);
-        assert_eq!(note(&mut watch, 1, 39), None, "pushed already");
+        assert_eq!(note(&mut watch, 2, 80), DOWN);
+        watch.stray_in(2);
+        assert_eq!(note(&mut watch, 2, 40), None, "the second reader's first");
+        assert_eq!(note(&mut watch, 2, 78), DOWN);
+        assert_eq!(note(&mut watch, 2, 39), None, "pushed already");
     }
 
     #[test]
     fn scattered_reads_trigger_nothing() {
         let mut watch = Watch::default();
-        for number in [10, 400, 3, 90, 20] {
+        for number in [10, 400, 3, 90, 88, 20] {
             assert_eq!(note(&mut watch, 1, number), None, "turn {number}");
         }
     }
