@@ -174,6 +174,7 @@ const DAMAGE: &[&str] = &[
     "UPDATE sessions SET images = 9 WHERE row = 4",
     "UPDATE cognitive_commits SET closed_at = closed_at - 5, parallel = 1 - parallel WHERE row = 1",
     "UPDATE raw_chunks SET start = 99 WHERE row = (SELECT max(row) FROM raw_chunks)",
+    "DELETE FROM turn_ids_new WHERE row = (SELECT min(row) FROM turn_ids_new)",
     "UPDATE turns SET images = images + 1 WHERE row = (SELECT max(turn_row) FROM visuals)",
 ];
 

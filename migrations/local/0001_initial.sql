@@ -153,7 +153,11 @@ CREATE TABLE turns (
     tool_input   TEXT,
     tool_output  TEXT
 );
-CREATE UNIQUE INDEX turns_by_id ON turns(id);
+
+-- The row of each turn by its id. Keys at random: see store::gathered for why there are two tables.
+CREATE TABLE turn_ids_sorted (id BLOB PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE turn_ids_new (id BLOB PRIMARY KEY, row INTEGER NOT NULL) WITHOUT ROWID;
+CREATE VIEW turn_ids AS SELECT id, row FROM turn_ids_new UNION ALL SELECT id, row FROM turn_ids_sorted;
 
 -- Turns written, in runs of rows: what the search index (a file of its own: store::search) has to bring in.
 CREATE TABLE unsearched (
@@ -189,8 +193,8 @@ CREATE TABLE raw_chunks (
 );
 CREATE INDEX raw_chunks_by_start ON raw_chunks(session_row, start);
 
--- What a message cost: once a message, whatever the number of records that repeat it.
-CREATE TABLE message_usage (
+-- What a message cost: once a message, whatever the number of records that repeat it. Two tables, as for turn_ids.
+CREATE TABLE usage_sorted (
     key         BLOB PRIMARY KEY,
     session_row INTEGER NOT NULL,
     model       TEXT,
@@ -199,6 +203,16 @@ CREATE TABLE message_usage (
     cache_read  INTEGER NOT NULL,
     cache_write INTEGER NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE usage_new (
+    key         BLOB PRIMARY KEY,
+    session_row INTEGER NOT NULL,
+    model       TEXT,
+    input       INTEGER NOT NULL,
+    output      INTEGER NOT NULL,
+    cache_read  INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE VIEW message_usage AS SELECT * FROM usage_new UNION ALL SELECT * FROM usage_sorted;
 
 -- Titles that name a record which was not seen yet.
 CREATE TABLE pending_titles (

@@ -7,6 +7,7 @@ pub mod changes;
 mod checkpoint;
 pub mod commits;
 pub mod facets;
+pub mod gathered;
 pub mod git;
 pub mod index;
 pub mod lock;
@@ -21,7 +22,7 @@ pub mod turns;
 pub mod unknown;
 pub mod visuals;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -136,6 +137,8 @@ pub struct Writer {
     layout: Layout,
     packer: RefCell<Packer>,
     checkpointer: RefCell<Checkpointer>,
+    /// See [`gathered`].
+    gathered: Cell<Option<u64>>,
 }
 
 impl Writer {
@@ -161,7 +164,13 @@ impl Writer {
         let checkpointer = RefCell::new(Checkpointer::new(&path));
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
-        Ok(Self { conn, layout: layout.clone(), packer: RefCell::new(Packer::start()), checkpointer })
+        Ok(Self {
+            conn,
+            layout: layout.clone(),
+            packer: RefCell::new(Packer::start()),
+            checkpointer,
+            gathered: Cell::new(None),
+        })
     }
 
     /// Waits no longer than this for another process's transaction, in place of a minute.
@@ -196,6 +205,7 @@ impl Writer {
             conn: &self.conn,
             packer: &self.packer,
             checkpointer: &self.checkpointer,
+            gathered: &self.gathered,
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
@@ -221,6 +231,7 @@ pub struct Transaction<'conn> {
     conn: &'conn Connection,
     packer: &'conn RefCell<Packer>,
     checkpointer: &'conn RefCell<Checkpointer>,
+    gathered: &'conn Cell<Option<u64>>,
     layout: Layout,
     /// What a mount must be told.
     pub changes: ChangeSet,
@@ -262,6 +273,7 @@ impl Transaction<'_> {
 
     fn finish(&mut self) -> Result<()> {
         raw::settle(self)?;
+        gathered::move_when_many(self.conn, self.written_turns.len() as u64, self.gathered)?;
         search::note(self.conn, std::mem::take(&mut self.written_turns))?;
         self.changes.write(self.conn)?;
         self.conn.execute_batch("COMMIT")?;

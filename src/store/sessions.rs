@@ -379,30 +379,33 @@ impl Usage {
 /// When SQLite cannot write.
 pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
     let mut find = conn.prepare_cached(
-        "SELECT session_row, input, output, cache_read, cache_write FROM message_usage WHERE key = ?1",
+        "SELECT session_row, input, output, cache_read, cache_write, 0 FROM usage_new WHERE key = ?1
+         UNION ALL SELECT session_row, input, output, cache_read, cache_write, 1 FROM usage_sorted WHERE key = ?1",
     )?;
-    let mut write = conn.prepare_cached(
-        "INSERT INTO message_usage(key, session_row, model, input, output, cache_read, cache_write)
+    let mut add_new = conn.prepare_cached(
+        "INSERT INTO usage_new(key, session_row, model, input, output, cache_read, cache_write)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          ON CONFLICT(key) DO UPDATE SET input = ?4, output = ?5, cache_read = ?6, cache_write = ?7",
     )?;
+    let mut change = conn.prepare_cached(
+        "UPDATE usage_sorted SET input = ?2, output = ?3, cache_read = ?4, cache_write = ?5 WHERE key = ?1",
+    )?;
     let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
     for (key, Usage { session_row, model, tokens }) in usage {
-        let known: Option<(i64, Tokens)> = find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?))).optional()?;
-        let (owner, before) = known.unwrap_or((*session_row, Tokens::default()));
+        let known: Option<(i64, Tokens, bool)> =
+            find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?, r.get(5)?))).optional()?;
+        let (owner, before, sorted) = known.unwrap_or((*session_row, Tokens::default(), false));
         let after = before.max(tokens);
-        if known.is_none() || after != before {
-            write.execute(params![
-                key.0,
-                owner,
-                model,
-                after.input,
-                after.output,
-                after.cache_read,
-                after.cache_write
-            ])?;
-            *new.entry(owner).or_default() += after.since(&before);
+        if known.is_some() && after == before {
+            continue;
         }
+        let Tokens { input, output, cache_read, cache_write } = after;
+        if sorted {
+            change.execute(params![key.0, input, output, cache_read, cache_write])?;
+        } else {
+            add_new.execute(params![key.0, owner, model, input, output, cache_read, cache_write])?;
+        }
+        *new.entry(owner).or_default() += after.since(&before);
     }
     let mut add = conn.prepare_cached(
         "UPDATE sessions SET tokens_input = tokens_input + ?2, tokens_output = tokens_output + ?3,

@@ -92,7 +92,7 @@ pub fn last(conn: &Connection, session_row: i64) -> Result<Option<u32>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn row_by_id(conn: &Connection, id: &Id) -> Result<Option<i64>> {
-    Ok(conn.prepare_cached("SELECT row FROM turns WHERE id = ?1")?.query_row([id.0], |r| r.get(0)).optional()?)
+    Ok(conn.prepare_cached("SELECT row FROM turn_ids WHERE id = ?1")?.query_row([id.0], |r| r.get(0)).optional()?)
 }
 
 /// The turns of a session part whose call has this id. Reads the part's rows: for the few results whose call is not at hand.
@@ -138,6 +138,7 @@ pub fn create(
         tool.map(|t| &t.input),
         tool.map(|t| &t.output),
     ])?;
+    tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
     tx.written_turns.push(row);
     Ok(())
 }
@@ -171,10 +172,10 @@ pub fn set_contents(tx: &mut Transaction<'_>, row: i64, turn: &Turn, images: u32
 /// # Errors
 /// When SQLite cannot read.
 pub fn miscounted(conn: &Connection) -> Result<u64> {
-    // The rows come from the index of ids: no text is read.
+    // The rows come with the ids: no text is read.
     let mut query = conn.prepare(
         "SELECT count(*) FROM sessions s LEFT JOIN (
-             SELECT row >> 16 AS session_row, count(*) AS n FROM turns INDEXED BY turns_by_id GROUP BY 1) t
+             SELECT row >> 16 AS session_row, count(*) AS n FROM turn_ids GROUP BY 1) t
              ON t.session_row = s.row
          WHERE s.turns <> coalesce(t.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
     )?;

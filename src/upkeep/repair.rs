@@ -13,7 +13,7 @@ use super::pictures::{self, Look, Missing};
 use crate::model::{Role, Session};
 use crate::store::index::TurnIndex;
 use crate::store::search::SearchIndex;
-use crate::store::{ChangeKind, Layout, Result, Transaction, Writer, commits, raw, sessions, turns, visuals};
+use crate::store::{ChangeKind, Layout, Result, Transaction, Writer, commits, gathered, raw, sessions, turns, visuals};
 use crate::{derived, render};
 
 /// What to do about what is found.
@@ -42,6 +42,8 @@ pub struct Report {
     pub lengths: u64,
     /// Sessions whose counts, times or models are wrong.
     pub counters: u64,
+    /// Turns that are not found by their id, or ids of turns that are not there.
+    pub ids: u64,
     /// Sessions whose tokens are not the sum of what their messages cost.
     pub tokens: u64,
     /// Sessions whose raw records are not where their place says.
@@ -67,8 +69,16 @@ impl Report {
     /// Whether something is, or was, wrong that can be computed anew.
     #[must_use]
     pub fn is_wrong(&self) -> bool {
-        let counts =
-            [self.lengths, self.counters, self.tokens, self.raw, self.turn_images, self.commits, self.search_turns];
+        let counts = [
+            self.lengths,
+            self.counters,
+            self.ids,
+            self.tokens,
+            self.raw,
+            self.turn_images,
+            self.commits,
+            self.search_turns,
+        ];
         self.search_damaged || counts.iter().any(|n| *n > 0)
     }
 
@@ -108,6 +118,7 @@ pub fn run(writer: &mut Writer, mode: Mode, stop: &AtomicBool, progress: &mut dy
         Report { outdated: sessions::outdated_count(writer.conn(), render::VERSION)?, ..Report::default() };
     all_sessions(writer, mode, stop, progress, &mut report)?;
     if !stop.load(Ordering::Relaxed) {
+        ids(writer, mode, &mut report)?;
         tokens(writer, mode, &mut report)?;
         all_commits(writer, mode, &mut report)?;
     }
@@ -120,6 +131,16 @@ pub fn run(writer: &mut Writer, mode: Mode, stop: &AtomicBool, progress: &mut dy
     }
     report.interrupted = stop.load(Ordering::Relaxed);
     Ok(report)
+}
+
+fn ids(writer: &mut Writer, mode: Mode, report: &mut Report) -> Result<()> {
+    report.ids = gathered::wrong_ids(writer.conn())?;
+    if mode == Mode::Mend && report.ids > 0 {
+        let tx = writer.begin()?;
+        gathered::mend_ids(&tx)?;
+        tx.commit()?;
+    }
+    Ok(())
 }
 
 fn all_sessions(
@@ -253,7 +274,7 @@ fn search_index(
     progress(Progress { step: "search index", done: 0, total: 0 });
     let turns = writer.conn();
     let mut index = SearchIndex::open(writer.layout(), turns)?;
-    report.search_turns = index.difference(turns)?;
+    report.search_turns = index.difference(turns, false)?;
     report.search_damaged = !index.is_sound()?;
     if mode == Mode::Mend {
         if report.search_damaged || report.search_turns > 0 {
@@ -269,7 +290,7 @@ fn missing_words(turns: &Connection, layout: &Layout) -> Result<u64> {
     if !layout.search_index().exists() {
         return Ok(0);
     }
-    SearchIndex::open(layout, turns)?.difference(turns)
+    SearchIndex::open(layout, turns)?.difference(turns, true)
 }
 
 fn files(writer: &Writer, mode: Mode, report: &mut Report) -> Result<()> {

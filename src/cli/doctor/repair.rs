@@ -102,6 +102,7 @@ fn wrong(report: &Report) -> Vec<String> {
     let counted = [
         (report.lengths, "session", "with wrong lengths"),
         (report.counters, "session", "with wrong counts or times"),
+        (report.ids, "turn", "that its id does not lead to"),
         (report.tokens, "session", "with wrong sums of tokens"),
         (report.raw, "session", "with misplaced raw records"),
         (report.turn_images, "turn", "with a wrong number of pictures"),
