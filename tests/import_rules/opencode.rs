@@ -407,6 +407,40 @@ fn one_damaged_row_costs_that_row_and_is_named() {
 }
 
 #[test]
+fn columns_of_another_type_than_expected_cost_no_other_row() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    writer.put(&session(&[said("prt_2", "Two."), said("prt_3", "Three."), said("prt_4", "Four.")]));
+    let damage = "UPDATE part SET time_updated = 'yesterday' WHERE id = 'prt_2';
+        UPDATE part SET time_created = x'ff', time_updated = 1e300 WHERE id = 'prt_3';
+        UPDATE session SET time_updated = 'now', title = x'fffe';
+        INSERT INTO message VALUES (x'ff', x'fe', 'x', 'y', 'z');
+        INSERT INTO part SELECT NULL, message_id, session_id, 1, 1, data FROM part LIMIT 1";
+    writer.conn.execute_batch(damage).unwrap();
+    let summary = home.import(&writer.path);
+    assert_eq!(summary.skipped.len(), 0, "{:?}", summary.skipped);
+    let said = home.texts("SELECT text FROM turns ORDER BY row");
+    assert!(
+        ["Ring the bell.", "Two.", "Three.", "Four."].iter().all(|text| said.contains(&(*text).to_owned())),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_unknown_kind_of_message_counts_once_however_often_the_session_grows() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    let mut document = session(&[said("prt_2", "Two.")]);
+    document["messages"][1]["info"].as_object_mut().unwrap().remove("role");
+    writer.put(&document);
+    for n in 3..6 {
+        home.import(&writer.path);
+        assert_eq!(home.count("SELECT sum(count) FROM unknown_kinds"), 1, "before part {n}");
+        writer.part(&said(&format!("prt_{n}"), "More."));
+    }
+}
+
+#[test]
 fn a_database_that_is_damaged_or_another_programs_is_named_and_the_rest_goes_on() {
     let home = Home::new();
     let writer = Writer::with_fixture(&home.logs());
