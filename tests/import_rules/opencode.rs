@@ -441,6 +441,48 @@ fn an_unknown_kind_of_message_counts_once_however_often_the_session_grows() {
 }
 
 #[test]
+fn a_revision_that_takes_the_last_turn_of_a_model_away_takes_the_model_too() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    let mut document = session(&[said("prt_2", "Two."), said("prt_3", "Thr")]);
+    writer.put(&document);
+    home.import(&writer.path);
+    document["messages"][1]["info"]["modelID"] = json!("another");
+    document["messages"][1]["parts"][1]["text"] = json!("Three.");
+    writer.message(&document["messages"][1]["info"]);
+    for part in document["messages"][1]["parts"].as_array().unwrap() {
+        writer.part(part);
+    }
+    // That what is stored of the models agrees with the turns is what every import here is checked for.
+    home.import(&writer.path);
+    assert_eq!(home.texts("SELECT models FROM sessions"), [r#"["another"]"#]);
+}
+
+#[test]
+fn sessions_that_say_they_started_each_other_are_both_shown() {
+    for own in [false, true] {
+        let home = Home::new();
+        let mut writer = Writer::new(&home.logs());
+        for (id, parent, text) in [("ses_1", "ses_2", "One."), ("ses_2", "ses_1", "Two.")] {
+            let mut document = session(&[said("prt_2", text)]);
+            document = serde_json::from_str(&renamed(&document, id)).unwrap();
+            document["info"]["parentID"] = json!(if own { id } else { parent });
+            writer.put(&document);
+        }
+        let summary = home.import(&writer.path);
+        assert!(summary.skipped.is_empty(), "{:?}", summary.skipped);
+        assert_eq!(home.texts("SELECT text FROM turns WHERE text IN ('One.', 'Two.') ORDER BY 1"), ["One.", "Two."]);
+        assert!(home.count("SELECT count(*) FROM sessions WHERE parent_row IS NULL") > 0, "none of them is shown");
+    }
+}
+
+/// A document whose ids are of another session.
+fn renamed(document: &Value, session: &str) -> String {
+    let text = document.to_string().replace("ses_1\"", &format!("{session}\""));
+    text.replace("msg_", &format!("{session}_msg_")).replace("prt_", &format!("{session}_prt_"))
+}
+
+#[test]
 fn a_database_that_is_damaged_or_another_programs_is_named_and_the_rest_goes_on() {
     let home = Home::new();
     let writer = Writer::with_fixture(&home.logs());
