@@ -55,12 +55,36 @@ impl Set {
         set
     }
 
+    /// The same with a change made to every value of every record.
+    pub fn with(&self, change: impl Fn(&mut Value)) -> Self {
+        let record = |text: &[u8]| match serde_json::from_slice(text) {
+            Ok(mut value) => {
+                everywhere(&mut value, &change);
+                value.to_string().into_bytes()
+            }
+            Err(_) => text.to_vec(),
+        };
+        let log = |bytes: &Vec<u8>| match serde_json::from_slice::<Value>(bytes) {
+            Ok(_) => record(bytes),
+            Err(_) => bytes.split(|b| *b == b'\n').map(record).collect::<Vec<_>>().join(&b'\n'),
+        };
+        Self { files: self.files.iter().map(|(name, bytes)| (name.clone(), log(bytes))).collect() }
+    }
+
     pub fn write(&self, dir: &Path) {
         for (name, bytes) in &self.files {
             let path = dir.join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, bytes).unwrap();
         }
+    }
+}
+
+fn everywhere(value: &mut Value, change: &impl Fn(&mut Value)) {
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(|value| everywhere(value, change)),
+        Value::Array(items) => items.iter_mut().for_each(|value| everywhere(value, change)),
+        other => change(other),
     }
 }
 

@@ -117,6 +117,25 @@ fn a_database_of_opencode_with_odd_rows_costs_its_odd_rows() {
     });
 }
 
+#[test]
+fn every_number_of_a_log_may_be_any_number() {
+    for number in ["18446744073709551615", "9223372036854775807", "-9223372036854775808", "1e308", "-1", "0"] {
+        let value: serde_json::Value = serde_json::from_str(number).unwrap();
+        for set in Set::all() {
+            let set = set.with(|place| {
+                if place.is_number() {
+                    *place = value.clone();
+                }
+            });
+            imported(|home| {
+                set.write(&home.logs());
+                home.import(&home.logs());
+                home.check();
+            });
+        }
+    }
+}
+
 /// Runs a check in a home of its own, which stays when the check fails.
 fn imported(check: impl FnOnce(&Home)) {
     let mut home = Home::new();
