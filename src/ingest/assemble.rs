@@ -191,7 +191,9 @@ impl Assembler {
         let mut stream = Stream::Main;
         let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
         self.stored = stored || self.older;
-        let unknown = if stored { BTreeSet::new() } else { drift::unknown_kinds(&items) };
+        // What is told again for the sake of what follows it has no bytes: it was counted when they were stored.
+        let again = stored || raw.len() == 0;
+        let unknown = if again { BTreeSet::new() } else { drift::unknown_kinds(&items) };
         for (nth, item) in items.into_iter().enumerate() {
             if let Item::Turn(NewTurn { stream: s, .. }) | Item::Result(ToolResult { stream: s, .. }) = &item {
                 stream = s.clone();

@@ -362,7 +362,7 @@ impl Codex {
             self.state.inherited = tokens;
             return;
         }
-        let sum = |t: Tokens| t.input + t.output + t.cache_read;
+        let sum = |t: Tokens| t.input.saturating_add(t.output).saturating_add(t.cache_read);
         if sum(tokens) < sum(self.state.inherited) {
             // This version counts from nothing after all.
             self.state.inherited = Tokens::default();

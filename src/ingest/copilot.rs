@@ -206,7 +206,8 @@ impl Copilot {
         // The log has no more of a message's cost than this; `session.shutdown` has the rest.
         if let Some(output) = data.get("outputTokens").and_then(Value::as_u64).filter(|n| *n > 0) {
             let key = str_of(data, "messageId").or(event.id).unwrap_or_default();
-            *self.state.output.entry(model.unwrap_or_default().to_owned()).or_default() += output;
+            let told = self.state.output.entry(model.unwrap_or_default().to_owned()).or_default();
+            *told = told.saturating_add(output);
             let tokens = Tokens { output, ..Tokens::default() };
             out.push(Item::Usage { key: key.to_owned(), model: model.map(str::to_owned), tokens });
         }
@@ -260,7 +261,7 @@ impl Copilot {
             let (cache_read, cache_write) = (count("cacheReadTokens"), count("cacheWriteTokens"));
             let told = self.state.output.get(model).copied().unwrap_or_default();
             let tokens = Tokens {
-                input: count("inputTokens").saturating_sub(cache_read + cache_write),
+                input: count("inputTokens").saturating_sub(cache_read).saturating_sub(cache_write),
                 output: count("outputTokens").saturating_sub(told),
                 cache_read,
                 cache_write,

@@ -281,8 +281,8 @@ fn tokens_of(tokens: &Value) -> Tokens {
     let count = |key| tokens.get(key).and_then(Value::as_u64).unwrap_or_default();
     let cache_read = count("cached");
     Tokens {
-        input: count("input").saturating_sub(cache_read) + count("tool"),
-        output: count("output") + count("thoughts"),
+        input: count("input").saturating_sub(cache_read).saturating_add(count("tool")),
+        output: count("output").saturating_add(count("thoughts")),
         cache_read,
         cache_write: 0,
     }

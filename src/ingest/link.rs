@@ -40,14 +40,33 @@ pub fn attach(tx: &mut Transaction<'_>, part: &mut Part, parent_native: &str, at
 }
 
 fn parent_of(tx: &Transaction<'_>, session: &Session, parent_native: &str, at: Millis) -> Result<Option<Session>> {
-    if let Some(row) = sessions::linked_parent(tx, session.agent, &session.native_id)? {
-        return sessions::get(tx, row);
+    let found = match sessions::linked_parent(tx, session.agent, &session.native_id)? {
+        Some(row) => sessions::get(tx, row)?,
+        None => {
+            // The log does not say which call started it: the part that was going on then.
+            let mut parts = sessions::parts(tx, session.agent, parent_native)?;
+            parts.retain(|p| p.commit_row.is_some() && p.row != session.row);
+            let going_on = parts.iter().rposition(|p| p.started_at <= at).unwrap_or(0);
+            if parts.is_empty() { None } else { Some(parts.swap_remove(going_on)) }
+        }
+    };
+    match found {
+        Some(parent) if is_of(tx, &parent, session)? => Ok(None),
+        found => Ok(found),
     }
-    // The log does not say which call started it: the part that was going on then.
-    let mut parts = sessions::parts(tx, session.agent, parent_native)?;
-    parts.retain(|p| p.commit_row.is_some() && p.row != session.row);
-    let going_on = parts.iter().rposition(|p| p.started_at <= at).unwrap_or(0);
-    Ok(if parts.is_empty() { None } else { Some(parts.swap_remove(going_on)) })
+}
+
+/// Whether a session is another, or was started by it: a damaged log may say that two sessions started each other, or one
+/// itself.
+fn is_of(tx: &Transaction<'_>, session: &Session, other: &Session) -> Result<bool> {
+    let mut next = Some(session.clone());
+    while let Some(session) = next {
+        if (session.agent, &session.native_id) == (other.agent, &other.native_id) {
+            return Ok(true);
+        }
+        next = session.parent_row.map(|row| sessions::get(tx, row)).transpose()?.flatten();
+    }
+    Ok(false)
 }
 
 /// Ends an import: subagents whose parent came later find it, those without one get a commit of their own, and titles find

@@ -29,5 +29,5 @@ mod summary;
 pub mod title;
 
 pub use run::{ImportError, Options, Progress, import, import_files, index_words};
-pub use source::{Stamp, stamp};
+pub use source::{Recognised, Stamp, recognise, stamp};
 pub use summary::{FileRead, Skipped, Summary};

@@ -248,9 +248,9 @@ fn tokens(told: &Value) -> Tokens {
         cache_write: count(&["cache", "write"]),
     };
     let reasoning = count(&["reasoning"]);
-    let sum = tokens.input + tokens.output + tokens.cache_read + tokens.cache_write;
-    if reasoning > 0 && count(&["total"]) == sum + reasoning {
-        tokens.output += reasoning;
+    let counts = [tokens.input, tokens.output, tokens.cache_read, tokens.cache_write, reasoning];
+    if reasoning > 0 && count(&["total"]) == counts.into_iter().fold(0, u64::saturating_add) {
+        tokens.output = tokens.output.saturating_add(reasoning);
     }
     tokens
 }

@@ -137,12 +137,23 @@ impl Part {
         self.session.sections -= render::section_size(before);
         self.session.sections += render::section_size(after);
         self.enter(after);
-        if let Some(model) = &after.model
-            && !self.session.models.contains(model)
-        {
-            self.session.models.push(model.clone());
-        }
         tx.changes.add(ChangeKind::Turn, row);
+        Ok(())
+    }
+
+    /// Takes the models from the turns anew, in the order of their first: a revision may take the last turn of a model away.
+    /// `held` are those of turns that are not written yet, by their numbers.
+    pub fn name_models(&mut self, tx: &Transaction<'_>, held: Vec<(u32, String)>) -> Result<()> {
+        let mut all = turns::models(tx, self.session.row)?;
+        all.extend(held);
+        all.sort_unstable_by_key(|(number, _)| *number);
+        self.session.models.clear();
+        for (_, model) in all {
+            if !self.session.models.contains(&model) {
+                self.session.models.push(model);
+            }
+        }
+        self.dirty = true;
         Ok(())
     }
 

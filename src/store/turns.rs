@@ -105,6 +105,18 @@ pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Resul
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The models of a session part's turns, with the number of each.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn models(conn: &Connection, session_row: i64) -> Result<Vec<(u32, String)>> {
+    let mut query = conn.prepare_cached(
+        "SELECT row & 65535, model FROM turns WHERE row BETWEEN ?1 AND ?2 AND model IS NOT NULL ORDER BY row",
+    )?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Writes a new turn.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ mod contents;
 mod copies;
 mod growth;
 mod large;
+mod machines;
 mod opencode;
 mod places;
 mod subagents;

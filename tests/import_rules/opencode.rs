@@ -407,6 +407,82 @@ fn one_damaged_row_costs_that_row_and_is_named() {
 }
 
 #[test]
+fn columns_of_another_type_than_expected_cost_no_other_row() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    writer.put(&session(&[said("prt_2", "Two."), said("prt_3", "Three."), said("prt_4", "Four.")]));
+    let damage = "UPDATE part SET time_updated = 'yesterday' WHERE id = 'prt_2';
+        UPDATE part SET time_created = x'ff', time_updated = 1e300 WHERE id = 'prt_3';
+        UPDATE session SET time_updated = 'now', title = x'fffe';
+        INSERT INTO message VALUES (x'ff', x'fe', 'x', 'y', 'z');
+        INSERT INTO part SELECT NULL, message_id, session_id, 1, 1, data FROM part LIMIT 1";
+    writer.conn.execute_batch(damage).unwrap();
+    let summary = home.import(&writer.path);
+    assert_eq!(summary.skipped.len(), 0, "{:?}", summary.skipped);
+    let said = home.texts("SELECT text FROM turns ORDER BY row");
+    assert!(
+        ["Ring the bell.", "Two.", "Three.", "Four."].iter().all(|text| said.contains(&(*text).to_owned())),
+        "{said:?}"
+    );
+}
+
+#[test]
+fn an_unknown_kind_of_message_counts_once_however_often_the_session_grows() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    let mut document = session(&[said("prt_2", "Two.")]);
+    document["messages"][1]["info"].as_object_mut().unwrap().remove("role");
+    writer.put(&document);
+    for n in 3..6 {
+        home.import(&writer.path);
+        assert_eq!(home.count("SELECT sum(count) FROM unknown_kinds"), 1, "before part {n}");
+        writer.part(&said(&format!("prt_{n}"), "More."));
+    }
+}
+
+#[test]
+fn a_revision_that_takes_the_last_turn_of_a_model_away_takes_the_model_too() {
+    let home = Home::new();
+    let mut writer = Writer::new(&home.logs());
+    let mut document = session(&[said("prt_2", "Two."), said("prt_3", "Thr")]);
+    writer.put(&document);
+    home.import(&writer.path);
+    document["messages"][1]["info"]["modelID"] = json!("another");
+    document["messages"][1]["parts"][1]["text"] = json!("Three.");
+    writer.message(&document["messages"][1]["info"]);
+    for part in document["messages"][1]["parts"].as_array().unwrap() {
+        writer.part(part);
+    }
+    // That what is stored of the models agrees with the turns is what every import here is checked for.
+    home.import(&writer.path);
+    assert_eq!(home.texts("SELECT models FROM sessions"), [r#"["another"]"#]);
+}
+
+#[test]
+fn sessions_that_say_they_started_each_other_are_both_shown() {
+    for own in [false, true] {
+        let home = Home::new();
+        let mut writer = Writer::new(&home.logs());
+        for (id, parent, text) in [("ses_1", "ses_2", "One."), ("ses_2", "ses_1", "Two.")] {
+            let mut document = session(&[said("prt_2", text)]);
+            document = serde_json::from_str(&renamed(&document, id)).unwrap();
+            document["info"]["parentID"] = json!(if own { id } else { parent });
+            writer.put(&document);
+        }
+        let summary = home.import(&writer.path);
+        assert!(summary.skipped.is_empty(), "{:?}", summary.skipped);
+        assert_eq!(home.texts("SELECT text FROM turns WHERE text IN ('One.', 'Two.') ORDER BY 1"), ["One.", "Two."]);
+        assert!(home.count("SELECT count(*) FROM sessions WHERE parent_row IS NULL") > 0, "none of them is shown");
+    }
+}
+
+/// A document whose ids are of another session.
+fn renamed(document: &Value, session: &str) -> String {
+    let text = document.to_string().replace("ses_1\"", &format!("{session}\""));
+    text.replace("msg_", &format!("{session}_msg_")).replace("prt_", &format!("{session}_prt_"))
+}
+
+#[test]
 fn a_database_that_is_damaged_or_another_programs_is_named_and_the_rest_goes_on() {
     let home = Home::new();
     let writer = Writer::with_fixture(&home.logs());

@@ -39,9 +39,26 @@ impl Assembler {
         }
         let (part, _) = turns::parts_of(row);
         self.load(tx, part)?;
+        let held = self.held_models(part);
         let Some(part) = self.parts.get_mut(&part) else { return Ok(()) };
         part.wrote(files::written_by(&after, self.context.cwd.as_deref()));
-        part.revise(tx, &before, &mut after, &images)
+        part.revise(tx, &before, &mut after, &images)?;
+        // Nearly always the first model of a session's only one.
+        let one = before.model.is_none() && part.session.models.iter().eq(after.model.iter());
+        if before.model != after.model && !one {
+            part.name_models(tx, held)?;
+        }
+        Ok(())
+    }
+
+    /// The models of a part's turns that are not written yet, by the turns' numbers.
+    fn held_models(&self, part: i64) -> Vec<(u32, String)> {
+        let waiting = self.pending.values().flat_map(|calls| &calls.waiting).filter(|p| p.part == part);
+        let model = |p: &Pending| match &p.place {
+            Place::Held { turn, .. } => turn.model.clone().map(|model| (turn.number, model)),
+            Place::Stored { .. } | Place::Done { .. } => None,
+        };
+        waiting.filter_map(model).collect()
     }
 
     /// Those of a record's pictures that a stored turn does not have.

@@ -385,3 +385,15 @@ fn a_reader_of_any_kind_can_hold_a_log() {
     let mut lines = Lines::new(Source::new(&bytes[..]).expect("opens"), 0, 1);
     assert_eq!(lines.next().expect("reads").map(|l| l.bytes.to_vec()), Some(b"{\"a\":1}".to_vec()));
 }
+
+#[test]
+fn tokens_beyond_all_numbers_are_as_many_as_can_be_counted() {
+    let path = fixture(LOG_034);
+    let mut records = values(&path);
+    let total = json!({"input_tokens": u64::MAX, "output_tokens": u64::MAX, "cached_input_tokens": u64::MAX});
+    let info = json!({"total_token_usage": total});
+    records.push(json!({"timestamp": "2025-10-31T19:10:00.000Z", "type": "event_msg",
+        "payload": {"type": "token_count", "info": info}}));
+    let (_, items) = parse(&path, &records);
+    assert!(usage(&items).iter().any(|(_, tokens)| tokens.output == u64::MAX), "{:?}", usage(&items));
+}

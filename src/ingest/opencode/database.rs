@@ -31,6 +31,11 @@ const WINDOW_MS: i64 = 10_000;
 /// whole.
 const MAX_RECENT: usize = 1000;
 
+/// When a row was written, as a number whatever stands there: SQLite holds no column to its type, and one odd row must not
+/// cost the others.
+const UPDATED: &str = "coalesce(CAST(time_updated AS INTEGER), 0)";
+const CREATED: &str = "coalesce(CAST(time_created AS INTEGER), 0)";
+
 /// A session of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
@@ -133,10 +138,9 @@ impl Database {
                 .and_then(|mut query| query.query_row([id], |r| r.get(0)))
                 .map_err(failed)?;
             rows += count;
-            let sql =
-                format!("SELECT id FROM {table} WHERE session_id = ?1 AND time_updated >= ?2 AND time_created >= ?2");
+            let sql = format!("SELECT id FROM {table} WHERE session_id = ?1 AND {UPDATED} >= ?2 AND {CREATED} >= ?2");
             let mut query = conn.prepare_cached(&sql).map_err(failed)?;
-            let ids = query.query_map((id, since.from()), |r| r.get::<_, String>(0)).map_err(failed)?;
+            let ids = query.query_map((id, since.from()), |r| text(r, 0)).map_err(failed)?;
             for id in ids {
                 new += u64::from(!since.recent.contains_key(&id.map_err(failed)?));
             }
@@ -205,7 +209,7 @@ impl Database {
         let Some(project) = str_of(info, "projectID").filter(|_| self.has_projects) else { return Ok(None) };
         let mut query = tx.prepare_cached("SELECT worktree FROM project WHERE id = ?1 AND worktree <> '/'")?;
         let mut rows = query.query([project])?;
-        rows.next()?.map(|row| row.get(0)).transpose()
+        rows.next()?.map(|row| text(row, 0)).transpose()
     }
 }
 
@@ -228,7 +232,7 @@ impl<'a> Reading<'a> {
     fn new(tx: &'a Transaction<'a>, id: &'a str, since: Option<&'a Position>) -> rusqlite::Result<Self> {
         let mut position = Position::default();
         for table in ["message", "part"] {
-            let sql = format!("SELECT count(*), coalesce(max(time_updated), 0) FROM {table} WHERE session_id = ?1");
+            let sql = format!("SELECT count(*), coalesce(max({UPDATED}), 0) FROM {table} WHERE session_id = ?1");
             let (rows, seen): (u64, i64) = tx.prepare_cached(&sql)?.query_row([id], |r| Ok((r.get(0)?, r.get(1)?)))?;
             position.rows += rows;
             position.seen = position.seen.max(seen);
@@ -243,18 +247,19 @@ impl<'a> Reading<'a> {
 
     /// The messages to read, in their order: those that changed, and those with parts that did.
     fn messages(&self) -> rusqlite::Result<Vec<String>> {
-        let mut query = self.tx.prepare_cached(
+        let mut query = self.tx.prepare_cached(&format!(
             "SELECT wanted.id FROM (
-                 SELECT id FROM message WHERE session_id = ?1 AND time_updated >= ?2
-                 UNION SELECT message_id FROM part WHERE session_id = ?1 AND time_updated >= ?2
-             ) wanted LEFT JOIN message m ON m.id = wanted.id ORDER BY m.time_created, wanted.id",
-        )?;
-        query.query_map((self.id, self.from()), |r| r.get(0))?.collect()
+                 SELECT id FROM message WHERE session_id = ?1 AND {UPDATED} >= ?2
+                 UNION SELECT message_id FROM part WHERE session_id = ?1 AND {UPDATED} >= ?2
+             ) wanted LEFT JOIN message m ON m.id = wanted.id ORDER BY m.time_created, wanted.id"
+        ))?;
+        query.query_map((self.id, self.from()), |r| text(r, 0))?.collect()
     }
 
     /// Gives a message and its parts that changed; false when the taker has enough.
     fn message(&mut self, message: &str, give: &mut dyn FnMut(Row) -> bool) -> rusqlite::Result<bool> {
-        let mut query = self.tx.prepare_cached("SELECT id, time_updated, data FROM message WHERE id = ?1")?;
+        let sql = format!("SELECT id, {UPDATED}, data FROM message WHERE id = ?1");
+        let mut query = self.tx.prepare_cached(&sql)?;
         let mut rows = query.query([message])?;
         if let Some(row) = rows.next()? {
             let (given, is_new) = self.record(row, &[("sessionID", self.id)])?;
@@ -268,9 +273,9 @@ impl<'a> Reading<'a> {
             }
         }
         drop(rows);
-        let mut query = self.tx.prepare_cached(
-            "SELECT id, time_updated, data FROM part WHERE message_id = ?1 AND time_updated >= ?2 ORDER BY id",
-        )?;
+        let mut query = self.tx.prepare_cached(&format!(
+            "SELECT id, {UPDATED}, data FROM part WHERE message_id = ?1 AND {UPDATED} >= ?2 ORDER BY id"
+        ))?;
         let mut rows = query.query((message, self.from()))?;
         while let Some(row) = rows.next()? {
             let (given, is_new) = self.record(row, &[("messageID", message), ("sessionID", self.id)])?;
@@ -283,7 +288,7 @@ impl<'a> Reading<'a> {
 
     /// The record of a row, and whether it was not read before.
     fn record(&mut self, row: &rusqlite::Row<'_>, ids: &[(&str, &str)]) -> rusqlite::Result<(Row, bool)> {
-        let (id, updated): (String, i64) = (row.get(0)?, row.get(1)?);
+        let (id, updated): (String, i64) = (text(row, 0)?, row.get(1)?);
         let data = match row.get_ref(2)? {
             ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes,
             _ => b"",
@@ -309,16 +314,16 @@ impl<'a> Reading<'a> {
 /// All sessions with their stamps. Two passes over `message` and `part`, which need no more than the beginning of each row.
 fn list(tx: &Transaction<'_>, has_parents: bool) -> rusqlite::Result<Vec<Log>> {
     let parent = if has_parents { "parent_id IS NOT NULL" } else { "0" };
-    let mut query = tx.prepare(&format!("SELECT id, time_updated FROM session ORDER BY {parent}, time_created, id"))?;
+    let mut query = tx.prepare(&format!("SELECT id, {UPDATED} FROM session ORDER BY {parent}, time_created, id"))?;
     let sessions: Vec<(String, i64)> =
-        query.query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
+        query.query_map([], |r| Ok((text(r, 0)?, r.get(1)?)))?.collect::<Result<_, _>>()?;
     let mut rows: BTreeMap<String, (u64, i64)> = BTreeMap::new();
     for table in ["message", "part"] {
-        let sql = format!("SELECT session_id, count(*), max(time_updated) FROM {table} GROUP BY session_id");
+        let sql = format!("SELECT session_id, count(*), max({UPDATED}) FROM {table} GROUP BY session_id");
         let mut query = tx.prepare(&sql)?;
         let mut found = query.query([])?;
         while let Some(row) = found.next()? {
-            let (id, count, updated): (String, u64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let (id, count, updated): (String, u64, i64) = (text(row, 0)?, row.get(1)?, row.get(2)?);
             let sum = rows.entry(id).or_default();
             *sum = (sum.0 + count, sum.1.max(updated));
         }
@@ -330,6 +335,16 @@ fn list(tx: &Transaction<'_>, has_parents: bool) -> rusqlite::Result<Vec<Log>> {
         Log { id, stamp: Stamp { size: count + 1, mtime_ns } }
     };
     Ok(sessions.into_iter().map(log).collect())
+}
+
+/// A cell that should hold a text.
+fn text(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(at)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        ValueRef::Integer(number) => number.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Null => String::new(),
+    })
 }
 
 fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
