@@ -40,6 +40,10 @@ struct Reflog {
 /// A longer reflog is not read: git forgets after 90 days.
 const MAX_REFLOG: u64 = 16 * 1024 * 1024;
 
+/// No folder has a longer path (`PATH_MAX` of Linux). A damaged log may name one of a megabyte, with as many folders above it
+/// that would be looked at.
+const LONGEST_PATH: usize = 4096;
+
 /// What the disk says of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Repository {
@@ -219,7 +223,7 @@ pub fn normalize_remote(url: &str) -> Option<String> {
 
 /// The repository around a folder, read from its files: a log's folder must not make us run a program in it.
 fn find_repository(folder: &Path) -> Option<Repository> {
-    if !folder.is_absolute() {
+    if !folder.is_absolute() || folder.as_os_str().len() > LONGEST_PATH {
         return None;
     }
     let (root, git) = folder.ancestors().map(|dir| (dir, dir.join(".git"))).find(|(_, git)| git.exists())?;

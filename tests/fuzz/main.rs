@@ -54,6 +54,22 @@ fn an_import_of_damaged_logs_leaves_a_database_that_agrees_with_itself() {
 }
 
 #[test]
+fn a_log_that_repeats_itself_is_imported_in_linear_time() {
+    let sets = Set::all();
+    fuzz(6, |seed| {
+        let mut random = Random::new(seed);
+        let mut set = random.pick(&sets).clone();
+        let one = random.below(set.files.len());
+        mutate::grow(&mut set.files[one].1, &mut random, MOST);
+        imported(|home| {
+            set.write(&home.logs());
+            in_time(|| home.import(&home.logs()));
+            in_time(|| home.check());
+        });
+    });
+}
+
+#[test]
 fn a_copy_of_a_damaged_log_adds_nothing() {
     let sets = Set::all();
     fuzz(20, |seed| {

@@ -91,3 +91,16 @@ fn a_text_too_long_for_a_page_ends_with_where_the_rest_stands() {
     assert_eq!(told, format!("{} more bytes of this text stand in raw.jsonl]", text.len() - kept.len()));
     assert_eq!(home.count("SELECT raw_bytes FROM sessions"), log.lines[0].len() as i64 + 1, "the record is kept whole");
 }
+
+#[test]
+fn a_folder_with_a_name_of_a_megabyte_is_not_looked_for() {
+    let mut log = ClaudeLog::new(&"deep/".repeat(200_000), 5);
+    log.user("Where am I?");
+    let home = Home::new();
+    let path = home.logs().join("deep.jsonl");
+    fs::write(&path, log.lines.join("\n")).unwrap();
+    let began = std::time::Instant::now();
+    home.import(&path);
+    assert!(began.elapsed().as_secs() < 10, "{:?} for one line", began.elapsed());
+    assert_eq!(home.count("SELECT count(*) FROM turns"), 1);
+}

@@ -44,7 +44,8 @@ fn slow(bytes: &[u8]) -> Records {
     let mut at = 0;
     let mut halves_replaced = false;
     // Failed looks inside a damaged object may read as much as this again: keeps a line's cost linear.
-    let mut budget = 8 * text.len() + 64 * 1024;
+    // What is added is for short lines, of which a file may hold any number.
+    let mut budget = 8 * text.len() + 4 * 1024;
     loop {
         at += blank(&text[at..]);
         if at >= text.len() {
