@@ -69,11 +69,11 @@ impl Packer {
         Self { jobs: Some(jobs), packed, thread: Some(thread), away: 0 }
     }
 
-    fn send(&mut self, job: Job) {
-        // The thread ends when its channels do, and not before: they are ours.
-        if self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
-            self.away += 1;
-        }
+    /// False when the thread is gone: the chunk would be lost.
+    fn send(&mut self, job: Job) -> bool {
+        let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok());
+        self.away += usize::from(sent);
+        sent
     }
 
     fn next(&mut self) -> Option<Packed> {
@@ -109,8 +109,7 @@ pub fn append(tx: &Transaction<'_>, session_row: i64, start: u64, bytes: Vec<u8>
     while packer.away >= AWAY {
         write_next(tx, &mut packer)?;
     }
-    packer.send(Job { session_row, start, bytes });
-    Ok(())
+    if packer.send(Job { session_row, start, bytes }) { Ok(()) } else { Err(not_compressed()) }
 }
 
 /// Writes the chunks that were still being compressed.
@@ -125,9 +124,13 @@ pub fn settle(tx: &Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The import ends with it and is rolled back: raw records are never left out.
+fn not_compressed() -> StoreError {
+    StoreError::Damaged { what: "compression of raw records".to_owned() }
+}
+
 fn write_next(conn: &Connection, packer: &mut Packer) -> Result<()> {
-    let lost = || StoreError::Damaged { what: "compression of raw records".to_owned() };
-    let Packed { session_row, start, length, data } = packer.next().ok_or_else(lost)?;
+    let Packed { session_row, start, length, data } = packer.next().ok_or_else(not_compressed)?;
     let data = data.map_err(|e| StoreError::Damaged { what: format!("compression of raw records ({e})") })?;
     let last: Option<i64> = conn
         .prepare_cached("SELECT max(row) FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?
