@@ -110,11 +110,7 @@ impl Part {
         if let Some(tool) = &after.tool {
             turns::set_result(tx, row, &tool.output, tool.status, count(images))?;
         }
-        self.session.sections -= render::section_size(before);
-        self.session.sections += render::section_size(after);
-        self.enter(after);
-        self.dirty = true;
-        tx.changes.add(ChangeKind::Turn, row);
+        self.replaced(tx, before, after);
         Ok(())
     }
 
@@ -134,11 +130,16 @@ impl Part {
         let row = self.turn_row(after.number);
         self.add_images(tx, row, after, images)?;
         turns::set_contents(tx, row, after, count(images))?;
+        self.replaced(tx, before, after);
+        Ok(())
+    }
+
+    /// Measures a stored turn that is written anew, and tells of it.
+    fn replaced(&mut self, tx: &mut Transaction<'_>, before: &Turn, after: &Turn) {
         self.session.sections -= render::section_size(before);
         self.session.sections += render::section_size(after);
         self.enter(after);
-        tx.changes.add(ChangeKind::Turn, row);
-        Ok(())
+        tx.changes.add(ChangeKind::Turn, self.turn_row(after.number));
     }
 
     /// Takes the models from the turns anew, in the order of their first: a revision may take the last turn of a model away.
