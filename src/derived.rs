@@ -45,9 +45,12 @@ pub fn enter(index: &mut TurnIndex, turn: &Turn) {
 pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
     let mut lengths =
         Lengths { index: TurnIndex { render_version: render::VERSION, ..TurnIndex::default() }, ..Lengths::default() };
-    turns::for_each(conn, row, |turn| {
+    turns::for_each_stored(conn, row, |turn, deleted| {
         enter(&mut lengths.index, &turn);
-        lengths.sections += render::section_size(&turn);
+        lengths.index.set_deleted(turn.number, deleted);
+        if !deleted {
+            lengths.sections += render::section_size(&turn);
+        }
     })?;
     Ok(lengths)
 }
@@ -81,10 +84,14 @@ pub fn session(conn: &Connection, stored: &Session) -> Result<(Session, TurnInde
         ..stored.clone()
     };
     let mut index = TurnIndex { render_version: render::VERSION, ..TurnIndex::default() };
-    turns::for_each(conn, stored.row, |turn| {
-        note(&mut new, &turn);
-        new.sections += render::section_size(&turn);
+    turns::for_each_stored(conn, stored.row, |turn, deleted| {
+        note(&mut new, &turn, index.is_empty());
         enter(&mut index, &turn);
+        new.sections += render::section_size(&turn);
+        if deleted {
+            index.set_deleted(turn.number, true);
+            leave_out(&mut new, &turn);
+        }
     })?;
     new.images = visuals::of_session(conn, stored.row)?;
     (new.raw_bytes, new.raw_records) = raw::measure(conn, stored.row)?;
@@ -92,14 +99,14 @@ pub fn session(conn: &Connection, stored: &Session) -> Result<(Session, TurnInde
 }
 
 /// Counts a turn that is new to a session, and takes its time and model.
-pub fn note(session: &mut Session, turn: &Turn) {
+pub fn note(session: &mut Session, turn: &Turn, is_first: bool) {
     session.turns += 1;
     match turn.role {
         Role::User => session.prompts += 1,
         Role::Tool => session.tool_calls += 1,
         Role::Assistant | Role::Thinking | Role::System => {}
     }
-    if session.turns <= 1 {
+    if is_first {
         (session.started_at, session.ended_at) = (turn.at, turn.at);
     }
     session.started_at = session.started_at.min(turn.at);
@@ -109,4 +116,26 @@ pub fn note(session: &mut Session, turn: &Turn) {
     {
         session.models.push(model.clone());
     }
+}
+
+/// Takes a deleted turn out of what is counted and shown of a session. Its times and models stay.
+pub fn leave_out(session: &mut Session, turn: &Turn) {
+    session.turns = session.turns.saturating_sub(1);
+    match turn.role {
+        Role::User => session.prompts = session.prompts.saturating_sub(1),
+        Role::Tool => session.tool_calls = session.tool_calls.saturating_sub(1),
+        Role::Assistant | Role::Thinking | Role::System => {}
+    }
+    session.sections -= render::section_size(turn);
+}
+
+/// Takes back [`leave_out`].
+pub fn bring_back(session: &mut Session, turn: &Turn) {
+    session.turns += 1;
+    match turn.role {
+        Role::User => session.prompts += 1,
+        Role::Tool => session.tool_calls += 1,
+        Role::Assistant | Role::Thinking | Role::System => {}
+    }
+    session.sections += render::section_size(turn);
 }

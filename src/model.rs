@@ -370,6 +370,8 @@ pub struct Commit {
     pub id: Id,
     pub project_row: i64,
     pub dir_name: String,
+    /// What links to it are called in the views.
+    pub link_name: String,
     pub title: String,
     pub git_hash: Option<String>,
     pub git_subject: Option<String>,
@@ -385,6 +387,9 @@ pub struct Commit {
     pub note: String,
     /// When the record last changed.
     pub updated_at: Millis,
+    /// When a user last edited it.
+    pub curated_at: Option<Millis>,
+    pub deleted_at: Option<Millis>,
 }
 
 /// A session, or the part of one that belongs to one commit: what one directory under `sessions/` or `subagents/` shows.

@@ -9,7 +9,10 @@ CREATE TABLE projects (
     dir_name   TEXT NOT NULL UNIQUE,
     remote     TEXT,
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    curated_at INTEGER,                       -- the last edit; NULL: none. A name that is a user's stays
+    local_version INTEGER NOT NULL DEFAULT 0,
+    cloud_version INTEGER NOT NULL DEFAULT 0
 );
 
 -- Every folder a project was seen in. A folder known by its path alone is folded into the project of its remote later.
@@ -39,10 +42,18 @@ CREATE TABLE cognitive_commits (
     tags          TEXT NOT NULL DEFAULT '[]',
     note          TEXT NOT NULL DEFAULT '',
     updated_at    INTEGER NOT NULL,
-    UNIQUE (project_row, dir_name)
+    link_name     TEXT NOT NULL UNIQUE,       -- in views: dir_name, the id behind where a typed name meets another
+    found_title   TEXT,                       -- while the title is a user's: what an import found, and its rank
+    found_rank    INTEGER,
+    curated_at    INTEGER,                    -- the last edit; NULL: none
+    deleted_at    INTEGER,                    -- NULL: not deleted
+    local_version INTEGER NOT NULL DEFAULT 0, -- counts edits
+    cloud_version INTEGER NOT NULL DEFAULT 0,
+    home          INTEGER GENERATED ALWAYS AS (CASE WHEN deleted_at IS NOT NULL THEN 2 ELSE hidden END) VIRTUAL
 );
-CREATE INDEX commits_by_project ON cognitive_commits(project_row);  -- and the row: listings go on behind one
-CREATE INDEX commits_by_name ON cognitive_commits(dir_name);        -- links in views are called as their commits are
+-- The directory it lies in (see commits::Home), and the row: listings go on behind one.
+CREATE INDEX commits_by_home ON cognitive_commits(project_row, home);
+CREATE UNIQUE INDEX commits_by_name ON cognitive_commits(project_row, dir_name) WHERE deleted_at IS NULL;
 CREATE INDEX commits_by_hash ON cognitive_commits(project_row, git_hash) WHERE git_hash IS NOT NULL;
 CREATE INDEX commits_by_closing ON cognitive_commits(project_row, closed_at);
 
@@ -130,6 +141,9 @@ CREATE TABLE sessions (
     updated_at            INTEGER NOT NULL,
     tool_names            TEXT NOT NULL DEFAULT '[]',                 -- what turn_index entries name by number
     turn_index            BLOB NOT NULL DEFAULT x'',                  -- 16 bytes a turn: see store::index
+    deleted_at            INTEGER,                                    -- NULL: not deleted
+    local_version         INTEGER NOT NULL DEFAULT 0,
+    cloud_version         INTEGER NOT NULL DEFAULT 0,
     UNIQUE (agent, native_id, part)
 );
 CREATE INDEX sessions_by_commit ON sessions(commit_row, ordinal);
@@ -151,7 +165,8 @@ CREATE TABLE turns (
     tool_status  INTEGER NOT NULL DEFAULT 0,
     text         TEXT NOT NULL DEFAULT '',
     tool_input   TEXT,
-    tool_output  TEXT
+    tool_output  TEXT,
+    deleted_at   INTEGER                      -- NULL: not deleted
 );
 
 -- The row of each turn by its id. Keys at random: see store::gathered for why there are two tables.
@@ -245,6 +260,73 @@ CREATE TABLE sources (
     updated_at  INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX sources_by_session ON sources(agent, native_id);
+
+-- What was deleted, by the name it has in .cogfs/trash/. The records stay as they are but for their deleted_at.
+CREATE TABLE trash (
+    row        INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind       INTEGER NOT NULL,              -- see curation::EntityKind
+    entity_row INTEGER NOT NULL,
+    name       TEXT NOT NULL UNIQUE,
+    deleted_at INTEGER NOT NULL,
+    listed     INTEGER NOT NULL DEFAULT 1,    -- 0: emptied out of the trash
+    by_manager INTEGER NOT NULL DEFAULT 0,    -- a file manager's Trash lists it
+    UNIQUE (kind, entity_row)
+);
+
+-- Every edit of a user: what `cogfs log` shows and `cogfs undo` takes back.
+CREATE TABLE edits (
+    seq        INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    origin     TEXT NOT NULL,                 -- mount, command, ...: see store::edits::Origin
+    machine    TEXT NOT NULL,                 -- the name of the machine it was made on
+    kind       INTEGER NOT NULL,
+    entity_row INTEGER NOT NULL,
+    entity_id  BLOB NOT NULL,
+    action     TEXT NOT NULL,
+    before     TEXT NOT NULL,                 -- JSON
+    after      TEXT NOT NULL,
+    undoes     INTEGER                        -- the edit it takes back
+);
+CREATE INDEX edits_by_entity ON edits(kind, entity_row);
+
+-- Edits that wait for the cloud, one row a record: later edits are merged into it while it is unsent. In commit order.
+CREATE TABLE sync_queue (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind         INTEGER NOT NULL,
+    entity_row   INTEGER NOT NULL,
+    entity_id    BLOB NOT NULL,
+    fields       TEXT NOT NULL,               -- JSON: the new value of each field that changed
+    base         TEXT NOT NULL,               -- JSON: its value before the first of the edits
+    base_version INTEGER NOT NULL,            -- the record's cloud_version then
+    first_at     INTEGER NOT NULL,
+    last_at      INTEGER NOT NULL,
+    UNIQUE (kind, entity_row)
+);
+
+-- What was written to a meta.md and has not become the record (yet): kept through crashes.
+CREATE TABLE drafts (
+    commit_row INTEGER PRIMARY KEY,
+    text       BLOB NOT NULL,
+    written_at INTEGER NOT NULL,
+    refusal    TEXT                           -- why it cannot become the record; NULL: it is whole
+);
+
+-- The bytes of a meta.md as they were saved: served back while the record says what it said then.
+CREATE TABLE saved_documents (
+    commit_row INTEGER PRIMARY KEY,
+    text       BLOB NOT NULL,
+    rendering  BLOB NOT NULL,                 -- the hash of what the record was rendered as then
+    saved_at   INTEGER NOT NULL
+);
+
+-- Directory names that a new title took away: a link leads on, so that a path an editor holds open goes on working.
+CREATE TABLE former_names (
+    row         INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_row INTEGER NOT NULL,
+    name        TEXT NOT NULL,
+    commit_row  INTEGER NOT NULL,
+    UNIQUE (project_row, name)
+);
 
 -- Kinds of records that no parser knew: how many, and where the first one is.
 CREATE TABLE unknown_kinds (

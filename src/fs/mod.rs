@@ -187,7 +187,12 @@ impl CogFs {
         let seen = changes::head(&conn)?;
         Ok(Self {
             layout: layout.clone(),
-            view: Mutex::new(Arc::new(View { mountpoint: mountpoint.to_owned(), following: Following::default() })),
+            view: Mutex::new(Arc::new(View {
+                mountpoint: mountpoint.to_owned(),
+                following: Following::default(),
+                uid: rustix::process::geteuid().as_raw(),
+                errors: (0, Millis(0)),
+            })),
             following: Mutex::default(),
             gate: Gate::default(),
             readers: Readers::new(layout.clone()),
@@ -232,7 +237,7 @@ impl CogFs {
     pub fn show_following(&self) {
         let following = lock(&self.following).clone();
         let mut view = lock(&self.view);
-        *view = Arc::new(View { mountpoint: view.mountpoint.clone(), following });
+        *view = Arc::new(View { following, ..View::clone(&view) });
     }
 
     /// Finds a name in a directory.

@@ -136,8 +136,11 @@ impl Part {
 
     /// Measures a stored turn that is written anew, and tells of it.
     fn replaced(&mut self, tx: &mut Transaction<'_>, before: &Turn, after: &Turn) {
-        self.session.sections -= render::section_size(before);
-        self.session.sections += render::section_size(after);
+        // A deleted turn is written anew too, and stays deleted.
+        if !self.index.is_deleted(after.number) {
+            self.session.sections -= render::section_size(before);
+            self.session.sections += render::section_size(after);
+        }
         self.enter(after);
         tx.changes.add(ChangeKind::Turn, self.turn_row(after.number));
     }
@@ -161,7 +164,7 @@ impl Part {
     /// Counts a turn once, and enters what is known of it by now.
     fn enter(&mut self, turn: &Turn) {
         if turn.number > self.index.len() {
-            derived::note(&mut self.session, turn);
+            derived::note(&mut self.session, turn, self.index.is_empty());
         }
         derived::enter(&mut self.index, turn);
         self.dirty = true;

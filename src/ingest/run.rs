@@ -185,6 +185,9 @@ impl Run<'_> {
             let mut bytes = 0;
             // Small files share a transaction; a large one has several (see `Run::write`).
             while let Some(candidate) = next.filter(|_| bytes < COMMIT_BYTES && !self.stopped()) {
+                if bytes > 0 && tx.is_wanted() {
+                    break;
+                }
                 bytes += candidate.size;
                 tx = self.file(tx, candidate, true)?;
                 next = rest.next();
@@ -373,7 +376,7 @@ impl Run<'_> {
             let place =
                 Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
             job.save(&tx, place, &state, batch.last && outcome.is_ok())?;
-            if bytes - committed >= COMMIT_BYTES && job.may_commit {
+            if (bytes - committed >= COMMIT_BYTES || tx.is_wanted()) && job.may_commit {
                 tx = tx.commit_and_go_on()?;
                 committed = bytes;
             }

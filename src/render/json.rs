@@ -163,6 +163,10 @@ pub struct Status {
     /// Sessions whose stored lengths another version of the renderer made: still to be computed anew.
     pub outdated_sessions: u64,
     pub following: Following,
+    /// Records with edits that wait for the cloud.
+    pub waiting: u64,
+    /// Documents that were written and have not become the record: see `.cogfs/drafts/`.
+    pub drafts: u64,
     /// What a person should look at, in words.
     pub problems: Vec<String>,
 }
@@ -184,6 +188,8 @@ pub fn status_json(status: &Status) -> String {
         "last_import": status.last_import.map(Millis::iso),
         "outdated_sessions": status.outdated_sessions,
         "following": following(&status.following),
+        "waiting_edits": status.waiting,
+        "drafts": status.drafts,
         "problems": status.problems,
     }))
 }
@@ -196,6 +202,12 @@ fn following(following: &Following) -> Value {
         FollowState::Waiting => ("waiting", None),
     };
     json!({ "state": state, "percent": percent, "problem": following.problem })
+}
+
+/// A file of JSON lines, the keys of each sorted.
+#[must_use]
+pub fn json_lines(values: &[Value]) -> String {
+    values.iter().map(|value| format!("{value}\n")).collect()
 }
 
 /// `serde_json` keeps an object sorted by key unless its feature `preserve_order` is on; a test below holds that it is not.
@@ -222,6 +234,8 @@ mod tests {
         let status = Status {
             version: "0.1.0".to_owned(),
             last_import: Some(commit.closed_at),
+            waiting: 0,
+            drafts: 0,
             following: Following { state: FollowState::Importing { percent: 7 }, problem: None },
             problems: vec!["1 line of \"a.jsonl\" is no JSON".to_owned()],
             ..Status::default()

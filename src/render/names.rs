@@ -77,6 +77,13 @@ pub fn model_dir_name(name: &str) -> String {
     or(dashed(&name, PROJECT_BYTES, |c| c == '.' || c == '_'), "model")
 }
 
+/// A tag's directory in a view: its name with case, dots and underscores kept.
+#[must_use]
+pub fn tag_dir_name(tag: &str) -> String {
+    let tag: String = tag.nfc().collect();
+    or(dashed(&tag, PROJECT_BYTES, |c| c == '.' || c == '_'), "tag")
+}
+
 /// A machine's directory in a view: its name without the domain.
 #[must_use]
 pub fn machine_dir_name(host: &str) -> String {

@@ -43,10 +43,14 @@ pub enum ChangeKind {
     Facet = 13,
     /// A link in `by/git/` is gone. `row`: the git commit, `name`: the link's name.
     Git = 14,
+    /// The trash lists something else. `name`: a name that is gone.
+    Trash = 15,
+    /// A draft was kept, or is gone. `row`: the commit whose draft is gone, or 0.
+    Drafts = 16,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 16] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -61,6 +65,8 @@ impl ChangeKind {
         Self::TurnName,
         Self::Facet,
         Self::Git,
+        Self::Trash,
+        Self::Drafts,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

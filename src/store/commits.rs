@@ -1,8 +1,10 @@
-//! Cognitive commits.
+//! Cognitive commits: as imports make them. What users make of them is in [`curated`].
+
+pub mod curated;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, Result, Transaction, facets, git, id_column, json_list};
+use super::{ChangeKind, Result, Transaction, facets, former_names, git, id_column, json_list};
 use crate::model::{ClosedBy, Commit, Id, Millis};
 
 /// Where a commit's title comes from; the higher one holds.
@@ -15,10 +17,35 @@ pub enum TitleRank {
     GitSubject = 2,
     Prompt = 3,
     Agent = 4,
+    /// A user's: no import takes it back.
+    User = 5,
+}
+
+/// The directory a commit lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Home {
+    /// That of its project.
+    Project = 0,
+    /// `hidden/` in that of its project.
+    Hidden = 1,
+    /// `.cogfs/trash/`.
+    Trash = 2,
+}
+
+impl Home {
+    /// Of the column of this name.
+    fn from_column(value: u8) -> Self {
+        match value {
+            0 => Self::Project,
+            1 => Self::Hidden,
+            _ => Self::Trash,
+        }
+    }
 }
 
 const COLUMNS: &str = "row, id, project_row, dir_name, title, git_hash, git_subject, closed_by, started_at, closed_at,
-    parallel, hidden, published, display_order, tags, note, updated_at";
+    parallel, hidden, published, display_order, tags, note, updated_at, curated_at, deleted_at, link_name";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Commit> {
     let closed_by: String = row.get(7)?;
@@ -41,7 +68,22 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Commit> {
         tags: json_list(&tags),
         note: row.get(15)?,
         updated_at: Millis(row.get(16)?),
+        curated_at: row.get::<_, Option<i64>>(17)?.map(Millis),
+        deleted_at: row.get::<_, Option<i64>>(18)?.map(Millis),
+        link_name: row.get(19)?,
     })
+}
+
+impl Commit {
+    /// The directory it lies in.
+    #[must_use]
+    pub fn home(&self) -> Home {
+        match (self.deleted_at, self.hidden) {
+            (Some(_), _) => Home::Trash,
+            (None, true) => Home::Hidden,
+            (None, false) => Home::Project,
+        }
+    }
 }
 
 /// A commit by its row.
@@ -53,13 +95,13 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
     Ok(query.query_row([row], read).optional()?)
 }
 
-/// A commit by its directory's name.
+/// A commit that is not deleted by its directory's name.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option<Commit>> {
     let mut query = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2"))?;
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"))?;
     Ok(query.query_row(params![project_row, name], read).optional()?)
 }
 
@@ -68,41 +110,52 @@ pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Op
 pub struct Listed {
     pub row: i64,
     pub dir_name: String,
+    /// What links to it are called.
+    pub link_name: String,
     pub project_dir: String,
-    pub closed_at: Millis,
+    pub home: Home,
+    /// When it closed, or was curated.
+    pub mtime: Millis,
     pub updated_at: Millis,
 }
 
-const LISTED: &str = "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at
-    FROM cognitive_commits c JOIN projects p ON p.row = c.project_row";
+/// The columns of [`Listed`]; `c` is the commit, `p` its project.
+pub(super) const LISTED_COLUMNS: &str =
+    "c.row, c.dir_name, c.link_name, p.dir_name, c.home, coalesce(c.curated_at, c.closed_at), c.updated_at";
+
+/// How many [`LISTED_COLUMNS`] there are.
+pub(super) const LISTED_WIDTH: usize = 7;
 
 pub(super) fn read_listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
     Ok(Listed {
         row: row.get(0)?,
         dir_name: row.get(1)?,
-        project_dir: row.get(2)?,
-        closed_at: Millis(row.get(3)?),
-        updated_at: Millis(row.get(4)?),
+        link_name: row.get(2)?,
+        project_dir: row.get(3)?,
+        home: Home::from_column(row.get(4)?),
+        mtime: Millis(row.get(5)?),
+        updated_at: Millis(row.get(6)?),
     })
 }
 
-/// Gives a project's commits after a row to `each`, in the order of their rows, until that returns false: a listing goes on
-/// where it stopped whatever came meanwhile.
+/// Gives the commits after a row that lie in one of a project's directories to `each`, in the order of their rows, until that
+/// returns false: a listing goes on where it stopped whatever came meanwhile.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn for_each_of_project(
     conn: &Connection,
     project_row: i64,
+    home: Home,
     after: i64,
     each: &mut dyn FnMut(Listed) -> bool,
 ) -> Result<()> {
-    let mut query = conn.prepare_cached(
-        "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at
-         FROM cognitive_commits c INDEXED BY commits_by_project CROSS JOIN projects p ON p.row = c.project_row
-         WHERE c.project_row = ?1 AND c.row > ?2 ORDER BY c.row",
-    )?;
-    let mut rows = query.query([project_row, after])?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS}
+         FROM cognitive_commits c INDEXED BY commits_by_home CROSS JOIN projects p ON p.row = c.project_row
+         WHERE c.project_row = ?1 AND c.home = ?2 AND c.row > ?3 ORDER BY c.row"
+    ))?;
+    let mut rows = query.query(params![project_row, home as u8, after])?;
     while let Some(row) = rows.next()? {
         if !each(read_listed(row)?) {
             break;
@@ -111,13 +164,25 @@ pub fn for_each_of_project(
     Ok(())
 }
 
-/// The commit that closed last, of one project.
+/// Whether a project has commits in one of its directories.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn any_of_project(conn: &Connection, project_row: i64, home: Home) -> Result<bool> {
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM cognitive_commits WHERE project_row = ?1 AND home = ?2 LIMIT 1")?;
+    Ok(query.exists(params![project_row, home as u8])?)
+}
+
+/// The commit that closed last, of those in a project's directory.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
-    let mut query = conn
-        .prepare_cached(&format!("{LISTED} WHERE c.project_row = ?1 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS} FROM cognitive_commits c JOIN projects p ON p.row = c.project_row
+         WHERE c.project_row = ?1 AND c.home = 0 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"
+    ))?;
     Ok(query.query_row([project_row], read_listed).optional()?)
 }
 
@@ -126,28 +191,30 @@ pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
-    let mut query = conn.prepare_cached(&format!("{LISTED} WHERE c.row = ?1"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS} FROM cognitive_commits c JOIN projects p ON p.row = c.project_row WHERE c.row = ?1"
+    ))?;
     Ok(query.query_row([row], read_listed).optional()?)
 }
 
-/// Ids of commits and sessions that begin with `prefix` (as many bytes as it has): at most two, which tells an ambiguous one.
+/// Commits that are not deleted whose ids lie in a range: at most two, which tells an ambiguous one.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
     let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT 2")?;
+        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 AND home < 2 ORDER BY id LIMIT 2")?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// All commits with their ids, after a row.
+/// All commits that are not deleted with their ids, after a row.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
     let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 ORDER BY row LIMIT ?2")?;
+        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 AND home < 2 ORDER BY row LIMIT ?2")?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -169,9 +236,9 @@ pub struct NewCommit<'a> {
 pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
     let now = Millis::now().0;
     tx.prepare_cached(
-        "INSERT INTO cognitive_commits(id, project_row, dir_name, title, title_rank, closed_by, started_at, closed_at,
-             updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, 'session_end', ?6, ?6, ?7)",
+        "INSERT INTO cognitive_commits(id, project_row, dir_name, link_name, title, title_rank, closed_by, started_at,
+             closed_at, updated_at)
+         VALUES (?1, ?2, ?3, ?3, ?4, ?5, 'session_end', ?6, ?6, ?7)",
     )?
     .execute(params![
         new.id.0,
@@ -188,23 +255,40 @@ pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
     Ok(row)
 }
 
-/// Gives a commit a better title and the directory name that goes with it; a title of a lower rank changes nothing.
+/// Gives a commit the better title that an import found, and the directory name that goes with it; a title of a lower rank
+/// changes nothing. While the title is a user's it waits, for when the user's is taken away.
 ///
 /// # Errors
 /// When SQLite cannot write.
 pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: TitleRank, dir_name: &str) -> Result<()> {
     let changed = tx
         .prepare_cached(
-            "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, updated_at = ?5
+            "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, link_name = ?4, updated_at = ?5
              WHERE row = ?1 AND title_rank <= ?3 AND (title <> ?2 OR title_rank <> ?3 OR dir_name <> ?4)",
         )?
         .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
     if changed > 0 {
-        let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
-        tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone.clone());
-        tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone);
-        tx.changes.add(ChangeKind::Commit, commit.row);
+        renamed(tx, commit, dir_name)?;
+    } else {
+        tx.prepare_cached(
+            "UPDATE cognitive_commits SET found_title = ?2, found_rank = ?3
+             WHERE row = ?1 AND title_rank = 5 AND coalesce(found_rank, 0) <= ?3",
+        )?
+        .execute(params![commit.row, title, rank as i64])?;
     }
+    Ok(())
+}
+
+/// Announces a commit's new title and, where it has one, its new directory name; the former one leads on.
+fn renamed(tx: &mut Transaction<'_>, commit: &Commit, dir_name: &str) -> Result<()> {
+    let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
+    if let Some(former) = &gone {
+        former_names::add(tx, commit.project_row, former, commit.row)?;
+    }
+    let gone_link = gone.is_some().then(|| commit.link_name.clone());
+    tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
+    tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone_link);
+    tx.changes.add(ChangeKind::Commit, commit.row);
     Ok(())
 }
 
@@ -309,7 +393,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
         )?
         .execute(params![row, started, ended, parallel, Millis::now().0])?;
     if changed > 0 {
-        facets::set_day(tx, row, &before.dir_name, Millis(started))?;
+        facets::set_day(tx, row, &before.link_name, Millis(started))?;
     }
     tx.changes.add(ChangeKind::Commit, row);
     Ok(())
@@ -321,7 +405,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
-    for session in super::sessions::of_commit(tx, from.row)? {
+    for session in super::sessions::all_of_commit(tx, from.row)? {
         let ordinal = super::sessions::next_ordinal(tx, into.row, None)?;
         let name = session.dir_name.split_once('_').map_or(session.dir_name.as_str(), |(_, rest)| rest);
         tx.prepare_cached("UPDATE sessions SET commit_row = ?2, ordinal = ?3, dir_name = ?4 WHERE row = ?1")?
@@ -330,7 +414,8 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     }
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
     super::visuals::move_to_commit(tx, from.row, into.row)?;
-    facets::merge(tx, from.row, &from.dir_name, into.row)?;
+    curated::merge(tx, from, into)?;
+    facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {
@@ -370,7 +455,7 @@ pub fn merge_equal(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
     super::visuals::move_to_commit(tx, from.row, into)?;
-    facets::merge(tx, from.row, &from.dir_name, into)?;
+    facets::merge(tx, from.row, &from.link_name, into)?;
     git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
     remove(tx, from)
@@ -378,6 +463,7 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
 
 /// Removes a commit that nothing refers to any more.
 fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
+    curated::remove(tx, commit.row)?;
     tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
@@ -392,7 +478,7 @@ fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
 pub fn free_dir_name(conn: &Connection, wanted: &str, id: &Id) -> Result<String> {
     let short = id.short();
     let taken = conn
-        .prepare_cached("SELECT 1 FROM cognitive_commits WHERE dir_name = ?1 AND id <> ?2")?
+        .prepare_cached("SELECT 1 FROM cognitive_commits WHERE link_name = ?1 AND id <> ?2")?
         .exists(params![wanted, id.0])?;
     if !taken {
         return Ok(wanted.to_owned());

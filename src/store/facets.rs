@@ -5,7 +5,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::commits::Listed;
+use super::commits::{LISTED_COLUMNS, LISTED_WIDTH, Listed};
 use super::{ChangeKind, Result, Transaction};
 use crate::model::Millis;
 
@@ -21,10 +21,23 @@ pub enum FacetKind {
     Tool = 5,
     /// A part of the path of a file that was written.
     File = 6,
+    /// A user's word for it.
+    Tag = 7,
+    /// What a user made of it, and what waits for the cloud.
+    Status = 8,
 }
 
 impl FacetKind {
-    pub const ALL: [Self; 6] = [Self::Date, Self::Agent, Self::Model, Self::Machine, Self::Tool, Self::File];
+    pub const ALL: [Self; 8] = [
+        Self::Date,
+        Self::Agent,
+        Self::Model,
+        Self::Machine,
+        Self::Tool,
+        Self::File,
+        Self::Tag,
+        Self::Status,
+    ];
 
     /// The directory's name in `by/`.
     #[must_use]
@@ -36,6 +49,8 @@ impl FacetKind {
             Self::Machine => "machine",
             Self::Tool => "tool",
             Self::File => "file",
+            Self::Tag => "tag",
+            Self::Status => "status",
         }
     }
 
@@ -60,11 +75,11 @@ pub struct Facet {
     pub name: String,
     /// Directories between `by/KIND/NAME` and its links.
     pub depth: u32,
-    pub closed_at: Millis,
+    pub mtime: Millis,
     pub updated_at: Millis,
 }
 
-const SHOWN: &str = "SELECT f.row, f.kind, f.name, f.depth, c.closed_at, c.updated_at
+const SHOWN: &str = "SELECT f.row, f.kind, f.name, f.depth, coalesce(c.curated_at, c.closed_at), c.updated_at
     FROM facets f JOIN cognitive_commits c ON c.row = f.latest";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Facet> {
@@ -73,7 +88,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Facet> {
         kind: FacetKind::from_i64(row.get(1)?).ok_or(rusqlite::Error::InvalidQuery)?,
         name: row.get(2)?,
         depth: row.get(3)?,
-        closed_at: Millis(row.get(4)?),
+        mtime: Millis(row.get(4)?),
         updated_at: Millis(row.get(5)?),
     })
 }
@@ -129,7 +144,7 @@ pub fn for_each_child(
 ) -> Result<bool> {
     // The joins keep their order (CROSS): the rows come as the index has them, and no more of them than are taken.
     let mut query = conn.prepare_cached(
-        "SELECT f.row, f.kind, f.name, f.depth, c.closed_at, c.updated_at
+        "SELECT f.row, f.kind, f.name, f.depth, coalesce(c.curated_at, c.closed_at), c.updated_at
          FROM facets f INDEXED BY facets_by_parent CROSS JOIN cognitive_commits c ON c.row = f.latest
          WHERE f.kind = ?1 AND f.parent = ?2 AND f.row > ?3 ORDER BY f.row",
     )?;
@@ -153,15 +168,15 @@ pub fn for_each_link(
     after: i64,
     each: &mut dyn FnMut(i64, Listed) -> bool,
 ) -> Result<()> {
-    let mut query = conn.prepare_cached(
-        "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at, l.row
-         FROM facet_links l CROSS JOIN cognitive_commits c ON c.row = l.commit_row
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS}, l.row
+         FROM facet_links l CROSS JOIN cognitive_commits c ON c.row = l.commit_row AND c.home < 2
              CROSS JOIN projects p ON p.row = c.project_row
-         WHERE l.facet_row = ?1 AND l.commit_row > ?2 ORDER BY l.commit_row",
-    )?;
+         WHERE l.facet_row = ?1 AND l.commit_row > ?2 ORDER BY l.commit_row"
+    ))?;
     let mut rows = query.query([facet_row, after])?;
     while let Some(row) = rows.next()? {
-        if !each(row.get(5)?, super::commits::read_listed(row)?) {
+        if !each(row.get(LISTED_WIDTH)?, super::commits::read_listed(row)?) {
             break;
         }
     }
@@ -174,9 +189,9 @@ pub fn for_each_link(
 /// When SQLite cannot read.
 pub fn link_by_name(conn: &Connection, facet_row: i64, name: &str) -> Result<Option<i64>> {
     let mut query = conn.prepare_cached(
-        "SELECT l.row FROM cognitive_commits c INDEXED BY commits_by_name
+        "SELECT l.row FROM cognitive_commits c
              CROSS JOIN facet_links l ON l.facet_row = ?1 AND l.commit_row = c.row
-         WHERE c.dir_name = ?2 LIMIT 1",
+         WHERE c.link_name = ?2 AND c.home < 2",
     )?;
     Ok(query.query_row(params![facet_row, name], |r| r.get(0)).optional()?)
 }
@@ -252,8 +267,13 @@ pub fn add(tx: &mut Transaction<'_>, commit_row: i64, places: &[Place]) -> Resul
             touched.extend(rows);
         }
     }
+    // A deleted commit is in no view until it is restored.
     for row in &touched {
-        tx.prepare_cached("UPDATE facets SET latest = ?2 WHERE row = ?1")?.execute([*row, commit_row])?;
+        tx.prepare_cached(
+            "UPDATE facets SET latest = ?2
+             WHERE row = ?1 AND EXISTS (SELECT 1 FROM cognitive_commits WHERE row = ?2 AND deleted_at IS NULL)",
+        )?
+        .execute([*row, commit_row])?;
     }
     if !touched.is_empty() {
         tx.changes.add(ChangeKind::Views, commit_row);
@@ -313,13 +333,114 @@ fn leave_days(tx: &mut Transaction<'_>, commit_row: i64, name: &str, but: Option
             continue;
         }
         tx.prepare_cached("DELETE FROM facet_links WHERE row = ?1")?.execute([link_row])?;
-        tx.prepare_cached(
-            "UPDATE facets SET latest = (SELECT max(commit_row) FROM facet_links WHERE facet_row = ?1) WHERE row = ?1",
-        )?
-        .execute([facet_row])?;
+        recount(tx, facet_row)?;
         tx.changes.add_full(ChangeKind::Facet, facet_row, 0, Some(name.to_owned()));
     }
     Ok(stays)
+}
+
+/// Finds the commit that was linked last in a facet or below it: a link of it is gone or back.
+fn recount(tx: &Transaction<'_>, facet_row: i64) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE facets SET latest = max(
+             coalesce((SELECT max(l.commit_row) FROM facet_links l JOIN cognitive_commits c ON c.row = l.commit_row
+                       WHERE l.facet_row = ?1 AND c.deleted_at IS NULL), 0),
+             coalesce((SELECT max(latest) FROM facets WHERE kind = 6 AND parent = ?1), 0))
+         WHERE row = ?1",
+    )?
+    .execute([facet_row])?;
+    tx.prepare_cached("UPDATE facets SET latest = NULL WHERE row = ?1 AND latest = 0")?.execute([facet_row])?;
+    Ok(())
+}
+
+/// Brings the views up to date with a commit that was deleted or restored.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn refresh(tx: &mut Transaction<'_>, commit_row: i64, link_name: &str) -> Result<()> {
+    // A directory's latest commit follows from those below it: the deepest first.
+    let mut rows: Vec<(u32, i64)> = tx
+        .prepare_cached(&format!("{AROUND} SELECT f.depth, f.row FROM around JOIN facets f ON f.row = around.row"))?
+        .query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    rows.sort_unstable();
+    for (_, row) in rows.into_iter().rev() {
+        recount(tx, row)?;
+        tx.changes.add_full(ChangeKind::Facet, row, 0, Some(link_name.to_owned()));
+    }
+    tx.changes.add_full(ChangeKind::Views, commit_row, 0, Some(link_name.to_owned()));
+    Ok(())
+}
+
+/// Puts a commit in these directories of a view, and in no other of it. `link_name` is what its links are called.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set(
+    tx: &mut Transaction<'_>,
+    commit_row: i64,
+    link_name: &str,
+    kind: FacetKind,
+    names: &[String],
+) -> Result<()> {
+    let stands_in: Vec<(i64, i64, String)> = tx
+        .prepare_cached(
+            "SELECT l.row, f.row, f.name FROM facet_links l JOIN facets f ON f.row = l.facet_row
+             WHERE l.commit_row = ?1 AND f.kind = ?2",
+        )?
+        .query_map([commit_row, kind as i64], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (link_row, facet_row, name) in stands_in {
+        if !names.contains(&name) {
+            tx.prepare_cached("DELETE FROM facet_links WHERE row = ?1")?.execute([link_row])?;
+            recount(tx, facet_row)?;
+            tx.changes.add_full(ChangeKind::Facet, facet_row, 0, Some(link_name.to_owned()));
+        }
+    }
+    let places: Vec<Place> = names.iter().map(|name| Place::of(kind, name.clone())).collect();
+    add(tx, commit_row, &places)
+}
+
+/// Moves the links of one commit from a project's files to another's.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn move_files(tx: &mut Transaction<'_>, commit_row: i64, link_name: &str, from: i64, into: i64) -> Result<()> {
+    let links: Vec<(i64, i64)> = tx
+        .prepare_cached(
+            "SELECT l.row, l.facet_row FROM facet_links l JOIN facets f ON f.row = l.facet_row
+             WHERE l.commit_row = ?1 AND f.kind = ?2",
+        )?
+        .query_map([commit_row, FacetKind::File as i64], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut places = Vec::new();
+    for (link_row, facet_row) in links {
+        let path = path_of(tx, facet_row)?;
+        tx.prepare_cached("DELETE FROM facet_links WHERE row = ?1")?.execute([link_row])?;
+        for (row, _) in path.iter().rev() {
+            recount(tx, *row)?;
+            tx.changes.add_full(ChangeKind::Facet, *row, 0, Some(link_name.to_owned()));
+        }
+        places.push(Place::file(into, path.into_iter().map(|(_, name)| name).collect()));
+    }
+    if !places.is_empty() {
+        tx.changes.add(ChangeKind::Project, from);
+        tx.changes.add(ChangeKind::Project, into);
+    }
+    add(tx, commit_row, &places)
+}
+
+/// The directories from the top of a project's files down to one, with their names.
+fn path_of(conn: &Connection, facet_row: i64) -> Result<Vec<(i64, String)>> {
+    let (mut path, mut row) = (Vec::new(), facet_row);
+    while row > 0 {
+        let mut query = conn.prepare_cached("SELECT parent, name FROM facets WHERE row = ?1")?;
+        let (parent, name): (i64, String) = query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?)))?;
+        path.push((row, name));
+        row = parent;
+    }
+    path.reverse();
+    Ok(path)
 }
 
 /// Gives the links of a commit to the one it is merged with; the day on which it started is the other's to know.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::commits::GitCommit;
+use super::commits::{GitCommit, LISTED_COLUMNS, LISTED_WIDTH};
 use super::{ChangeKind, Result, Transaction, commits};
 use crate::model::Millis;
 
@@ -126,15 +126,15 @@ pub fn for_each(
     after: i64,
     each: &mut dyn FnMut(i64, String, commits::Listed) -> bool,
 ) -> Result<()> {
-    let mut query = conn.prepare_cached(
-        "SELECT c.row, c.dir_name, p.dir_name, c.closed_at, c.updated_at, g.row, g.name
-         FROM git_commits g CROSS JOIN cognitive_commits c ON c.row = g.commit_row
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS}, g.row, g.name
+         FROM git_commits g CROSS JOIN cognitive_commits c ON c.row = g.commit_row AND c.home < 2
              CROSS JOIN projects p ON p.row = c.project_row
-         WHERE g.row > ?1 ORDER BY g.row",
-    )?;
+         WHERE g.row > ?1 ORDER BY g.row"
+    ))?;
     let mut rows = query.query([after])?;
     while let Some(row) = rows.next()? {
-        if !each(row.get(5)?, row.get(6)?, commits::read_listed(row)?) {
+        if !each(row.get(LISTED_WIDTH)?, row.get(LISTED_WIDTH + 1)?, commits::read_listed(row)?) {
             break;
         }
     }

@@ -1,7 +1,7 @@
 //! The packed turn index of a session row: 16 bytes a turn, so that listing a million files never touches their text.
 //!
 //! ```text
-//! byte 0      role
+//! byte 0      role; its highest bit: the turn is deleted, and the entry is read as none
 //! byte 1      links to visuals in the turn's file (255 at most)
 //! bytes 2-3   number of the tool's name in the session's `tool_names` (little endian, like all that follows)
 //! bytes 4-7   bytes of the rendered turn file with empty link prefixes
@@ -12,6 +12,9 @@ use crate::model::{Millis, Role};
 
 /// Bytes of one entry.
 pub const ENTRY_BYTES: usize = 16;
+
+/// In the byte of the role.
+const DELETED: u8 = 0x80;
 
 /// The largest number of turns in one session part: the number has 16 bits of the row.
 pub const MAX_TURNS: u32 = 65_535;
@@ -106,7 +109,24 @@ impl TurnIndex {
         if self.packed.len() < start + ENTRY_BYTES {
             self.packed.resize(start + ENTRY_BYTES, 0);
         }
+        let deleted = self.packed[start] & DELETED;
         self.packed[start..start + ENTRY_BYTES].copy_from_slice(&entry.pack());
+        self.packed[start] |= deleted;
+    }
+
+    /// Marks a turn as deleted, or takes that back. Its number stays taken; [`Self::get`] does not find it.
+    pub fn set_deleted(&mut self, number: u32, deleted: bool) {
+        let start = number.saturating_sub(1) as usize * ENTRY_BYTES;
+        if let Some(byte) = self.packed.get_mut(start) {
+            *byte = if deleted { *byte | DELETED } else { *byte & !DELETED };
+        }
+    }
+
+    /// Whether a turn is marked as deleted.
+    #[must_use]
+    pub fn is_deleted(&self, number: u32) -> bool {
+        let start = number.saturating_sub(1) as usize * ENTRY_BYTES;
+        self.packed.get(start).is_some_and(|byte| byte & DELETED != 0)
     }
 }
 

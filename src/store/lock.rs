@@ -15,6 +15,8 @@ use super::{Layout, Result, StoreError, private_dir};
 pub enum Purpose {
     /// Importing. Between the transactions of a large file its end is in memory alone: a second import would read it again.
     Import,
+    /// Writing what a person waits for.
+    Edit,
     /// Following the agents' usual places.
     Follow,
     /// Following places that were named; the hex digits of their hash.
@@ -25,6 +27,7 @@ impl Purpose {
     fn file_name(&self) -> String {
         match self {
             Self::Import => "import.lock".to_owned(),
+            Self::Edit => "edit.lock".to_owned(),
             Self::Follow => "follow.lock".to_owned(),
             Self::FollowNamed(hash) => format!("follow-{hash}.lock"),
         }
@@ -60,6 +63,43 @@ impl Lock {
         flock(&file, FlockOperation::LockExclusive)
             .map_err(|errno| StoreError::Io { path, source: io::Error::from(errno) })?;
         Ok(Self { _file: file })
+    }
+}
+
+/// Who waits to write. SQLite lets waiters try again after pauses, in which an import that writes step after step would never
+/// be seen idle: an edit says that it waits, and the import lets it go first.
+pub struct Waiting {
+    layout: Layout,
+}
+
+impl Waiting {
+    /// Of a data folder.
+    #[must_use]
+    pub fn new(layout: &Layout) -> Self {
+        Self { layout: layout.clone() }
+    }
+
+    /// Says that an edit waits, until the answer is dropped.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be made.
+    pub fn ask(&self) -> Result<Lock> {
+        Lock::take(&self.layout, &Purpose::Edit)
+    }
+
+    /// Whether an edit waits.
+    #[must_use]
+    pub fn is_anybody(&self) -> bool {
+        matches!(Lock::try_take(&self.layout, &Purpose::Edit), Ok(None))
+    }
+
+    /// Lets the edits that wait go first.
+    pub fn give_way(&self) {
+        if self.is_anybody()
+            && let Err(error) = self.ask()
+        {
+            tracing::debug!(%error, "the edits that wait cannot be known");
+        }
     }
 }
 

@@ -16,6 +16,16 @@ pub fn local(conn: &Connection) -> Result<Option<i64>> {
     Ok(state(conn, LOCAL)?.and_then(|row| row.parse().ok()))
 }
 
+/// The name of this machine; empty while nothing was imported on it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn local_name(conn: &Connection) -> Result<String> {
+    let Some(row) = local(conn)? else { return Ok(String::new()) };
+    let mut query = conn.prepare_cached("SELECT name FROM machines WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or_default())
+}
+
 /// Makes this machine known. `name` is the host's, `dir_name` what its directory in `by/machine/` is called.
 ///
 /// # Errors

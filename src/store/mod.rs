@@ -6,18 +6,23 @@
 pub mod changes;
 mod checkpoint;
 pub mod commits;
+pub mod drafts;
+pub mod edits;
 pub mod facets;
+pub mod former_names;
 pub mod gathered;
 pub mod git;
 pub mod index;
 pub mod lock;
 pub mod machines;
+pub mod outbox;
 pub mod projects;
 pub mod raw;
 pub mod search;
 pub mod sessions;
 pub mod sources;
 pub mod stats;
+pub mod trash;
 pub mod turns;
 pub mod unknown;
 pub mod visuals;
@@ -73,6 +78,9 @@ pub const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// How long a writer waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a writer that a person waits for tries again.
+const URGENT_PAUSE: Duration = Duration::from_millis(1);
 
 /// A folder that holds a database and its blobs.
 #[derive(Debug, Clone)]
@@ -131,6 +139,38 @@ pub fn private_dir(path: &Path) -> Result<()> {
         .map_err(|source| StoreError::Io { path: path.to_owned(), source })
 }
 
+/// The longest name of a file, in bytes.
+const NAME_BYTES: usize = 255;
+
+/// What an edit is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum EntityKind {
+    Project = 1,
+    Commit = 2,
+    Session = 3,
+    Turn = 4,
+}
+
+impl EntityKind {
+    /// The word in messages and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Project => "project",
+            Self::Commit => "commit",
+            Self::Session => "session",
+            Self::Turn => "turn",
+        }
+    }
+
+    /// Reads the number back.
+    #[must_use]
+    pub fn from_i64(value: i64) -> Option<Self> {
+        [Self::Project, Self::Commit, Self::Session, Self::Turn].into_iter().find(|k| *k as i64 == value)
+    }
+}
+
 /// The one connection of a process that writes.
 pub struct Writer {
     conn: Connection,
@@ -139,6 +179,7 @@ pub struct Writer {
     checkpointer: RefCell<Checkpointer>,
     /// See [`gathered`].
     gathered: Cell<Option<u64>>,
+    waiting: lock::Waiting,
 }
 
 impl Writer {
@@ -170,6 +211,7 @@ impl Writer {
             packer: RefCell::new(Packer::start()),
             checkpointer,
             gathered: Cell::new(None),
+            waiting: lock::Waiting::new(layout),
         })
     }
 
@@ -200,17 +242,43 @@ impl Writer {
     pub fn begin(&mut self) -> Result<Transaction<'_>> {
         let path = self.layout.database();
         let layout = self.layout.clone();
+        self.waiting.give_way();
         begin_immediate(&self.conn).map_err(|e| locked(e, path))?;
-        Ok(Transaction {
+        Ok(self.transaction(layout))
+    }
+
+    /// Begins a write transaction that a person waits for: it is on the disk when it is committed, and a long import of
+    /// another process or thread makes room for it.
+    ///
+    /// # Errors
+    /// When another process keeps the database locked for longer than a minute.
+    pub fn begin_urgent(&mut self) -> Result<Transaction<'_>> {
+        let (path, layout) = (self.layout.database(), self.layout.clone());
+        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        let _asking = self.waiting.ask()?;
+        // The import ends its transaction within a step; SQLite's own waiting would sleep through that.
+        self.conn.busy_handler(Some(|tried| {
+            std::thread::sleep(URGENT_PAUSE);
+            u128::from(tried.unsigned_abs()) * URGENT_PAUSE.as_millis() < BUSY_TIMEOUT.as_millis()
+        }))?;
+        let begun = begin_immediate(&self.conn).map_err(|e| locked(e, path));
+        self.conn.busy_timeout(BUSY_TIMEOUT)?;
+        begun?;
+        Ok(self.transaction(layout))
+    }
+
+    fn transaction(&self, layout: Layout) -> Transaction<'_> {
+        Transaction {
             conn: &self.conn,
             packer: &self.packer,
             checkpointer: &self.checkpointer,
             gathered: &self.gathered,
+            waiting: &self.waiting,
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
             open: true,
-        })
+        }
     }
 }
 
@@ -232,6 +300,7 @@ pub struct Transaction<'conn> {
     packer: &'conn RefCell<Packer>,
     checkpointer: &'conn RefCell<Checkpointer>,
     gathered: &'conn Cell<Option<u64>>,
+    waiting: &'conn lock::Waiting,
     layout: Layout,
     /// What a mount must be told.
     pub changes: ChangeSet,
@@ -260,12 +329,19 @@ impl Transaction<'_> {
         self.finish()
     }
 
+    /// Whether somebody waits to write: long work had better end this step.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.waiting.is_anybody()
+    }
+
     /// Commits and begins the next one: the end of a step of long work.
     ///
     /// # Errors
     /// When SQLite cannot write.
     pub fn commit_and_go_on(mut self) -> Result<Self> {
         self.finish()?;
+        self.waiting.give_way();
         begin_immediate(self.conn).map_err(|e| locked(e, self.layout.database()))?;
         self.open = true;
         Ok(self)

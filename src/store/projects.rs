@@ -132,15 +132,23 @@ fn touch(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
-    let commits: Vec<(i64, String)> = tx
-        .prepare_cached("SELECT row, dir_name FROM cognitive_commits WHERE project_row = ?1")?
-        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?)))?
+    let commits: Vec<(i64, String, String, Vec<u8>)> = tx
+        .prepare_cached("SELECT row, dir_name, link_name, id FROM cognitive_commits WHERE project_row = ?1")?
+        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    for (row, dir_name) in commits {
+    for (row, dir_name, link_name, id) in commits {
+        // Names that users typed may meet.
+        if super::commits::by_dir_name(tx, into, &dir_name)?.is_some() {
+            let id = Id::from_slice(&id).map(|id| id.short()).unwrap_or_default();
+            tx.execute(
+                "UPDATE cognitive_commits SET dir_name = ?2 WHERE row = ?1",
+                params![row, format!("{dir_name}_{id}")],
+            )?;
+        }
         tx.changes.add_full(ChangeKind::ProjectCommits, row, from.row, Some(dir_name.clone()));
         tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
         // Its links have the same names and lead elsewhere.
-        tx.changes.add_full(ChangeKind::Views, row, 0, Some(dir_name));
+        tx.changes.add_full(ChangeKind::Views, row, 0, Some(link_name));
         tx.changes.add(ChangeKind::Commit, row);
         // Their pages and the links to them have the project's name in them.
         let sessions: Vec<i64> = tx
@@ -154,6 +162,7 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
     tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     super::facets::fold_files(tx, from.row, into)?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
+    tx.execute("DELETE FROM former_names WHERE project_row = ?1", [from.row])?;
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
     touch(tx, into)
@@ -165,7 +174,47 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, remote: &str) -> Result<()> {
     let id = Id::derive(&[b"project", identity.as_bytes()]);
-    tx.prepare_cached("UPDATE projects SET id = ?2, identity = ?3, name = ?4, remote = ?5 WHERE row = ?1")?
+    // A name that is a user's stays.
+    tx.prepare_cached(
+        "UPDATE projects SET id = ?2, identity = ?3, name = iif(curated_at IS NULL, ?4, name), remote = ?5 WHERE row = ?1",
+    )?
         .execute(params![row, id.0, identity, name, remote])?;
     touch(tx, row)
+}
+
+/// Gives a project the name that its user typed, which is its directory's too.
+///
+/// # Errors
+/// When SQLite cannot write, as when another has the name.
+pub fn rename(tx: &mut Transaction<'_>, project: &Project, name: &str, dir_name: &str) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE projects SET name = ?2, dir_name = ?3, curated_at = ?4, updated_at = ?4, local_version = local_version + 1
+         WHERE row = ?1",
+    )?
+    .execute(params![project.row, name, dir_name, Millis::now().0])?;
+    tx.changes.add_full(ChangeKind::Projects, project.row, 0, Some(project.dir_name.clone()));
+    tx.changes.add(ChangeKind::Project, project.row);
+    // The name stands in their pages and in the links to them.
+    let mut query =
+        tx.prepare_cached("SELECT c.row, s.row FROM cognitive_commits c LEFT JOIN sessions s ON s.commit_row = c.row
+            WHERE c.project_row = ?1")?;
+    let rows: Vec<(i64, Option<i64>)> =
+        query.query_map([project.row], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+    drop(query);
+    for (commit, session) in rows {
+        tx.changes.add(ChangeKind::Commit, commit);
+        if let Some(session) = session {
+            tx.changes.add(ChangeKind::Session, session);
+        }
+    }
+    Ok(())
+}
+
+/// A project's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT cloud_version FROM projects WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
 }

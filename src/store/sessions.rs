@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::index::TurnIndex;
-use super::{Result, id_column, json_list, to_json_list};
+use super::{ChangeKind, Result, Transaction, id_column, json_list, to_json_list};
 use crate::model::{Agent, Id, Millis, SectionSize, Session, Tokens};
 
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
@@ -85,11 +85,23 @@ pub fn parts(conn: &Connection, agent: Agent, native_id: &str) -> Result<Vec<Ses
     Ok(query.query_map(params![agent.as_str(), native_id], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// A commit's sessions (not their subagents), in the order of their numbers.
+/// A commit's sessions that are not deleted (not their subagents), in the order of their numbers.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL AND deleted_at IS NULL
+         ORDER BY ordinal, row"
+    ))?;
+    Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// All of a commit's sessions (not their subagents), in the order of their numbers.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
     let mut query = conn.prepare_cached(&format!(
         "SELECT {COLUMNS} FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY ordinal, row"
     ))?;
@@ -105,22 +117,24 @@ pub fn rows_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
     Ok(query.query_map([commit_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The subagents that a session started, in the order of their numbers.
+/// The subagents that a session started and that are not deleted, in the order of their numbers.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
     let mut query =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 ORDER BY ordinal, row"))?;
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL ORDER BY ordinal, row"))?;
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Whether a session started subagents.
+/// Whether a session started subagents that are not deleted.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn has_subagents(conn: &Connection, parent_row: i64) -> Result<bool> {
-    Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE parent_row = ?1 LIMIT 1")?.exists([parent_row])?)
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL LIMIT 1")?;
+    Ok(query.exists([parent_row])?)
 }
 
 /// A session's packed turn index.
@@ -494,7 +508,8 @@ pub fn next_ordinal(conn: &Connection, commit_row: i64, parent_row: Option<i64>)
 /// When SQLite cannot read.
 pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
     let mut query = conn.prepare_cached(
-        "SELECT id, row FROM sessions WHERE row > ?1 AND commit_row IS NOT NULL ORDER BY row LIMIT ?2",
+        "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
+         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.row LIMIT ?2",
     )?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -506,8 +521,52 @@ pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id,
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
     let mut query = conn.prepare_cached(
-        "SELECT id, row FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT 2",
+        "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
+         WHERE s.id >= ?1 AND s.id <= ?2 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.id LIMIT 2",
     )?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// When a session was deleted.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn deleted_at(conn: &Connection, row: i64) -> Result<Option<Millis>> {
+    let mut query = conn.prepare_cached("SELECT deleted_at FROM sessions WHERE row = ?1")?;
+    let at: Option<i64> = query.query_row([row], |r| r.get(0)).optional()?.flatten();
+    Ok(at.map(Millis))
+}
+
+/// Marks a session as deleted, or takes that back.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Millis>) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE sessions SET deleted_at = ?2, updated_at = ?3, local_version = local_version + 1 WHERE row = ?1",
+    )?
+    .execute(params![session.row, at.map(|at| at.0), Millis::now().0])?;
+    tx.changes.add(ChangeKind::Session, session.row);
+    tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
+    match (session.parent_row, session.commit_row) {
+        (Some(parent), _) => {
+            tx.changes.add_full(ChangeKind::SessionSubagents, parent, 0, Some(session.dir_name.clone()));
+        }
+        (None, Some(commit)) => {
+            tx.changes.add_full(ChangeKind::CommitSessions, commit, 0, Some(session.dir_name.clone()));
+            tx.changes.add(ChangeKind::Commit, commit);
+        }
+        (None, None) => {}
+    }
+    Ok(())
+}
+
+/// A session's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT cloud_version FROM sessions WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
 }

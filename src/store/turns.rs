@@ -54,7 +54,7 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Turn>> {
     rows.next()?.map(|r| read(conn, r)).transpose()
 }
 
-/// Gives every turn of a session to `each`, in order.
+/// Gives every turn of a session that is not deleted to `each`, in order.
 ///
 /// # Errors
 /// When SQLite cannot read.
@@ -62,19 +62,74 @@ pub fn for_each(conn: &Connection, session_row: i64, each: impl FnMut(Turn)) -> 
     for_some(conn, session_row, 0, u32::from(u16::MAX) + 1, each)
 }
 
-/// Gives at most `count` turns of a session to `each`, in order, from one number on.
+/// Gives every turn of a session to `each`, in order, with whether it is deleted.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_stored(conn: &Connection, session_row: i64, mut each: impl FnMut(Turn, bool)) -> Result<()> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS}, deleted_at IS NOT NULL FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row"
+    ))?;
+    let mut rows = query.query([session_row << 16, (session_row << 16) + 65_535])?;
+    while let Some(row) = rows.next()? {
+        each(read(conn, row)?, row.get(11)?);
+    }
+    Ok(())
+}
+
+/// Gives at most `count` turns of a session that are not deleted to `each`, in order, from one number on.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn for_some(conn: &Connection, session_row: i64, from: u32, count: u32, mut each: impl FnMut(Turn)) -> Result<()> {
-    let mut query =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row LIMIT ?3"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NULL ORDER BY row LIMIT ?3"
+    ))?;
     let first = (session_row << 16) + i64::from(from.min(u32::from(u16::MAX) + 1));
     let mut rows = query.query([first, (session_row << 16) + 65_535, i64::from(count)])?;
     while let Some(row) = rows.next()? {
         each(read(conn, row)?);
     }
     Ok(())
+}
+
+/// Whether a turn is deleted.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_deleted(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM turns WHERE row = ?1 AND deleted_at IS NOT NULL")?;
+    Ok(query.exists([row])?)
+}
+
+/// The deleted turns of a session: row, and when.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn deleted(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Millis)>> {
+    let mut query = conn.prepare_cached(
+        "SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL ORDER BY row",
+    )?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, Millis(r.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Marks a turn as deleted, or takes that back.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_deleted(tx: &Transaction<'_>, row: i64, at: Option<Millis>) -> Result<()> {
+    tx.prepare_cached("UPDATE turns SET deleted_at = ?2 WHERE row = ?1")?.execute(params![row, at.map(|at| at.0)])?;
+    Ok(())
+}
+
+/// The id of a turn.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn id(conn: &Connection, row: i64) -> Result<Option<Id>> {
+    let mut query = conn.prepare_cached("SELECT id FROM turns WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| id_column(r, 0)).optional()?)
 }
 
 /// The number of a session's last turn.

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::Node;
+use super::listing::draft_name;
 use crate::store::facets::{self, FacetKind};
 use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
 
@@ -30,7 +31,9 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Project => project(change.row, out),
         ChangeKind::ProjectCommits => {
             project(change.parent, out);
+            out.push(Stale::Node(Node::HiddenDir(change.parent).ino()));
             push_name(out, Node::Project(change.parent), change.name.as_ref());
+            push_name(out, Node::HiddenDir(change.parent), change.name.as_ref());
         }
         ChangeKind::Commit => {
             let row = change.row;
@@ -56,6 +59,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Session => session(conn, change.row, out)?,
         ChangeKind::SessionSubagents => {
             nodes(&[Node::Session(change.row), Node::SubagentsDir(change.row), Node::SessionMetaJson(change.row)]);
+            push_name(out, Node::SubagentsDir(change.row), change.name.as_ref());
         }
         ChangeKind::Turn => nodes(&[Node::Turn(change.row)]),
         ChangeKind::CommitVisuals => {
@@ -75,6 +79,17 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             push_name(out, Node::ByGitDir, change.name.as_ref());
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
+        ChangeKind::Trash => {
+            nodes(&[Node::TrashDir, Node::ManagerTrashFiles]);
+            push_name(out, Node::TrashDir, change.name.as_ref());
+            push_name(out, Node::ManagerTrashFiles, change.name.as_ref());
+        }
+        ChangeKind::Drafts => {
+            nodes(&[Node::DraftsDir, Node::Draft(change.row)]);
+            if let Some(commit) = commits::get(conn, change.row)? {
+                push_name(out, Node::DraftsDir, Some(&draft_name(&commit.id)));
+            }
+        }
         ChangeKind::TurnName => push_name(out, Node::TurnsDir(change.row), change.name.as_ref()),
     }
     Ok(())
@@ -88,12 +103,24 @@ pub fn fixed(out: &mut Vec<Stale>) {
         Node::Ignore,
         Node::ControlDir,
         Node::Status,
+        Node::Queue,
+        Node::Control,
+        Node::TrashDir,
+        Node::DraftsDir,
+        Node::ManagerTrash,
+        Node::ManagerTrashFiles,
+        Node::ManagerTrashInfo,
         Node::ProjectsDir,
         Node::ByDir,
         Node::ByGitDir,
         Node::ByIdDir,
     ];
     out.extend(fixed.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).map(|n| Stale::Node(n.ino())));
+}
+
+/// The log of refused writes.
+pub fn errors(out: &mut Vec<Stale>) {
+    out.push(Stale::Node(Node::Errors.ino()));
 }
 
 /// What says how the logs are followed.

@@ -6,7 +6,7 @@ use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_pr
 use crate::derived;
 use crate::model::{Commit, Millis, Project, Session};
 use crate::render::{self, Out, RootState};
-use crate::store::{self, Result, commits, projects, raw, sessions, stats, turns, visuals};
+use crate::store::{self, Result, commits, drafts, outbox, projects, raw, sessions, stats, turns, visuals};
 
 /// What a file holds.
 pub enum Contents {
@@ -30,6 +30,8 @@ pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Con
         Node::Turn(row) => turn_file(conn, row)?.map(Contents::Bytes),
         Node::SessionRaw(row) => shown(conn, row)?.map(|_| Contents::Raw { session_row: row }),
         Node::Visual(row) => visuals::get(conn, row)?.map(|v| Contents::Blob { sha256: v.sha256 }),
+        Node::CommitMetaMd(row) => meta_md(conn, row)?.map(|meta| Contents::Bytes(meta.text)),
+        Node::Draft(row) => drafts::get(conn, row)?.map(|draft| Contents::Bytes(draft.text)),
         other => text(small(conn, view, other)?),
     })
 }
@@ -124,15 +126,68 @@ fn session_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
 fn commit_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let (sessions, visuals) = (sessions::of_commit(conn, row)?, visuals::of_commit(conn, row)?);
-    let text = render::meta_md(&commit, &project.dir_name).len() as u64;
+    let text = meta_md_of(conn, &commit, &project)?.text.len() as u64;
     let json = render::commit_meta_json(&commit, &project, &sessions, &visuals).len() as u64;
     let sessions: Vec<Session> = sessions.into_iter().map(|s| titled(s, &commit)).collect();
     let transcript = transcript_len(conn, &commit, &project, &sessions)?;
     let documents =
         [(Node::CommitMetaMd(row), text), (Node::CommitMetaJson(row), json), (Node::CommitTranscript(row), transcript)];
-    let (mtime, ctime) = (commit.closed_at, commit.updated_at);
+    let (mtime, ctime) = (commit.curated_at.unwrap_or(commit.closed_at), commit.updated_at);
     Ok(Some(Sizes { mtime, ctime, documents, has_more: !visuals.is_empty() }))
 }
+
+/// The edits that wait for the cloud.
+fn queue(conn: &Connection) -> Result<String> {
+    let line = |w: outbox::Waiting| {
+        serde_json::json!({
+            "kind": w.kind.as_str(),
+            "id": w.entity_id.to_string(),
+            "fields": w.fields,
+            "base": w.base,
+            "base_version": w.base_version,
+            "first_at": w.first_at.iso(),
+            "last_at": w.last_at.iso(),
+        })
+    };
+    Ok(render::json_lines(&outbox::all(conn)?.into_iter().map(line).collect::<Vec<_>>()))
+}
+
+/// A commit's `meta.md`.
+pub struct MetaMd {
+    pub text: Vec<u8>,
+    pub mtime: Millis,
+    pub ctime: Millis,
+}
+
+/// A commit's `meta.md`: the bytes of the last save while the record says what it said then, else as it is rendered.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn meta_md(conn: &Connection, row: i64) -> Result<Option<MetaMd>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    meta_md_of(conn, &commit, &project).map(Some)
+}
+
+fn meta_md_of(conn: &Connection, commit: &Commit, project: &Project) -> Result<MetaMd> {
+    let rendering = render::meta_md(commit, &project.dir_name);
+    let ctime = commit.updated_at;
+    if commit.curated_at.is_some()
+        && let Some(saved) = drafts::saved(conn, commit.row)?
+        && saved.rendering == drafts::rendering_hash(&rendering)
+    {
+        return Ok(MetaMd { text: saved.text, mtime: saved.saved_at, ctime });
+    }
+    let mtime = commit.curated_at.unwrap_or(commit.closed_at);
+    Ok(MetaMd { text: rendering.into_bytes(), mtime, ctime })
+}
+
+/// What `.cogfs/ctl` says when it is read.
+const CONTROL_HELP: &str = "\
+# Write one command a line:
+#   refresh        look for changes now
+#   restore ID     take back a deletion
+#   undo N         take back an edit (numbers: `cogfs log`)
+";
 
 /// Documents that are as quickly made as measured.
 fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
@@ -151,10 +206,8 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
             Some(project) => Some(render::project_json(&project, &project_counts(conn, row)?)),
             None => None,
         },
-        Node::CommitMetaMd(row) => match commit_and_project(conn, row)? {
-            Some((commit, project)) => Some(render::meta_md(&commit, &project.dir_name)),
-            None => None,
-        },
+        Node::Queue => Some(queue(conn)?),
+        Node::Control => Some(CONTROL_HELP.to_owned()),
         Node::CommitMetaJson(row) => match commit_and_project(conn, row)? {
             Some((commit, project)) => Some(render::commit_meta_json(
                 &commit,
@@ -188,6 +241,8 @@ fn status(conn: &Connection, view: &View) -> Result<render::Status> {
         last_import,
         outdated_sessions: sessions::outdated_count(conn, render::VERSION)?,
         following: view.following.clone(),
+        waiting: outbox::count(conn)?,
+        drafts: drafts::all(conn)?.len() as u64,
         problems: Vec::new(),
     })
 }

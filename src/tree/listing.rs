@@ -5,14 +5,20 @@ use rusqlite::Connection;
 
 use super::{Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, turn_size};
 use crate::derived;
-use crate::model::Project;
+use crate::model::{Id, Project};
 use crate::render;
 use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
-use crate::store::{Result, commits, git, projects, sessions, turns, visuals};
+use crate::store::commits::Home;
+use crate::store::trash::{self, Trashed};
+use crate::store::{EntityKind, Result, commits, drafts, git, projects, sessions, turns, visuals};
 
 /// Offsets below it are the fixed entries of a directory.
 const FIRST_ENTITY: u64 = 16;
+
+/// What the directory of a project's hidden commits is called, and its place.
+pub(super) const HIDDEN: &str = "hidden";
+const HIDDEN_PLACE: u64 = 8;
 
 /// Behind the first kind of entities of a directory: in `by/id/`, sessions behind commits; in a file's directory, links to
 /// commits behind the directories below it.
@@ -56,7 +62,23 @@ pub fn list(
     }
     match node {
         Node::ProjectsDir => by_project(projects::all(conn)?, Node::Project, after, sink),
-        Node::Project(row) => project_dir(conn, row, after, sink)?,
+        Node::Project(row) => {
+            // The directory of hidden commits is always there, and listed when something is in it.
+            let is_due = after < HIDDEN_PLACE && commits::any_of_project(conn, row, Home::Hidden)?;
+            let (node, kind) = (Node::HiddenDir(row), Kind::Directory);
+            let entry = || Entry { name: HIDDEN.to_owned(), node, kind, next: HIDDEN_PLACE, facts: None };
+            if !is_due || sink(entry()) {
+                project_dir(conn, row, Home::Project, after, sink)?;
+            }
+        }
+        Node::HiddenDir(row) => project_dir(conn, row, Home::Hidden, after, sink)?,
+        Node::TrashDir => trashed(trash::listed(conn, row_of(after))?, sink),
+        Node::ManagerTrashFiles => {
+            let mut found = trash::listed(conn, row_of(after))?;
+            found.retain(|trashed| trashed.by_manager);
+            trashed(found, sink);
+        }
+        Node::DraftsDir => draft_files(conn, after, sink)?,
         Node::SessionsDir(row) => {
             let found = sessions::of_commit(conn, row)?;
             numbered(found.into_iter().map(|s| (s.dir_name, Node::Session(s.row), Kind::Directory)), after, sink);
@@ -91,7 +113,7 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
-        Node::Root | Node::ControlDir | Node::ByDir => {}
+        Node::Root | Node::ControlDir | Node::ByDir | Node::ManagerTrash | Node::ManagerTrashInfo => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -122,7 +144,17 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             ("projects", Node::ProjectsDir, Directory),
             ("by", Node::ByDir, Directory),
         ],
-        Node::ControlDir => vec![("status.json", Node::Status, File)],
+        Node::ControlDir => vec![
+            ("status.json", Node::Status, File),
+            ("ctl", Node::Control, File),
+            ("errors.jsonl", Node::Errors, File),
+            ("queue.jsonl", Node::Queue, File),
+            ("drafts", Node::DraftsDir, Directory),
+            ("trash", Node::TrashDir, Directory),
+        ],
+        Node::ManagerTrash => {
+            vec![("files", Node::ManagerTrashFiles, Directory), ("info", Node::ManagerTrashInfo, Directory)]
+        }
         Node::ByDir => vec![
             ("date", Node::ViewDir(FacetKind::Date), Directory),
             ("agent", Node::ViewDir(FacetKind::Agent), Directory),
@@ -132,6 +164,8 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             ("tool", Node::ViewDir(FacetKind::Tool), Directory),
             ("file", Node::ViewDir(FacetKind::File), Directory),
             ("git", Node::ByGitDir, Directory),
+            ("tag", Node::ViewDir(FacetKind::Tag), Directory),
+            ("status", Node::ViewDir(FacetKind::Status), Directory),
         ],
         Node::Project(row) => {
             vec![("project.json", Node::ProjectJson(row), File), ("latest", Node::ProjectLatest(row), Symlink)]
@@ -210,12 +244,53 @@ fn by_project(mut found: Vec<Project>, node: fn(i64) -> Node, after: u64, sink: 
     }
 }
 
-fn project_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    commits::for_each_of_project(conn, row, row_of(after), &mut |commit| {
-        let facts = Some(Facts::directory(commit.closed_at, commit.updated_at));
+fn project_dir(
+    conn: &Connection,
+    row: i64,
+    home: Home,
+    after: u64,
+    sink: &mut dyn FnMut(Entry) -> bool,
+) -> Result<()> {
+    commits::for_each_of_project(conn, row, home, row_of(after), &mut |commit| {
+        let facts = Some(Facts::directory(commit.mtime, commit.updated_at));
         let (node, next) = (Node::Commit(commit.row), place_of(commit.row));
         sink(Entry { name: commit.dir_name, node, kind: Kind::Directory, next, facts })
     })
+}
+
+/// The node of something deleted.
+pub(super) fn trashed_node(trashed: &Trashed) -> (Node, Kind) {
+    match trashed.kind {
+        EntityKind::Project => (Node::Project(trashed.entity_row), Kind::Directory),
+        EntityKind::Commit => (Node::Commit(trashed.entity_row), Kind::Directory),
+        EntityKind::Session => (Node::Session(trashed.entity_row), Kind::Directory),
+        EntityKind::Turn => (Node::Turn(trashed.entity_row), Kind::File),
+    }
+}
+
+fn trashed(found: Vec<Trashed>, sink: &mut dyn FnMut(Entry) -> bool) {
+    for trashed in found {
+        let ((node, kind), next) = (trashed_node(&trashed), place_of(trashed.row));
+        if !sink(Entry { name: trashed.name, node, kind, next, facts: None }) {
+            return;
+        }
+    }
+}
+
+/// What the draft of a commit's document is called.
+pub(super) fn draft_name(id: &Id) -> String {
+    format!("{id}.md")
+}
+
+fn draft_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    for draft in drafts::all(conn)?.into_iter().filter(|draft| place_of(draft.commit_row) > after) {
+        let Some(commit) = commits::get(conn, draft.commit_row)? else { continue };
+        let (node, next) = (Node::Draft(draft.commit_row), place_of(draft.commit_row));
+        if !sink(Entry { name: draft_name(&commit.id), node, kind: Kind::File, next, facts: None }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// The directories of a view below one. False when the sink has enough.
@@ -227,7 +302,7 @@ fn children(
     sink: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<bool> {
     facets::for_each_child(conn, kind, parent, row_of(after), &mut |facet| {
-        let facts = Some(Facts::directory(facet.closed_at, facet.updated_at));
+        let facts = Some(Facts::directory(facet.mtime, facet.updated_at));
         let (node, next) = (Node::Facet(facet.row), place_of(facet.row));
         sink(Entry { name: facet.name, node, kind: Kind::Directory, next, facts })
     })
@@ -244,7 +319,7 @@ fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) ->
     let after = row_of(after.saturating_sub(SECOND_KIND) + FIRST_ENTITY);
     facets::for_each_link(conn, row, after, &mut |link_row, commit| {
         // A part of a path may be called as a commit is.
-        match file.then(|| facets::child(conn, FacetKind::File, row, &commit.dir_name)).transpose() {
+        match file.then(|| facets::child(conn, FacetKind::File, row, &commit.link_name)).transpose() {
             Ok(Some(Some(_))) => return true,
             Ok(_) => {}
             Err(e) => {
@@ -253,7 +328,7 @@ fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) ->
             }
         }
         let (facts, next) = (Some(link_facts(&commit, up)), SECOND_KIND + commit.row.cast_unsigned());
-        sink(Entry { name: commit.dir_name, node: Node::FacetLink(link_row), kind: Kind::Symlink, next, facts })
+        sink(Entry { name: commit.link_name, node: Node::FacetLink(link_row), kind: Kind::Symlink, next, facts })
     })?;
     failure.map_or(Ok(()), Err)
 }

@@ -13,11 +13,13 @@ use rusqlite::Connection;
 use crate::derived;
 use crate::model::{Millis, Session};
 use crate::render::Following;
-use crate::store::commits::Listed;
-use crate::store::{self, Result, commits, facets, git, projects, sessions, stats, turns, visuals};
+use crate::store::commits::{Home, Listed};
+use crate::store::{
+    self, EntityKind, Result, commits, drafts, facets, former_names, git, projects, sessions, stats, trash, turns, visuals,
+};
 
-pub use changes::{Stale, everything, fixed, following, stale};
-pub use documents::{Contents, contents, directory_of_document, documents_beside, turn_files};
+pub use changes::{Stale, errors, everything, fixed, following, stale};
+pub use documents::{Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, turn_files};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
@@ -28,6 +30,10 @@ pub struct View {
     /// The mountpoint as its user knows it.
     pub mountpoint: String,
     pub following: Following,
+    /// Whose Trash a file manager looks for.
+    pub uid: u32,
+    /// Bytes of the log of refused writes, and when the last was.
+    pub errors: (u64, Millis),
 }
 
 /// What kind of node it is.
@@ -73,17 +79,23 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::ByDir
         | Node::ViewDir(_)
         | Node::ByGitDir
-        | Node::ByIdDir => {
+        | Node::ByIdDir
+        | Node::TrashDir
+        | Node::DraftsDir
+        | Node::ManagerTrash
+        | Node::ManagerTrashFiles
+        | Node::ManagerTrashInfo => {
             let at = last_change(conn)?;
             Some(Facts::directory(at, at))
         }
-        Node::Readme | Node::Ignore | Node::Status => {
+        Node::Errors => Some(Facts::file(view.errors.0, view.errors.1, view.errors.1)),
+        Node::Readme | Node::Ignore | Node::Status | Node::Queue | Node::Control => {
             let at = last_change(conn)?;
             documents::size(conn, view, node)?.map(|size| Facts::file(size, at, at))
         }
         Node::ProjectFiles(row) if !facets::any_file(conn, row)? => None,
         Node::Project(row) | Node::ProjectFiles(row) => {
-            let mtime = commits::latest(conn, row)?.map(|c| c.closed_at);
+            let mtime = commits::latest(conn, row)?.map(|c| c.mtime);
             projects::get(conn, row)?.map(|p| Facts::directory(mtime.unwrap_or(p.created_at), p.updated_at))
         }
         Node::ProjectJson(row) => match projects::get(conn, row)? {
@@ -93,22 +105,35 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             None => None,
         },
         Node::ProjectLatest(row) => {
-            commits::latest(conn, row)?.map(|c| Facts::link(&c.dir_name, c.closed_at, c.updated_at))
+            commits::latest(conn, row)?.map(|c| Facts::link(&c.dir_name, c.mtime, c.updated_at))
         }
         Node::Commit(row) | Node::SessionsDir(row) => {
-            commits::listed(conn, row)?.map(|c| Facts::directory(c.closed_at, c.updated_at))
+            commits::listed(conn, row)?.map(|c| Facts::directory(c.mtime, c.updated_at))
         }
         Node::VisualsDir(row) if visuals::any_of_commit(conn, row)? => {
-            commits::listed(conn, row)?.map(|c| Facts::directory(c.closed_at, c.updated_at))
+            commits::listed(conn, row)?.map(|c| Facts::directory(c.mtime, c.updated_at))
         }
         Node::VisualsDir(_) => None,
-        Node::CommitMetaMd(row) | Node::CommitMetaJson(row) | Node::CommitTranscript(row) => {
-            match commits::listed(conn, row)? {
-                Some(commit) => documents::size(conn, view, node)?
-                    .map(|size| Facts::file(size, commit.closed_at, commit.updated_at)),
-                None => None,
+        Node::CommitMetaMd(row) => documents::meta_md(conn, row)?
+            .map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime)),
+        Node::CommitMetaJson(row) | Node::CommitTranscript(row) => match commits::listed(conn, row)? {
+            Some(commit) => {
+                documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
             }
+            None => None,
+        },
+        Node::HiddenDir(row) => projects::get(conn, row)?.map(|p| Facts::directory(p.updated_at, p.updated_at)),
+        Node::Draft(row) => {
+            drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))
         }
+        Node::Former(_) => match link_target(conn, node)? {
+            Some(target) => {
+                let at = last_change(conn)?;
+                Some(Facts::link(&target, at, at))
+            }
+            None => None,
+        },
+        Node::Scratch(_) => None,
         Node::Visual(row) => visuals::get(conn, row)?.map(|v| Facts::file(v.bytes, v.captured_at, v.captured_at)),
         Node::Session(row) | Node::TurnsDir(row) => {
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
@@ -124,7 +149,7 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             None => None,
         },
         Node::Turn(row) => turn_facts(conn, row)?,
-        Node::Facet(row) => facets::get(conn, row)?.map(|f| Facts::directory(f.closed_at, f.updated_at)),
+        Node::Facet(row) => facets::get(conn, row)?.map(|f| Facts::directory(f.mtime, f.updated_at)),
         Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => {
             linked(conn, node)?.map(|(commit, up)| link_facts(&commit, up))
         }
@@ -152,7 +177,7 @@ fn linked(conn: &Connection, node: Node) -> Result<Option<(Listed, u32)>> {
         Node::IdCommit(row) => (row, 2),
         _ => return Ok(None),
     };
-    Ok(commits::listed(conn, commit_row)?.map(|commit| (commit, up)))
+    Ok(commits::listed(conn, commit_row)?.filter(|c| c.home != Home::Trash).map(|commit| (commit, up)))
 }
 
 /// How many directories lie between the links of a facet and the root.
@@ -161,11 +186,17 @@ fn above_links(facet: &facets::Facet) -> u32 {
 }
 
 fn target(commit: &Listed, up: u32) -> String {
-    format!("{}projects/{}/{}", "../".repeat(up as usize), commit.project_dir, commit.dir_name)
+    format!("{}{}", "../".repeat(up as usize), home_path(commit))
+}
+
+/// The directory of a commit that is not deleted, from the mount's root.
+fn home_path(commit: &Listed) -> String {
+    let hidden = if commit.home == Home::Hidden { "hidden/" } else { "" };
+    format!("projects/{}/{hidden}{}", commit.project_dir, commit.dir_name)
 }
 
 fn link_facts(commit: &Listed, up: u32) -> Facts {
-    Facts::link(&target(commit, up), commit.closed_at, commit.updated_at)
+    Facts::link(&target(commit, up), commit.mtime, commit.updated_at)
 }
 
 /// A session that has a place in the tree.
@@ -176,11 +207,19 @@ fn shown(conn: &Connection, row: i64) -> Result<Option<Session>> {
 fn turn_facts(conn: &Connection, row: i64) -> Result<Option<Facts>> {
     let (session_row, number) = turns::parts_of(row);
     let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
-    let Some(entry) = index.get(number) else { return Ok(None) };
+    let Some(entry) = index.get(number) else { return deleted_turn_facts(conn, row, session_row) };
     let current = derived::is_current(index.render_version);
     let depth = if !current || entry.visual_links > 0 { depth(conn, session_row)? } else { 0 };
     let size = if current { turn_size(conn, row, &entry, depth)? } else { measured_turn_size(conn, row, depth)? };
     Ok(Some(Facts::file(size, entry.at, entry.at)))
+}
+
+/// A deleted turn is in no index.
+fn deleted_turn_facts(conn: &Connection, row: i64, session_row: i64) -> Result<Option<Facts>> {
+    let Some(turn) = turns::get(conn, row)?.filter(|_| turns::is_deleted(conn, row).unwrap_or(false)) else {
+        return Ok(None);
+    };
+    Ok(Some(Facts::file(measured_turn_size(conn, row, depth(conn, session_row)?)?, turn.at, turn.at)))
 }
 
 /// The size of a turn's file: its length without prefixes is in the index, with how many links to visuals it has.
@@ -249,7 +288,11 @@ fn session_path(conn: &Connection, session: &Session) -> Result<Option<String>> 
 }
 
 fn commit_path(conn: &Connection, row: i64) -> Result<Option<String>> {
-    Ok(commits::listed(conn, row)?.map(|c| format!("projects/{}/{}", c.project_dir, c.dir_name)))
+    let Some(commit) = commits::listed(conn, row)? else { return Ok(None) };
+    if commit.home != Home::Trash {
+        return Ok(Some(home_path(&commit)));
+    }
+    Ok(trash::find(conn, EntityKind::Commit, row)?.map(|trashed| format!(".cogfs/trash/{}", trashed.name)))
 }
 
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.
@@ -265,6 +308,11 @@ pub fn link_target(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::IdSession(row) => match shown(conn, row)? {
             Some(session) => session_path(conn, &session)?.map(|path| format!("../../{path}")),
             None => None,
+        },
+        Node::Former(row) => match former_names::commit_of(conn, row)?.map(|c| commits::listed(conn, c)).transpose()? {
+            Some(Some(commit)) if commit.home == Home::Project => Some(commit.dir_name),
+            Some(Some(commit)) if commit.home == Home::Hidden => Some(format!("hidden/{}", commit.dir_name)),
+            _ => None,
         },
         _ => None,
     })

@@ -1,14 +1,17 @@
-//! What a name in a directory stands for. More names are known than are listed: a commit is found by any name that ends in
-//! its id, and in `by/id/` and `by/git/` by the beginning of an id or a hash.
+//! What a name in a directory stands for. More names are known than are listed: one that a new title took away leads on to
+//! its commit, and in `by/id/` and `by/git/` the beginning of an id or a hash is enough.
+//!
+//! No two names of one directory stand for one directory: the kernel would take a rename of one to the other as done.
 
 use rusqlite::Connection;
 
-use super::listing::fixed_entries;
+use super::listing::{HIDDEN, draft_name, fixed_entries, trashed_node};
 use super::{Node, View};
 use crate::model::Id;
 use crate::render;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Result, commits, git, projects, sessions, turns, visuals};
+use crate::store::commits::Home;
+use crate::store::{Result, commits, drafts, former_names, git, projects, sessions, trash, turns, visuals};
 
 /// The answer to a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +34,7 @@ pub fn lookup(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<F
     let fixed = fixed_entries(conn, view, dir)?.into_iter().find(|(n, _, _)| *n == name).map(|(_, node, _)| node);
     let found = match fixed {
         Some(node) => Some(node),
-        None => entity(conn, dir, name)?,
+        None => entity(conn, view, dir, name)?,
     };
     Ok(match found {
         Some(node) => Found::Node(node),
@@ -41,10 +44,18 @@ pub fn lookup(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<F
     })
 }
 
-fn entity(conn: &Connection, dir: Node, name: &str) -> Result<Option<Node>> {
+fn entity(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<Option<Node>> {
     Ok(match dir {
         Node::ProjectsDir => projects::by_dir_name(conn, name)?.map(|p| Node::Project(p.row)),
-        Node::Project(row) => commit(conn, row, name)?.map(Node::Commit),
+        Node::Root if name.strip_prefix(".Trash-") == Some(&view.uid.to_string()) => Some(Node::ManagerTrash),
+        Node::Project(row) if name == HIDDEN => Some(Node::HiddenDir(row)),
+        Node::Project(row) => commit(conn, row, Home::Project, name)?,
+        Node::HiddenDir(row) => commit(conn, row, Home::Hidden, name)?,
+        Node::TrashDir => trash::by_name(conn, name)?.map(|trashed| trashed_node(&trashed).0),
+        Node::ManagerTrashFiles => {
+            trash::by_name(conn, name)?.filter(|trashed| trashed.by_manager).map(|trashed| trashed_node(&trashed).0)
+        }
+        Node::DraftsDir => draft(conn, name)?,
         Node::SessionsDir(row) => {
             sessions::of_commit(conn, row)?.into_iter().find(|s| s.dir_name == name).map(|s| Node::Session(s.row))
         }
@@ -71,14 +82,25 @@ fn entity(conn: &Connection, dir: Node, name: &str) -> Result<Option<Node>> {
     })
 }
 
-fn commit(conn: &Connection, project_row: i64, name: &str) -> Result<Option<i64>> {
-    if let Some(commit) = commits::by_dir_name(conn, project_row, name)? {
-        return Ok(Some(commit.row));
+/// A commit by its name, or a link to it by one that it had.
+fn commit(conn: &Connection, project_row: i64, home: Home, name: &str) -> Result<Option<Node>> {
+    if let Some(commit) = commits::by_dir_name(conn, project_row, name)?
+        && commit.home() == home
+    {
+        return Ok(Some(Node::Commit(commit.row)));
     }
-    // A name from before a retitling: the id at its end is still right.
-    let Some((low, high)) = name.rsplit_once('_').and_then(|(_, id)| id_range(id)) else { return Ok(None) };
+    if home != Home::Project {
+        return Ok(None);
+    }
+    let Some(row) = former_names::by_name(conn, project_row, name)? else { return Ok(None) };
+    let leads_here = former_names::commit_of(conn, row)?.map(|c| commits::get(conn, c)).transpose()?.flatten();
+    Ok(leads_here.filter(|c| c.project_row == project_row && c.deleted_at.is_none()).map(|_| Node::Former(row)))
+}
+
+fn draft(conn: &Connection, name: &str) -> Result<Option<Node>> {
+    let Some((low, high)) = name.strip_suffix(".md").and_then(id_range) else { return Ok(None) };
     match commits::by_id_range(conn, &low, &high)?.as_slice() {
-        [(_, row)] => Ok(commits::get(conn, *row)?.filter(|c| c.project_row == project_row).map(|c| c.row)),
+        [(id, row)] if draft_name(id) == name => Ok(drafts::get(conn, *row)?.map(|_| Node::Draft(*row))),
         _ => Ok(None),
     }
 }

@@ -17,6 +17,17 @@ pub enum Node {
     ViewDir(FacetKind),
     ByGitDir,
     ByIdDir,
+    /// `.cogfs/trash/`: what was deleted.
+    TrashDir,
+    Errors,
+    Queue,
+    Control,
+    /// `.cogfs/drafts/`: what was written to a `meta.md` and has not become the record.
+    DraftsDir,
+    /// A file manager's Trash for this mount, with its two directories.
+    ManagerTrash,
+    ManagerTrashFiles,
+    ManagerTrashInfo,
     Project(i64),
     ProjectJson(i64),
     ProjectLatest(i64),
@@ -44,6 +55,14 @@ pub enum Node {
     GitLink(i64),
     IdCommit(i64),
     IdSession(i64),
+    /// `hidden/` in a project.
+    HiddenDir(i64),
+    /// A name that a commit had: a link to the one it has.
+    Former(i64),
+    /// A file that a program made beside a writable one. The filesystem's, not the tree's.
+    Scratch(i64),
+    /// The draft of a commit's `meta.md`.
+    Draft(i64),
 }
 
 const ROW_BITS: u32 = 56;
@@ -67,6 +86,14 @@ impl Node {
             Self::ByDir => (0, 7),
             Self::ByGitDir => (0, 8),
             Self::ByIdDir => (0, 10),
+            Self::TrashDir => (0, 11),
+            Self::Errors => (0, 12),
+            Self::Queue => (0, 13),
+            Self::Control => (0, 14),
+            Self::DraftsDir => (0, 15),
+            Self::ManagerTrash => (0, 16),
+            Self::ManagerTrashFiles => (0, 17),
+            Self::ManagerTrashInfo => (0, 18),
             Self::ViewDir(kind) => (0, VIEWS + kind as i64),
             Self::Project(row) => (1, row),
             Self::ProjectJson(row) => (2, row),
@@ -91,6 +118,10 @@ impl Node {
             Self::GitLink(row) => (21, row),
             Self::IdCommit(row) => (22, row),
             Self::IdSession(row) => (23, row),
+            Self::HiddenDir(row) => (24, row),
+            Self::Former(row) => (25, row),
+            Self::Scratch(row) => (26, row),
+            Self::Draft(row) => (27, row),
         };
         kind << ROW_BITS | (row.cast_unsigned() & ROW_MASK)
     }
@@ -110,6 +141,14 @@ impl Node {
                 7 => Self::ByDir,
                 8 => Self::ByGitDir,
                 10 => Self::ByIdDir,
+                11 => Self::TrashDir,
+                12 => Self::Errors,
+                13 => Self::Queue,
+                14 => Self::Control,
+                15 => Self::DraftsDir,
+                16 => Self::ManagerTrash,
+                17 => Self::ManagerTrashFiles,
+                18 => Self::ManagerTrashInfo,
                 other => Self::ViewDir(FacetKind::from_i64(other - VIEWS)?),
             },
             1 => Self::Project(row),
@@ -135,6 +174,10 @@ impl Node {
             21 => Self::GitLink(row),
             22 => Self::IdCommit(row),
             23 => Self::IdSession(row),
+            24 => Self::HiddenDir(row),
+            25 => Self::Former(row),
+            26 => Self::Scratch(row),
+            27 => Self::Draft(row),
             _ => return None,
         })
     }
@@ -159,6 +202,14 @@ mod tests {
             Node::ByDir,
             Node::ByGitDir,
             Node::ByIdDir,
+            Node::TrashDir,
+            Node::Errors,
+            Node::Queue,
+            Node::Control,
+            Node::DraftsDir,
+            Node::ManagerTrash,
+            Node::ManagerTrashFiles,
+            Node::ManagerTrashInfo,
             Node::Project(row),
             Node::ProjectJson(row),
             Node::ProjectLatest(row),
@@ -182,6 +233,10 @@ mod tests {
             Node::GitLink(row),
             Node::IdCommit(row),
             Node::IdSession(row),
+            Node::HiddenDir(row),
+            Node::Former(row),
+            Node::Scratch(row),
+            Node::Draft(row),
         ];
         let nodes: Vec<Node> = nodes.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|n| n.ino()).collect();
@@ -195,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 11, 24 << 56, VIEWS.cast_unsigned(), u64::MAX] {
+        for ino in [0, 9, 19, 28 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }

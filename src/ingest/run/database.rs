@@ -66,7 +66,7 @@ impl Run<'_> {
                 self.summary.skip(&name, 0, e.to_string());
             }
             bytes += self.summary.bytes - before;
-            if may_commit && bytes >= COMMIT_BYTES {
+            if may_commit && (bytes >= COMMIT_BYTES || tx.is_wanted()) {
                 (tx, bytes) = (tx.commit_and_go_on()?, 0);
             }
         }

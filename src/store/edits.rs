@@ -1,0 +1,130 @@
+//! The log of users' edits: when, from where, what was before and after.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde_json::Value;
+
+use super::{EntityKind, Result, StoreError, Transaction, id_column, machines};
+use crate::model::{Id, Millis};
+
+/// How an edit came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// By a write on a mount.
+    Mount,
+    /// By a command.
+    Command,
+    /// By a command written to `.cogfs/ctl`.
+    Control,
+}
+
+impl Origin {
+    /// The word in the log.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Mount => "mount",
+            Self::Command => "command",
+            Self::Control => "ctl",
+        }
+    }
+}
+
+/// One edit of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged {
+    pub seq: i64,
+    pub at: Millis,
+    pub origin: String,
+    /// The name of the machine.
+    pub machine: String,
+    pub kind: EntityKind,
+    pub entity_row: i64,
+    pub entity_id: Id,
+    pub action: String,
+    pub before: Value,
+    pub after: Value,
+    /// The edit that it takes back.
+    pub undoes: Option<i64>,
+    /// The edit that took it back.
+    pub undone_by: Option<i64>,
+}
+
+/// An edit to be logged.
+#[derive(Debug, Clone)]
+pub struct NewEdit<'a> {
+    pub origin: Origin,
+    pub kind: EntityKind,
+    pub entity_row: i64,
+    pub entity_id: Id,
+    pub action: &'a str,
+    pub before: Value,
+    pub after: Value,
+    pub undoes: Option<i64>,
+}
+
+const COLUMNS: &str = "e.seq, e.at, e.origin, e.machine, e.kind, e.entity_row, e.entity_id, e.action, e.before, e.after,
+    e.undoes, (SELECT max(u.seq) FROM edits u WHERE u.undoes = e.seq)";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Logged> {
+    let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Logged {
+        seq: row.get(0)?,
+        at: Millis(row.get(1)?),
+        origin: row.get(2)?,
+        machine: row.get(3)?,
+        kind: EntityKind::from_i64(row.get(4)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        entity_row: row.get(5)?,
+        entity_id: id_column(row, 6)?,
+        action: row.get(7)?,
+        before: json(row.get(8)?),
+        after: json(row.get(9)?),
+        undoes: row.get(10)?,
+        undone_by: row.get(11)?,
+    })
+}
+
+/// Logs an edit; its number.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
+    let json = |value: &Value| serde_json::to_string(value).map_err(|e| StoreError::Source(e.into()));
+    tx.prepare_cached(
+        "INSERT INTO edits(at, origin, machine, kind, entity_row, entity_id, action, before, after, undoes)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        Millis::now().0,
+        new.origin.as_str(),
+        machines::local_name(tx)?,
+        new.kind as i64,
+        new.entity_row,
+        new.entity_id.0,
+        new.action,
+        json(&new.before)?,
+        json(&new.after)?,
+        new.undoes,
+    ])?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// An edit by its number.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn get(conn: &Connection, seq: i64) -> Result<Option<Logged>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM edits e WHERE e.seq = ?1"))?;
+    Ok(query.query_row([seq], read).optional()?)
+}
+
+/// The edits since a time, the latest first; of one record if that is named.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn since(conn: &Connection, at: Millis, of: Option<(EntityKind, i64)>) -> Result<Vec<Logged>> {
+    let (kind, row) = of.map_or((0, 0), |(kind, row)| (kind as i64, row));
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM edits e WHERE e.at >= ?1 AND (?2 = 0 OR e.kind = ?2 AND e.entity_row = ?3) ORDER BY e.seq DESC"
+    ))?;
+    Ok(query.query_map(params![at.0, kind, row], read)?.collect::<rusqlite::Result<_>>()?)
+}

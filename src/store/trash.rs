@@ -1,0 +1,138 @@
+//! What was deleted: its names in `.cogfs/trash/`. The records stay where they are, marked as deleted.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{ChangeKind, EntityKind, NAME_BYTES, Result, Transaction};
+use crate::model::{Id, Millis};
+
+/// How long something deleted is listed in the trash.
+pub const LISTED_DAYS: i64 = 30;
+
+/// Something deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trashed {
+    pub row: i64,
+    pub kind: EntityKind,
+    pub entity_row: i64,
+    pub name: String,
+    pub deleted_at: Millis,
+    /// It was moved to a file manager's Trash, which lists it.
+    pub by_manager: bool,
+}
+
+const COLUMNS: &str = "row, kind, entity_row, name, deleted_at, by_manager";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Trashed> {
+    Ok(Trashed {
+        row: row.get(0)?,
+        kind: EntityKind::from_i64(row.get(1)?).ok_or(rusqlite::Error::InvalidQuery)?,
+        entity_row: row.get(2)?,
+        name: row.get(3)?,
+        deleted_at: Millis(row.get(4)?),
+        by_manager: row.get(5)?,
+    })
+}
+
+fn oldest() -> i64 {
+    Millis::now().0 - LISTED_DAYS * 24 * 60 * 60 * 1000
+}
+
+/// A name to be deleted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a> {
+    pub wanted: &'a str,
+    /// A user typed it, or a file manager made it.
+    pub by_manager: bool,
+}
+
+/// Notes that a record was deleted. Its name there has the id behind where another has it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64, id: &Id, name: Name<'_>) -> Result<()> {
+    let mut free = cut(name.wanted, "");
+    for suffix in [format!("_{}", id.short()), format!("_{id}")] {
+        if !is_taken(tx, &free)? {
+            break;
+        }
+        free = cut(name.wanted, &suffix);
+    }
+    tx.prepare_cached("INSERT INTO trash(kind, entity_row, name, deleted_at, by_manager) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![kind as i64, entity_row, free, Millis::now().0, name.by_manager])?;
+    tx.changes.add(ChangeKind::Trash, 0);
+    Ok(())
+}
+
+/// A text with a suffix, short enough for a name.
+fn cut(text: &str, suffix: &str) -> String {
+    let room = NAME_BYTES - suffix.len();
+    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}{suffix}", &text[..end])
+}
+
+fn is_taken(conn: &Connection, name: &str) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM trash WHERE name = ?1")?.exists([name])?)
+}
+
+/// Notes that a record is no longer deleted.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64) -> Result<()> {
+    if let Some(trashed) = find(tx, kind, entity_row)? {
+        tx.prepare_cached("DELETE FROM trash WHERE row = ?1")?.execute([trashed.row])?;
+        tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name));
+    }
+    Ok(())
+}
+
+/// Takes something out of the trash's lists without restoring it. It can still be restored by its id.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
+    tx.prepare_cached("UPDATE trash SET listed = 0 WHERE row = ?1")?.execute([trashed.row])?;
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
+    Ok(())
+}
+
+/// Gives something in the trash another name there.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Result<()> {
+    tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?
+        .execute(params![trashed.row, name.wanted, name.by_manager])?;
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
+    Ok(())
+}
+
+/// A deleted record.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn find(conn: &Connection, kind: EntityKind, entity_row: i64) -> Result<Option<Trashed>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM trash WHERE kind = ?1 AND entity_row = ?2"))?;
+    Ok(query.query_row(params![kind as i64, entity_row], read).optional()?)
+}
+
+/// Something that the trash lists, by its name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Trashed>> {
+    let mut query = conn
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM trash WHERE name = ?1 AND listed = 1 AND deleted_at >= ?2"))?;
+    Ok(query.query_row(params![name, oldest()], read).optional()?)
+}
+
+/// What the trash lists, behind a row.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn listed(conn: &Connection, after: i64) -> Result<Vec<Trashed>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM trash WHERE row > ?1 AND listed = 1 AND deleted_at >= ?2 ORDER BY row"
+    ))?;
+    Ok(query.query_map(params![after, oldest()], read)?.collect::<rusqlite::Result<_>>()?)
+}
