@@ -95,24 +95,28 @@ fn names_and_attributes_are_answered_while_a_file_is_being_written() {
 #[test]
 fn writers_of_one_file_and_of_its_name_lose_no_byte_of_the_count() {
     let world = World::new();
-    let id = world.file(HERE, "f", b"");
-    world.scratch.remember(id);
-    std::thread::scope(|threads| {
-        for thread in 0..4u64 {
-            let world = &world;
-            threads.spawn(move || {
-                for n in 0..50 {
-                    world.scratch.write(id, (n * 4 + thread) * 10, b"0123456789").unwrap();
-                }
-            });
-        }
-        world.rename((HERE, "f"), (HERE, "g"), RenameMode::Replace).unwrap();
-        world.scratch.unlink(&HERE, OsStr::new("g")).unwrap();
-    });
-    assert_eq!(world.bytes(id), b"0123456789".repeat(200));
-    assert_eq!(world.scratch.used().bytes, 2000);
-    world.scratch.forget(id, 1);
-    assert_eq!(world.scratch.used().bytes, 0);
+    for _ in 0..200 {
+        let id = world.file(HERE, "f", b"");
+        world.scratch.remember(id);
+        let start = std::sync::Barrier::new(4);
+        std::thread::scope(|threads| {
+            for thread in 0..4 {
+                let (world, start) = (&world, &start);
+                threads.spawn(move || {
+                    start.wait();
+                    for n in 0..3 {
+                        world.scratch.write(id, (n * 4 + thread) * 10, b"0123456789").unwrap();
+                    }
+                });
+            }
+            world.rename((HERE, "f"), (HERE, "g"), RenameMode::Replace).unwrap();
+            world.scratch.unlink(&HERE, OsStr::new("g")).unwrap();
+        });
+        assert_eq!(world.bytes(id), b"0123456789".repeat(12));
+        assert_eq!(world.scratch.used().bytes, 120);
+        world.scratch.forget(id, 1);
+        assert_eq!(world.scratch.used().bytes, 0);
+    }
 }
 
 #[test]

@@ -310,7 +310,10 @@ proptest! {
     #[test]
     fn scratch_files_behave_as_a_model_of_them(ops in prop::collection::vec(an_op(), 1..60)) {
         let (mut world, mut model) = (World::with(LIMITS), Model::default());
-        for (step, op) in ops.iter().enumerate() {
+        // Something to begin with, or most operations would find nothing.
+        let mut all = vec![Op::Mkdir((0, vec![]), "a"), Op::Mkdir((0, vec!["a"]), "b"), Op::Create((0, vec!["a"]), "c", true)];
+        all.extend(ops);
+        for (step, op) in all.iter().enumerate() {
             if matches!(op, Op::Reopen) {
                 world = world.reopened();
             }
