@@ -93,6 +93,26 @@ fn names_and_attributes_are_answered_while_a_file_is_being_written() {
 }
 
 #[test]
+fn contents_are_changed_by_one_at_a_time() {
+    let world = World::new();
+    let id = world.file(HERE, "f", b"before");
+    let gate = world.scratch.gate(id).unwrap();
+    let writing = lock(&gate);
+    std::thread::scope(|threads| {
+        threads.spawn(|| world.scratch.write(id, 0, b"behind").unwrap());
+        // The table has one, this test one, and the writer one when it waits.
+        while std::sync::Arc::strong_count(&gate) < 3 {
+            std::thread::yield_now();
+        }
+        for _ in 0..500 {
+            assert_eq!(world.bytes(id), b"before");
+        }
+        drop(writing);
+    });
+    assert_eq!(world.bytes(id), b"behind");
+}
+
+#[test]
 fn writers_of_one_file_and_of_its_name_lose_no_byte_of_the_count() {
     let world = World::new();
     for _ in 0..200 {
