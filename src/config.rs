@@ -10,6 +10,7 @@ use crate::store::Layout;
 pub struct Folders {
     data: PathBuf,
     state: PathBuf,
+    cache: PathBuf,
     demo: PathBuf,
 }
 
@@ -41,14 +42,16 @@ impl Folders {
                 .ok_or(NoHome)
         };
         let data = xdg("XDG_DATA_HOME", ".local/share")?;
-        Ok(Self { demo: data.join("demo"), state: xdg("XDG_STATE_HOME", ".local/state")?, data })
+        let state = xdg("XDG_STATE_HOME", ".local/state")?;
+        let cache = xdg("XDG_CACHE_HOME", ".cache")?;
+        Ok(Self { demo: data.join("demo"), state, cache, data })
     }
 
     /// The folders below one home.
     #[must_use]
     pub fn below(home: &Path) -> Self {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
-        Self { data: home.join("data"), state: home.join("state"), demo: home.join("demo") }
+        Self { data: home.join("data"), state: home.join("state"), cache: home.join("cache"), demo: home.join("demo") }
     }
 
     /// Where the database and the blobs lie.
@@ -68,6 +71,18 @@ impl Folders {
     pub fn mount_log(&self) -> PathBuf {
         self.state.join("mount.log")
     }
+
+    /// The log of refused writes, shown as `.cogfs/errors.jsonl`.
+    #[must_use]
+    pub fn errors_log(&self) -> PathBuf {
+        self.state.join("errors.jsonl")
+    }
+
+    /// The files that editors make beside those they write.
+    #[must_use]
+    pub fn scratch(&self) -> PathBuf {
+        self.cache.join("scratch")
+    }
 }
 
 #[cfg(test)]
@@ -83,6 +98,8 @@ mod tests {
         let folders = resolve(&[("COGFS_HOME", "/x"), ("HOME", "/home/u"), ("XDG_DATA_HOME", "/d")]).unwrap();
         assert_eq!(folders.layout().database(), Path::new("/x/data/cogfs.db"));
         assert_eq!(folders.mount_log(), Path::new("/x/state/mount.log"));
+        assert_eq!(folders.errors_log(), Path::new("/x/state/errors.jsonl"));
+        assert_eq!(folders.scratch(), Path::new("/x/cache/scratch"));
     }
 
     #[test]
@@ -90,6 +107,16 @@ mod tests {
         let folders = resolve(&[("HOME", "/home/u"), ("XDG_DATA_HOME", "/d"), ("XDG_STATE_HOME", "rel")]).unwrap();
         assert_eq!(folders.layout().dir(), Path::new("/d/cogfs"));
         assert_eq!(folders.mount_log(), Path::new("/home/u/.local/state/cogfs/mount.log"));
+        assert_eq!(folders.errors_log(), Path::new("/home/u/.local/state/cogfs/errors.jsonl"));
+        assert_eq!(folders.scratch(), Path::new("/home/u/.cache/cogfs/scratch"));
         assert!(resolve(&[]).is_err());
+    }
+
+    #[test]
+    fn the_cache_has_its_own_xdg_folder() {
+        let folders = resolve(&[("HOME", "/home/u"), ("XDG_CACHE_HOME", "/c")]).unwrap();
+        assert_eq!(folders.scratch(), Path::new("/c/cogfs/scratch"));
+        let relative = resolve(&[("HOME", "/home/u"), ("XDG_CACHE_HOME", "c")]).unwrap();
+        assert_eq!(relative.scratch(), Path::new("/home/u/.cache/cogfs/scratch"));
     }
 }

@@ -3,8 +3,10 @@
 //! Reads the store through `tree`; must not know of `fuser`.
 
 mod documents;
+pub mod errors;
 mod gate;
 mod readers;
+pub mod scratch;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
