@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod curation;
 pub mod demo;
 pub mod derived;
 pub mod follow;

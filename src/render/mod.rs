@@ -14,7 +14,7 @@ mod names;
 mod out;
 mod section;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod turn;
 
 pub use fixed::{IGNORE_FILE, RootState, root_readme};

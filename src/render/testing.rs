@@ -212,3 +212,34 @@ pub fn any_turn() -> impl Strategy<Value = Turn> {
         Turn { number, role, at, model, text, label, tool, visuals }
     })
 }
+
+/// Any characters, those that YAML treats differently among them often.
+pub fn any_chars() -> impl Strategy<Value = String> {
+    let odd = "\u{0}\t\n\r\u{1b}\u{7f}\u{85}\u{a0}\u{2028}\u{2029}\u{feff}\u{fffe}\u{1fffe}\"'\\#:,[]{}&*!|>%@`-? é🎉";
+    let piece =
+        prop_oneof![any::<char>(), prop::sample::select(odd.chars().collect::<Vec<_>>()), prop::char::range('a', 'z')];
+    prop::collection::vec(piece, 0..40).prop_map(|chars| chars.into_iter().collect())
+}
+
+/// Any commit, with a title and tags as imports and `curation::front_matter` let them through, and the name of its project's
+/// directory.
+pub fn any_commit() -> impl Strategy<Value = (Commit, String)> {
+    let title = any_chars().prop_map(|text| text.replace(['\n', '\r'], "").trim().to_owned());
+    let tag = any_chars().prop_map(|text| text.replace(char::is_control, "").trim().to_owned());
+    let tags = prop::collection::vec(tag, 0..5).prop_map(|tags| {
+        let mut kept: Vec<String> = Vec::new();
+        for tag in tags {
+            if !tag.is_empty() && !kept.contains(&tag) {
+                kept.push(tag);
+            }
+        }
+        kept
+    });
+    let dir_name = any_chars().prop_map(|text| format!("p{}", text.replace(['/', '\0'], "")));
+    let flags = (any::<bool>(), any::<bool>(), any::<i64>());
+    (title, tags, text(), flags, dir_name).prop_map(
+        |(title, tags, note, (hidden, published, display_order), dir_name)| {
+            (Commit { title, tags, note, hidden, published, display_order, ..commit() }, dir_name)
+        },
+    )
+}
