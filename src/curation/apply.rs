@@ -195,9 +195,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         for session in sessions::rows_of_commit(self.tx, row)? {
             self.tx.changes.add(ChangeKind::Session, session);
         }
-        let json = |project: &Project, name: &str| {
-            json!({ "project": project.id.to_string(), "project_name": project.name, "name": name })
-        };
+        let json = |project: &Project, name: &str| json!({ "project": project.id.to_string(), "project_name": project.name, "name": name });
         let log = (json(&from, &commit.dir_name), json(&into, name));
         let fields = if from.row == into.row {
             Vec::new()

@@ -100,8 +100,9 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option<Commit>> {
-    let mut query = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"
+    ))?;
     Ok(query.query_row(params![project_row, name], read).optional()?)
 }
 
@@ -202,8 +203,9 @@ pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 AND home < 2 ORDER BY id LIMIT 2")?;
+    let mut query = conn.prepare_cached(
+        "SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 AND home < 2 ORDER BY id LIMIT 2",
+    )?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

@@ -122,8 +122,9 @@ pub fn rows_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
-    let mut query =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL ORDER BY ordinal, row"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL ORDER BY ordinal, row"
+    ))?;
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -101,8 +101,11 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Result<()> {
-    tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?
-        .execute(params![trashed.row, name.wanted, name.by_manager])?;
+    tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?.execute(params![
+        trashed.row,
+        name.wanted,
+        name.by_manager
+    ])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }
