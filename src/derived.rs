@@ -49,6 +49,7 @@ pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
         enter(&mut lengths.index, &turn);
         lengths.sections += render::section_size(&turn);
     })?;
+    lengths.index.grow_to(turns::last(conn, row)?.unwrap_or(0));
     Ok(lengths)
 }
 
@@ -86,6 +87,8 @@ pub fn session(conn: &Connection, stored: &Session) -> Result<(Session, TurnInde
         new.sections += render::section_size(&turn);
         enter(&mut index, &turn);
     })?;
+    // Forgotten turns keep their numbers.
+    index.grow_to(turns::last(conn, stored.row)?.unwrap_or(0));
     new.images = visuals::of_session(conn, stored.row)?;
     (new.raw_bytes, new.raw_records) = raw::measure(conn, stored.row)?;
     Ok((new, index))

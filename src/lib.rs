@@ -5,6 +5,7 @@ pub mod config;
 pub mod demo;
 pub mod derived;
 pub mod follow;
+pub mod forget;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;

@@ -152,6 +152,12 @@ pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id,
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The id of the commit that a session's part begins.
+#[must_use]
+pub fn id_of_first(session: &Id) -> Id {
+    Id::derive(&[b"commit", &session.0])
+}
+
 /// A commit to be.
 pub struct NewCommit<'a> {
     pub id: Id,
@@ -200,11 +206,28 @@ pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: Tit
         )?
         .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
     if changed > 0 {
-        let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
-        tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone.clone());
-        tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone);
-        tx.changes.add(ChangeKind::Commit, commit.row);
+        renamed(tx, commit, dir_name);
     }
+    Ok(())
+}
+
+fn renamed(tx: &mut Transaction<'_>, commit: &Commit, dir_name: &str) {
+    let gone = (dir_name != commit.dir_name).then(|| commit.dir_name.clone());
+    tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone.clone());
+    tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone);
+    tx.changes.add(ChangeKind::Commit, commit.row);
+}
+
+/// Gives a commit the title that is left to it when the one it has told of something forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_title(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: TitleRank, dir_name: &str) -> Result<()> {
+    tx.prepare_cached(
+        "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, updated_at = ?5 WHERE row = ?1",
+    )?
+    .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
+    renamed(tx, commit, dir_name);
     Ok(())
 }
 
@@ -377,7 +400,7 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
 }
 
 /// Removes a commit that nothing refers to any more.
-fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
+pub(super) fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));

@@ -7,6 +7,7 @@ pub mod changes;
 mod checkpoint;
 pub mod commits;
 pub mod facets;
+pub mod forget;
 pub mod gathered;
 pub mod git;
 pub mod index;

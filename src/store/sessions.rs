@@ -150,6 +150,10 @@ pub struct Hidden {
     pub project_hash: Option<String>,
     /// A git commit ended this part.
     pub closed: bool,
+    /// A husk: see [`super::forget`].
+    pub forgotten: bool,
+    /// Of its turns, those that are forgotten.
+    pub forgotten_turns: u32,
 }
 
 /// Reads the fields of a session row that `model::Session` does not show.
@@ -158,7 +162,8 @@ pub struct Hidden {
 /// When SQLite cannot read.
 pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
     let mut query = conn.prepare_cached(
-        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash FROM sessions WHERE row = ?1",
+        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash, forgotten, forgotten_turns
+         FROM sessions WHERE row = ?1",
     )?;
     Ok(query.query_row([row], |r| {
         Ok(Hidden {
@@ -168,8 +173,21 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
             git_remote: r.get(3)?,
             closed: r.get(4)?,
             project_hash: r.get(5)?,
+            forgotten: r.get(6)?,
+            forgotten_turns: r.get(7)?,
         })
     })?)
+}
+
+/// Whether a part is forgotten. One that has a place in the tree is not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_forgotten(conn: &Connection, session: &Session) -> Result<bool> {
+    if session.commit_row.is_some() {
+        return Ok(false);
+    }
+    is_husk(conn, session.row)
 }
 
 /// Makes an empty part of a session, read on a machine, and returns its row.
@@ -205,7 +223,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29, render_version = ?30, project_hash = ?31
+             turn_index = ?29, render_version = ?30, project_hash = ?31, forgotten_turns = ?32
          WHERE row = ?1",
     )?
     .execute(params![
@@ -240,6 +258,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         index.packed,
         index.render_version,
         hidden.project_hash,
+        hidden.forgotten_turns,
     ])?;
     Ok(())
 }
@@ -396,7 +415,7 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
             find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?, r.get(5)?))).optional()?;
         let (owner, before, sorted) = known.unwrap_or((*session_row, Tokens::default(), false));
         let after = before.max(tokens);
-        if known.is_some() && after == before {
+        if known.is_some() && (after == before || is_husk(conn, owner)?) {
             continue;
         }
         let Tokens { input, output, cache_read, cache_write } = after;
@@ -416,6 +435,11 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
         add.execute(params![row, tokens.input, tokens.output, tokens.cache_read, tokens.cache_write])?;
     }
     Ok(new.into_keys().collect())
+}
+
+/// Whether a row is a forgotten session's: what its messages cost is forgotten too.
+fn is_husk(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE row = ?1 AND forgotten = 1")?.exists([row])?)
 }
 
 fn tokens_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Tokens> {
