@@ -372,7 +372,7 @@ impl Run<'_> {
             let state = assembler.save(&mut tx, &mut self.projects)?;
             let place =
                 Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
-            let remembered = (!assembler.goes_on_forgotten(&tx)?).then_some(&state);
+            let remembered = (!assembler.has_lost(&tx)?).then_some(&state);
             job.save(&tx, place, remembered, batch.last && outcome.is_ok())?;
             if bytes - committed >= COMMIT_BYTES && job.may_commit {
                 tx = tx.commit_and_go_on()?;

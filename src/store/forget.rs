@@ -318,6 +318,19 @@ fn texts(conn: &Connection, sql: &str) -> Result<Vec<(i64, i64, String)>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether anything of a log's session is forgotten: what a parser remembers of the log may be of that.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn has_lost(conn: &Connection, agent: Agent, native_id: &str) -> Result<bool> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT 1 FROM sessions s WHERE agent = ?1 AND native_id = ?2 AND (forgotten_turns > 0 OR forgotten = 1
+                 OR EXISTS (SELECT 1 FROM forgotten_records r WHERE r.session_row = s.row))",
+        )?
+        .exists([agent.as_str(), native_id])?)
+}
+
 /// Whether the last part of a log's session is forgotten: what the log brings next is, too.
 ///
 /// # Errors

@@ -136,11 +136,17 @@ impl Assembler {
         met.forgotten || self.forgetting.behind
     }
 
-    /// Whether the session goes on in a part that is forgotten: nothing of it is to be remembered.
+    /// Whether something of the session is forgotten: what its parser knows may be of that, and is not to be stored.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn goes_on_forgotten(&self, tx: &Transaction<'_>) -> Result<bool> {
+    pub fn has_lost(&self, tx: &Transaction<'_>) -> Result<bool> {
+        let SessionHead { agent, native_id, .. } = &self.head;
+        Ok(self.forgetting.any && forget::has_lost(tx, *agent, native_id)?)
+    }
+
+    /// Whether the session goes on in a part that is forgotten.
+    pub(super) fn goes_on_forgotten(&self, tx: &Transaction<'_>) -> Result<bool> {
         let SessionHead { agent, native_id, .. } = &self.head;
         Ok(self.forgetting.any && forget::goes_on_forgotten(tx, *agent, native_id)?)
     }
