@@ -76,7 +76,9 @@ fn log_of(project: &str, number: u32, word: &str) -> ClaudeLog {
     let image = json!([{"type": "text", "text": word},
         {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": picture()}}]);
     log.record("user", &json!({"message": {"role": "user", "content": image}}));
-    log.line(&json!({"type": "custom-title", "customTitle": format!("{word} hedge"), "sessionId": session}).to_string());
+    log.line(
+        &json!({"type": "custom-title", "customTitle": format!("{word} hedge"), "sessionId": session}).to_string(),
+    );
     log.line(&json!({"type": "last-prompt", "lastPrompt": format!("plant {word}"), "sessionId": session}).to_string());
     log.line(&json!({"type": "odd-news", "sessionId": session, "x": word}).to_string());
     log.git_commit(&format!("4be9{number:03x}"), &format!("Plant {word}"));
@@ -437,7 +439,8 @@ fn a_mount_shows_nothing_of_it_any_more() {
     needs_fuse!();
     let (world, _, _) = garden();
     let mount = Mount::new(&world);
-    let turn = common::turn_files(mount.dir()).into_iter().find(|path| common::stands_in(&[path.clone()], GONE));
+    let turn =
+        common::turn_files(mount.dir()).into_iter().find(|path| common::stands_in(std::slice::from_ref(path), GONE));
     let turn = turn.expect("a turn with the word");
     let mut open = fs::File::open(&turn).unwrap();
     let mut before = String::new();

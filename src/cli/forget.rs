@@ -89,7 +89,9 @@ pub fn run(folders: &Folders, args: &ForgetArgs) -> Result<ExitCode, BoxError> {
     if !args.yes {
         let Some(seen) = look(&layout, &target, args)? else { return Ok(ExitCode::SUCCESS) };
         if !io::stdin().is_terminal() {
-            return Err("nothing was removed: there is no terminal to ask on; add --yes to do it, --dry-run to see what".into());
+            return Err(
+                "nothing was removed: there is no terminal to ask on; add --yes to do it, --dry-run to see what".into(),
+            );
         }
         if !is_confirmed(&seen)? {
             return Err("nothing was removed".into());
@@ -100,9 +102,11 @@ pub fn run(folders: &Folders, args: &ForgetArgs) -> Result<ExitCode, BoxError> {
     }
     let lock = import::lock(&layout)?;
     let mut writer = Writer::open(&layout)?;
-    let report = forget::run(&mut writer, &target, false)?;
+    let report = forget::run(&mut writer, &target, false);
+    // Also where there is no such thing: a run that was killed may have left something.
     let not_erased = erase_rest(&mut writer)?;
     drop(lock);
+    let report = report?;
     tell(&report, &not_erased, args)?;
     Ok(if not_erased.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

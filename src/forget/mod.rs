@@ -14,9 +14,7 @@ use crate::derived;
 use crate::ingest;
 use crate::model::Commit;
 use crate::store::forget::{self, Removed, records};
-use crate::store::{
-    ChangeKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns,
-};
+use crate::store::{ChangeKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
 use crate::tree::{self, IdRange};
 use crate::upkeep::repair;
 use needle::Needle;

@@ -426,7 +426,8 @@ impl Assembler {
             }
         }
         self.update_context(row);
-        if self.parts.get(&row).is_some_and(|p| p.session.commit_row.is_none() && !p.place_tried && !p.hidden.forgotten) {
+        if self.parts.get(&row).is_some_and(|p| p.session.commit_row.is_none() && !p.place_tried && !p.hidden.forgotten)
+        {
             self.place(tx, projects, row, turn)?;
         }
         Ok(row)

@@ -428,9 +428,8 @@ impl Job<'_> {
     fn save(&self, tx: &Transaction<'_>, place: Place, state: Option<&State>, whole: bool) -> store::Result<()> {
         let (offset, line) = if state.is_some() { (place.offset, place.line) } else { (0, 1) };
         let prefix_hash = source::fingerprint(self.path, offset).unwrap_or_default();
-        let state = state.map_or(Value::Null, |state| {
-            json!({ "parser": place.parser, "reader": place.reader, "assembler": state })
-        });
+        let state = state
+            .map_or(Value::Null, |state| json!({ "parser": place.parser, "reader": place.reader, "assembler": state }));
         // Until the whole file is read its size is noted as unknown, so that the next import looks at it again.
         let (size, mtime_ns) = if whole { (self.stamp.size, self.stamp.mtime_ns) } else { (0, 0) };
         sources::save(

@@ -222,7 +222,13 @@ fn renamed(tx: &mut Transaction<'_>, commit: &Commit, dir_name: &str) {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_title(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: TitleRank, dir_name: &str) -> Result<()> {
+pub fn set_title(
+    tx: &mut Transaction<'_>,
+    commit: &Commit,
+    title: &str,
+    rank: TitleRank,
+    dir_name: &str,
+) -> Result<()> {
     tx.prepare_cached(
         "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, updated_at = ?5 WHERE row = ?1",
     )?

@@ -138,7 +138,9 @@ pub fn turn(tx: &mut Transaction<'_>, row: i64, removed: &mut Removed) -> Result
 /// Forgets the pictures of a run of turns. Their files are removed once that is certain: by [`erase`].
 fn pictures(tx: &mut Transaction<'_>, first: i64, last: i64, removed: &mut Removed) -> Result<()> {
     let found: Vec<(i64, Option<i64>, String, String, u64)> = tx
-        .prepare_cached("SELECT row, commit_row, file_name, sha256, bytes FROM visuals WHERE turn_row BETWEEN ?1 AND ?2")?
+        .prepare_cached(
+            "SELECT row, commit_row, file_name, sha256, bytes FROM visuals WHERE turn_row BETWEEN ?1 AND ?2",
+        )?
         .query_map([first, last], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (row, commit_row, name, sha256, bytes) in found {
@@ -337,7 +339,9 @@ pub fn has_lost(conn: &Connection, agent: Agent, native_id: &str) -> Result<bool
 /// When SQLite cannot read.
 pub fn goes_on_forgotten(conn: &Connection, agent: Agent, native_id: &str) -> Result<bool> {
     Ok(conn
-        .prepare_cached("SELECT forgotten FROM sessions WHERE agent = ?1 AND native_id = ?2 ORDER BY part DESC LIMIT 1")?
+        .prepare_cached(
+            "SELECT forgotten FROM sessions WHERE agent = ?1 AND native_id = ?2 ORDER BY part DESC LIMIT 1",
+        )?
         .query_row(params![agent.as_str(), native_id], |r| r.get(0))
         .optional()?
         .unwrap_or(false))

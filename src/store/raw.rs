@@ -215,8 +215,8 @@ pub fn replace(tx: &Transaction<'_>, session_row: i64, chunks: &[Compressed]) ->
     settle(tx)?;
     tx.prepare_cached("DELETE FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?
         .execute([session_row])?;
-    let mut insert = tx
-        .prepare_cached("INSERT INTO raw_chunks(row, session_row, start, length, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut insert =
+        tx.prepare_cached("INSERT INTO raw_chunks(row, session_row, start, length, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     let mut start = 0;
     for (row, (length, data)) in (session_row << 16..).zip(chunks) {
         insert.execute(params![row, session_row, start, length, data])?;

@@ -239,8 +239,9 @@ pub(super) fn note(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
 
 /// Brings in turns in the order of their rows, from behind one on: the row it came to, `None` at the end.
 fn sweep(tx: &Connection, turns: &Connection, after: i64) -> Result<Option<i64>> {
-    let mut query =
-        turns.prepare_cached("SELECT row, text, tool_input, tool_output FROM turns WHERE row > ?1 AND role <> 0 ORDER BY row")?;
+    let mut query = turns.prepare_cached(
+        "SELECT row, text, tool_input, tool_output FROM turns WHERE row > ?1 AND role <> 0 ORDER BY row",
+    )?;
     let mut insert = inserting(tx)?;
     let mut rows = query.query([after])?;
     let mut bytes = 0;

@@ -309,6 +309,15 @@ pub fn save_counters(conn: &Connection, session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// Writes how many of a session's turns are forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_forgotten_turns(conn: &Connection, row: i64, turns: u32) -> Result<()> {
+    conn.prepare_cached("UPDATE sessions SET forgotten_turns = ?2 WHERE row = ?1")?.execute(params![row, turns])?;
+    Ok(())
+}
+
 /// The rows of all sessions.
 ///
 /// # Errors

@@ -180,7 +180,8 @@ pub fn create(
 /// # Errors
 /// When SQLite cannot write.
 pub fn create_forgotten(tx: &Transaction<'_>, row: i64, id: &Id, at: Millis) -> Result<()> {
-    tx.prepare_cached("INSERT INTO turns(row, id, role, at) VALUES (?1, ?2, 0, ?3)")?.execute(params![row, id.0, at.0])?;
+    tx.prepare_cached("INSERT INTO turns(row, id, role, at) VALUES (?1, ?2, 0, ?3)")?
+        .execute(params![row, id.0, at.0])?;
     tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
     Ok(())
 }

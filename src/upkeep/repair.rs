@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::STEP_BYTES;
 use super::pictures::{self, Look, Missing};
 use crate::model::{Role, Session};
-use crate::store::index::TurnIndex;
 use crate::store::forget::erase;
+use crate::store::index::TurnIndex;
 use crate::store::search::SearchIndex;
 use crate::store::{ChangeKind, Layout, Result, Transaction, Writer, commits, gathered, raw, sessions, turns, visuals};
 use crate::{derived, render};
@@ -199,7 +199,9 @@ fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) 
     let same_renderer = derived::is_current(stored.render_version);
     let lengths_differ = (stored.sections, &index) != (right.sections, &right_index);
     report.lengths += u64::from(lengths_differ && same_renderer);
-    let counters_differ = counters(&stored) != counters(&right);
+    let husks = u32::try_from(turns::forgotten(tx, row)?.len()).unwrap_or(u32::MAX);
+    let husks_differ = sessions::hidden(tx, row)?.forgotten_turns != husks;
+    let counters_differ = counters(&stored) != counters(&right) || husks_differ;
     report.counters += u64::from(counters_differ);
     if mend && lengths_differ {
         sessions::save_lengths(tx, row, &right.sections, &right_index)?;
@@ -207,6 +209,7 @@ fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) 
     }
     if mend && counters_differ {
         sessions::save_counters(tx, &right)?;
+        sessions::save_forgotten_turns(tx, row, husks)?;
         tx.changes.add(ChangeKind::Session, row);
     }
     Ok(right.sections.bytes + right.raw_bytes)

@@ -123,8 +123,11 @@ pub fn forget_lines(
         note(tx, session_row, hash)?;
     }
     let (bytes, records) = raw::measure(tx, session_row)?;
-    tx.prepare_cached("UPDATE sessions SET raw_bytes = ?2, raw_records = ?3 WHERE row = ?1")?
-        .execute(params![session_row, bytes, records])?;
+    tx.prepare_cached("UPDATE sessions SET raw_bytes = ?2, raw_records = ?3 WHERE row = ?1")?.execute(params![
+        session_row,
+        bytes,
+        records
+    ])?;
     removed.records += gone.len() as u64;
     Ok(gone.len() as u64)
 }
