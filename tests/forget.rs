@@ -392,7 +392,18 @@ fn a_single_turn_goes_by_its_id() {
     let outcome = forget(&world, &[&id]);
     assert_eq!((&outcome["turns"], &outcome["sessions"]), (&json!(1), &json!(0)));
     assert!(outcome["paths"][0].as_str().unwrap().ends_with("/turns/0002-assistant.md"), "{outcome}");
+    let said = format!("The {GONE} is planted.");
+    assert_eq!(places_of(&world, &said), Vec::<String>::new());
+    let call = one(
+        &world,
+        &format!("SELECT lower(hex(id)) FROM turns WHERE tool_name = 'Read' AND tool_input LIKE '%{GONE}%'"),
+    );
+    let outcome = forget(&world, &[&call]);
+    assert_eq!((&outcome["turns"], &outcome["records"]), (&json!(1), &json!(2)), "a call and its result");
+    assert_eq!(places_of(&world, &format!("/w/beds/{GONE}.md")), Vec::<String>::new());
     world.import(&[&world.logs()]);
+    assert_eq!(places_of(&world, &said), Vec::<String>::new());
+    assert_eq!(places_of(&world, &format!("/w/beds/{GONE}.md")), Vec::<String>::new());
     let left = format!("SELECT CAST(count(*) AS TEXT) FROM turns WHERE text = 'The {GONE} is planted.'");
     assert_eq!(one(&world, &left), "0");
     assert_eq!(forget(&world, &[&id])["already"], true);

@@ -17,7 +17,7 @@ use crate::store::forget::{self, Removed, records};
 use crate::store::{ChangeKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
 use crate::tree::{self, IdRange};
 use crate::upkeep::repair;
-use needle::Needle;
+use needle::{Needle, Traces};
 
 /// What is to be forgotten.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,7 @@ fn by_id(tx: &mut Transaction<'_>, text: &str, report: &mut Report) -> Result<()
                 renew(tx, &commit, &mut report.removed)?;
             }
         }
-        Found::Turn(row) => single_turns(tx, &[row], report)?,
+        Found::Turn(row) => single_turn(tx, row, report)?,
     }
     Ok(())
 }
@@ -187,17 +187,19 @@ fn renew(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Removed) -> Re
     Ok(())
 }
 
-/// Forgets turns out of the middle of their sessions.
-fn single_turns(tx: &mut Transaction<'_>, rows: &[i64], report: &mut Report) -> Result<()> {
-    let mut by_session: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-    for row in rows {
-        by_session.entry(turns::parts_of(*row).0).or_default().push(*row);
+/// Forgets a turn out of the middle of its session, with the records that say it.
+fn single_turn(tx: &mut Transaction<'_>, row: i64, report: &mut Report) -> Result<()> {
+    let session_row = turns::parts_of(row).0;
+    let (Some(turn), Some(session)) = (turns::get(tx, row)?, sessions::get(tx, session_row)?) else { return Ok(()) };
+    let traces = Traces::of(&turn, turns::call_id(tx, row)?);
+    turns_of(tx, session_row, &[row], report)?;
+    for part in sessions::parts(tx, session.agent, &session.native_id)? {
+        let gone = records::forget_lines(tx, part.row, &mut report.removed, &mut |line| traces.are_in(line))?;
+        if gone > 0 {
+            tx.changes.add(ChangeKind::Session, part.row);
+        }
     }
-    let touched: BTreeSet<i64> = by_session.keys().copied().collect();
-    for (session, rows) in by_session {
-        turns_of(tx, session, &rows, report)?;
-    }
-    renew_commits_of(tx, &touched, &BTreeSet::new(), &mut report.removed)
+    renew_commits_of(tx, &BTreeSet::from([session_row]), &BTreeSet::new(), &mut report.removed)
 }
 
 fn turns_of(tx: &mut Transaction<'_>, session_row: i64, rows: &[i64], report: &mut Report) -> Result<()> {

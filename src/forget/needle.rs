@@ -1,6 +1,8 @@
-//! The text of `--match`, in every form in which a log may write it. Pure.
+//! How the records that hold a text, or say a turn, are found: in every form in which a log may write it. Pure.
 
 use serde_json::Value;
+
+use crate::model::Turn;
 
 /// Characters of the text that a cut title must end with to be taken for it.
 const CUT: usize = 4;
@@ -54,6 +56,40 @@ impl Needle {
         let Some(rest) = title.strip_suffix('…') else { return false };
         let ends = self.words.char_indices().skip(CUT).map(|(end, _)| self.words[..end].trim_end());
         ends.into_iter().any(|beginning| rest.ends_with(beginning))
+    }
+}
+
+/// What the records of one turn are known by: formats differ in what they call it.
+pub struct Traces {
+    call_id: Option<String>,
+    /// As the formats write it: a date, or milliseconds.
+    times: [String; 2],
+    texts: Vec<(Needle, bool)>,
+}
+
+/// Characters of a text that is nobody else's.
+const OWN: usize = 40;
+
+impl Traces {
+    pub fn of(turn: &Turn, call_id: Option<String>) -> Self {
+        let tool = turn.tool.as_ref();
+        let texts = [Some(&turn.text), tool.map(|t| &t.input), tool.map(|t| &t.output)];
+        let texts = texts.into_iter().flatten().map(|text| text.trim()).filter(|text| !text.is_empty());
+        Self {
+            call_id: call_id.filter(|id| id.len() >= CUT),
+            times: [turn.at.iso(), turn.at.0.to_string()],
+            texts: texts.map(|text| (Needle::new(text), text.chars().count() >= OWN)).collect(),
+        }
+    }
+
+    /// Whether a record says the turn: it names its call, or says what it says, at its time where that may be said by others.
+    pub fn are_in(&self, record: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(record);
+        if self.call_id.as_ref().is_some_and(|id| text.contains(id.as_str())) {
+            return true;
+        }
+        let at_its_time = self.times.iter().any(|time| text.contains(time.as_str()));
+        self.texts.iter().any(|(needle, own)| (*own || at_its_time) && needle.is_in_record(record))
     }
 }
 

@@ -107,6 +107,15 @@ pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Resul
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The id of a turn's call, where it is one.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn call_id(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let mut query = conn.prepare_cached("SELECT tool_call_id FROM turns WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.flatten())
+}
+
 /// The models of a session part's turns, with the number of each.
 ///
 /// # Errors
