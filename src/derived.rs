@@ -52,6 +52,7 @@ pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
             lengths.sections += render::section_size(&turn);
         }
     })?;
+    lengths.index.grow_to(turns::last(conn, row)?.unwrap_or(0));
     Ok(lengths)
 }
 
@@ -93,6 +94,8 @@ pub fn session(conn: &Connection, stored: &Session) -> Result<(Session, TurnInde
             leave_out(&mut new, &turn);
         }
     })?;
+    // Forgotten turns keep their numbers.
+    index.grow_to(turns::last(conn, stored.row)?.unwrap_or(0));
     new.images = visuals::of_session(conn, stored.row)?;
     (new.raw_bytes, new.raw_records) = raw::measure(conn, stored.row)?;
     Ok((new, index))

@@ -7,9 +7,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use cogfs::forget::{self, Target};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
-use cogfs::ingest::{Options, import};
+use cogfs::ingest::{Options, import, index_words};
 use cogfs::store::{Layout, Writer};
+use cogfs::upkeep::repair::{self, Mode};
 use common::ClaudeLog;
 use serde_json::{Value, json};
 
@@ -350,4 +352,81 @@ fn sizes_are_exact_also_of_sessions_that_another_version_of_the_renderer_measure
         }
     });
     assert!(files > 100, "only {files} files");
+}
+
+/// What a full look at the stored finds.
+fn assert_sound(tree: &Tree, what: &str) {
+    let mut writer = Writer::open(&tree.layout).unwrap();
+    let stop = AtomicBool::new(false);
+    index_words(&writer, &stop, &mut |_| {}).unwrap();
+    let report = repair::run(&mut writer, Mode::Look, &stop, &mut |_| {}).unwrap();
+    assert!(!report.is_wrong() && !report.is_beyond_repair(), "after {what}: {report:?}");
+}
+
+#[test]
+fn everything_that_is_forgotten_is_told() {
+    let tree = Tree::with_samples();
+    let dir = tempfile::tempdir().unwrap();
+    let claude = |number, hash: &str| {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user(&format!("Do {number}.")).write_file(&format!("/w/boats/src/{number}/a.rs"));
+        log.git_commit(hash, "Add it");
+        log.write(dir.path());
+        log.path(dir.path())
+    };
+    // Two sessions that share a commit, and one beside them.
+    tree.import(&[claude(1, "4be91d7"), claude(30, "4be91d7"), claude(60, "5be91d7")]);
+    tree.fs.changes().unwrap();
+    let mut before = remember(&tree);
+    let mut step = |what: &str, target: &Target| {
+        let mut writer = Writer::open(&tree.layout).unwrap();
+        let report = forget::run(&mut writer, target, false).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(!report.removed.is_nothing(), "{what}");
+        let told = tree.fs.changes().unwrap();
+        let after = remember(&tree);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {what}: stale: {untold:#?}");
+        let gone = before.paths.keys().filter(|ino| !after.paths.contains_key(ino)).count();
+        before = after;
+        assert_sound(&tree, what);
+        gone
+    };
+    let ids = |sql: &str| -> Vec<Target> {
+        let conn = rusqlite::Connection::open(tree.layout.database()).unwrap();
+        let mut query = conn.prepare(sql).unwrap();
+        let found = query.query_map([], |r| r.get(0)).unwrap();
+        found.map(|id| Target::Id(id.unwrap())).collect()
+    };
+    let shared = "SELECT lower(hex(s.id)) FROM sessions s WHERE commit_row = (SELECT commit_row FROM sessions
+        WHERE commit_row IS NOT NULL AND parent_row IS NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY count(*) DESC) LIMIT 1";
+    assert!(step("the first session of a shared commit", &ids(shared)[0]) > 3);
+    let with_picture = "SELECT lower(hex(id)) FROM turns WHERE images > 0 LIMIT 1";
+    assert!(step("a turn with a picture", &ids(with_picture)[0]) > 1);
+    let subagent = "SELECT lower(hex(id)) FROM sessions WHERE parent_row IS NOT NULL AND commit_row IS NOT NULL";
+    assert!(step("a subagent", &ids(subagent)[0]) > 3);
+    step("a word", &Target::Match("login".to_owned()));
+    let parts = "SELECT lower(hex(id)) FROM sessions WHERE part > 1 AND commit_row IS NOT NULL";
+    assert!(step("a later part", &ids(parts)[0]) > 3);
+    let commits = ids("SELECT lower(hex(id)) FROM cognitive_commits ORDER BY row DESC LIMIT 3");
+    for commit in commits {
+        assert!(step("a commit", &commit) > 3);
+    }
+    let projects =
+        "SELECT dir_name FROM projects p WHERE EXISTS (SELECT 1 FROM cognitive_commits c WHERE project_row = p.row)";
+    let names: Vec<Target> = ids(projects)
+        .into_iter()
+        .map(|id| if let Target::Id(name) = id { Target::Project(name) } else { id })
+        .collect();
+    for project in names {
+        step("a project", &project);
+    }
+    assert!(!before.paths.values().any(|path| path.starts_with("/projects/")), "{:?}", before.paths.values());
+    let views = before.paths.values().filter(|path| path.starts_with("/by/") && path.matches('/').count() > 2);
+    assert_eq!(views.collect::<Vec<_>>(), Vec::<&String>::new());
+    tree.import(&[common::demo_logs(), common::fixtures(), dir.path().to_owned()]);
+    tree.fs.changes().unwrap();
+    let after = remember(&tree);
+    let back: Vec<&String> = after.paths.values().filter(|path| path.starts_with("/projects/")).collect();
+    assert!(back.is_empty(), "an import brings back {back:#?}");
+    assert_sound(&tree, "an import");
 }

@@ -4,6 +4,7 @@
 mod completions;
 mod demo;
 mod doctor;
+mod forget;
 mod import;
 pub mod mount;
 mod output;
@@ -57,6 +58,7 @@ enum Command {
     Watch(watch::WatchArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
+    Forget(forget::ForgetArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -91,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Watch(args) => watch::run(&folders, args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
+        Command::Forget(args) => forget::run(&folders, &args),
         Command::Demo(args) => demo::run(&folders, &args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -34,7 +34,7 @@ pub use gate::RequestGuard;
 use readers::Readers;
 pub use scratch::RenameMode;
 use write::Writing;
-pub use write::{Places, SetAttr};
+pub use write::{Places, SetAttr, trash_info_place};
 
 /// What kind of node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -97,7 +97,7 @@ impl CogFs {
         Ok(match role {
             Role::Scratch(id) => Some(Dir::Node(id)),
             Role::Tree(Node::Commit(row)) => self.query(|conn| commits::get(conn, row))?.map(|c| Dir::Place(c.id)),
-            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(Id::derive(&[b"scratch", b"trash info"]))),
+            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(trash_info_place())),
             _ => None,
         })
     }
@@ -495,6 +495,12 @@ impl CogFs {
         let found = self.query(|conn| commits::by_id_range(conn, &place.0, &place.0))?;
         Ok(found.first().map(|(_, row)| Node::Commit(*row).ino()))
     }
+}
+
+/// Where the files lie that say where something in a file manager's Trash was.
+#[must_use]
+pub fn trash_info_place() -> Id {
+    Id::derive(&[b"scratch", b"trash info"])
 }
 
 /// How soon what is not settled is looked at again.

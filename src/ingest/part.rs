@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::derived;
 use crate::model::{Agent, Id, Millis, Session, Turn};
 use crate::render;
-use crate::store::index::TurnIndex;
+use crate::store::forget::records;
+use crate::store::index::{MAX_TURNS, TurnIndex};
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
@@ -95,6 +96,24 @@ impl Part {
         self.session.sections += render::section_size(turn);
         self.enter(turn);
         Ok(())
+    }
+
+    /// Writes a turn of a forgotten part: as its id alone.
+    pub fn write_forgotten(&mut self, tx: &Transaction<'_>, id: &Id, at: Millis) -> Result<i64> {
+        let number = self.next_number().min(MAX_TURNS);
+        let row = self.turn_row(number);
+        if self.index.len() < MAX_TURNS {
+            turns::create_forgotten(tx, row, id, at)?;
+            self.index.grow_to(number);
+            self.hidden.forgotten_turns += 1;
+            self.dirty = true;
+        }
+        Ok(row)
+    }
+
+    /// Drops a record of what is forgotten, for good.
+    pub fn forget_raw(&self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
+        records::note(tx, self.session.row, &record.hash())
     }
 
     /// Writes the result of a call whose turn was stored without one.
@@ -241,7 +260,7 @@ fn count(images: &[Image]) -> u32 {
 }
 
 /// How often each record of a session is stored already: a log that repeats another file of the same session adds only what
-/// is new.
+/// is new. Forgotten ones count as stored.
 #[derive(Default)]
 pub struct KnownRecords(HashMap<Id, u32>);
 
@@ -251,15 +270,8 @@ impl KnownRecords {
         raw::settle(tx)?;
         let mut known = Self::default();
         for part in sessions::parts(tx, agent, native_id)? {
-            let mut rest: Vec<u8> = Vec::new();
-            raw::for_each_chunk(tx, part.row, |chunk| {
-                rest.extend_from_slice(chunk);
-                let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-                for line in rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                    *known.0.entry(Id::derive(&[line])).or_default() += 1;
-                }
-                rest.drain(..whole);
-            })?;
+            raw::for_each_record(tx, part.row, |line| *known.0.entry(Id::derive(&[line])).or_default() += 1)?;
+            records::for_each(tx, part.row, |hash, count| *known.0.entry(hash).or_default() += count)?;
         }
         Ok(known)
     }

@@ -210,6 +210,26 @@ pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The same, deleted ones included.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
+    let mut query =
+        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT 2")?;
+    let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The rows of a project's commits, hidden and deleted ones included.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn rows_of_project(conn: &Connection, project_row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM cognitive_commits WHERE project_row = ?1 ORDER BY row")?;
+    Ok(query.query_map([project_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// All commits that are not deleted with their ids, after a row.
 ///
 /// # Errors
@@ -219,6 +239,12 @@ pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id,
         conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 AND home < 2 ORDER BY row LIMIT ?2")?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The id of the commit that a session's part begins.
+#[must_use]
+pub fn id_of_first(session: &Id) -> Id {
+    Id::derive(&[b"commit", &session.0])
 }
 
 /// A commit to be.
@@ -291,6 +317,33 @@ fn renamed(tx: &mut Transaction<'_>, commit: &Commit, dir_name: &str) -> Result<
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
     tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone_link);
     tx.changes.add(ChangeKind::Commit, commit.row);
+    Ok(())
+}
+
+/// Gives a commit the title that is left to it when the one it has told of something forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_title(
+    tx: &mut Transaction<'_>,
+    commit: &Commit,
+    title: &str,
+    rank: TitleRank,
+    dir_name: &str,
+) -> Result<()> {
+    if title_rank(tx, commit.row)? == TitleRank::User as u8 {
+        // What was found goes, and what the user wrote stays.
+        tx.prepare_cached("UPDATE cognitive_commits SET found_title = ?2, found_rank = ?3 WHERE row = ?1")?
+            .execute(params![commit.row, title, rank as i64])?;
+        return Ok(());
+    }
+    tx.prepare_cached(
+        "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, link_name = ?4, updated_at = ?5 WHERE row = ?1",
+    )?
+    .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
+    renamed(tx, commit, dir_name)?;
+    // The former name told of it.
+    former_names::remove(tx, commit.project_row, &commit.dir_name)?;
     Ok(())
 }
 
@@ -464,7 +517,7 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
 }
 
 /// Removes a commit that nothing refers to any more.
-fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
+pub(super) fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     curated::remove(tx, commit.row)?;
     tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));

@@ -9,6 +9,7 @@ pub mod commits;
 pub mod drafts;
 pub mod edits;
 pub mod facets;
+pub mod forget;
 pub mod former_names;
 pub mod gathered;
 pub mod git;

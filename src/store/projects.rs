@@ -168,6 +168,18 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
     touch(tx, into)
 }
 
+/// Removes a project that has no commits, with the folders it was seen in.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove(tx: &mut Transaction<'_>, project: &Project) -> Result<()> {
+    tx.execute("DELETE FROM project_paths WHERE project_row = ?1", [project.row])?;
+    tx.execute("DELETE FROM projects WHERE row = ?1", [project.row])?;
+    tx.changes.add_full(ChangeKind::Projects, project.row, 0, Some(project.dir_name.clone()));
+    tx.changes.add(ChangeKind::Project, project.row);
+    Ok(())
+}
+
 /// A project known by its folder turns out to have a remote: the row and the directory stay.
 ///
 /// # Errors

@@ -128,6 +128,28 @@ pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The subagents that a session started, deleted ones included.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
+    let mut query =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 ORDER BY ordinal, row"))?;
+    Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The sessions that have a place whose ids lie in a range, deleted ones included: at most two.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
+    let mut query = conn.prepare_cached(
+        "SELECT id, row FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT 2",
+    )?;
+    let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Whether a session started subagents that are not deleted.
 ///
 /// # Errors
@@ -165,6 +187,10 @@ pub struct Hidden {
     pub project_hash: Option<String>,
     /// A git commit ended this part.
     pub closed: bool,
+    /// A husk: see [`super::forget`].
+    pub forgotten: bool,
+    /// Of its turns, those that are forgotten.
+    pub forgotten_turns: u32,
 }
 
 /// Reads the fields of a session row that `model::Session` does not show.
@@ -173,7 +199,8 @@ pub struct Hidden {
 /// When SQLite cannot read.
 pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
     let mut query = conn.prepare_cached(
-        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash FROM sessions WHERE row = ?1",
+        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash, forgotten, forgotten_turns
+         FROM sessions WHERE row = ?1",
     )?;
     Ok(query.query_row([row], |r| {
         Ok(Hidden {
@@ -183,8 +210,21 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
             git_remote: r.get(3)?,
             closed: r.get(4)?,
             project_hash: r.get(5)?,
+            forgotten: r.get(6)?,
+            forgotten_turns: r.get(7)?,
         })
     })?)
+}
+
+/// Whether a part is forgotten. One that has a place in the tree is not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_forgotten(conn: &Connection, session: &Session) -> Result<bool> {
+    if session.commit_row.is_some() {
+        return Ok(false);
+    }
+    is_husk(conn, session.row)
 }
 
 /// Makes an empty part of a session, read on a machine, and returns its row.
@@ -220,7 +260,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29, render_version = ?30, project_hash = ?31
+             turn_index = ?29, render_version = ?30, project_hash = ?31, forgotten_turns = ?32
          WHERE row = ?1",
     )?
     .execute(params![
@@ -255,6 +295,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         index.packed,
         index.render_version,
         hidden.project_hash,
+        hidden.forgotten_turns,
     ])?;
     Ok(())
 }
@@ -302,6 +343,15 @@ pub fn save_counters(conn: &Connection, session: &Session) -> Result<()> {
         session.raw_records,
         Millis::now().0,
     ])?;
+    Ok(())
+}
+
+/// Writes how many of a session's turns are forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_forgotten_turns(conn: &Connection, row: i64, turns: u32) -> Result<()> {
+    conn.prepare_cached("UPDATE sessions SET forgotten_turns = ?2 WHERE row = ?1")?.execute(params![row, turns])?;
     Ok(())
 }
 
@@ -411,7 +461,7 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
             find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?, r.get(5)?))).optional()?;
         let (owner, before, sorted) = known.unwrap_or((*session_row, Tokens::default(), false));
         let after = before.max(tokens);
-        if known.is_some() && after == before {
+        if known.is_some() && (after == before || is_husk(conn, owner)?) {
             continue;
         }
         let Tokens { input, output, cache_read, cache_write } = after;
@@ -431,6 +481,11 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
         add.execute(params![row, tokens.input, tokens.output, tokens.cache_read, tokens.cache_write])?;
     }
     Ok(new.into_keys().collect())
+}
+
+/// Whether a row is a forgotten session's: what its messages cost is forgotten too.
+fn is_husk(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE row = ?1 AND forgotten = 1")?.exists([row])?)
 }
 
 fn tokens_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Tokens> {

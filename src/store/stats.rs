@@ -125,7 +125,7 @@ pub fn by_model(conn: &Connection) -> Result<Vec<ModelGroup>> {
          cost AS (
              SELECT coalesce(model, 'unknown') AS name, sum(input) AS i, sum(output) AS o, sum(cache_read) AS r,
                     sum(cache_write) AS w
-             FROM message_usage GROUP BY 1)
+             FROM message_usage WHERE session_row NOT IN (SELECT row FROM sessions WHERE forgotten = 1) GROUP BY 1)
          SELECT name, coalesce(sessions, 0), coalesce(turns, 0), coalesce(tool_calls, 0), coalesce(i, 0), coalesce(o, 0),
                 coalesce(r, 0), coalesce(w, 0)
          FROM said FULL JOIN cost USING (name) ORDER BY 3 DESC, 1",

@@ -60,10 +60,17 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::SessionSubagents => {
             nodes(&[Node::Session(change.row), Node::SubagentsDir(change.row), Node::SessionMetaJson(change.row)]);
             push_name(out, Node::SubagentsDir(change.row), change.name.as_ref());
+            // The directory goes with the last.
+            push_name(out, Node::Session(change.row), change.name.as_ref().and(Some(&"subagents".to_owned())));
         }
         ChangeKind::Turn => nodes(&[Node::Turn(change.row)]),
         ChangeKind::CommitVisuals => {
             nodes(&[Node::Commit(change.row), Node::VisualsDir(change.row), Node::CommitMetaJson(change.row)]);
+            if change.name.is_some() {
+                nodes(&[Node::Visual(change.parent)]);
+                push_name(out, Node::VisualsDir(change.row), change.name.as_ref());
+                push_name(out, Node::Commit(change.row), Some(&"visuals".to_owned()));
+            }
         }
         ChangeKind::Views => views(conn, change.row, change.name.as_ref(), out)?,
         ChangeKind::Facet => {
@@ -77,6 +84,15 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Git => {
             nodes(&[Node::GitLink(change.row)]);
             push_name(out, Node::ByGitDir, change.name.as_ref());
+        }
+        ChangeKind::FacetGone => {
+            let parent = match (change.row, FacetKind::from_i64(change.parent)) {
+                (0, Some(kind)) => Node::ViewDir(kind),
+                (row @ 1.., _) => Node::Facet(row),
+                (row, _) => Node::ProjectFiles(-row),
+            };
+            nodes(&[parent]);
+            push_name(out, parent, change.name.as_ref());
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
         ChangeKind::Trash => {

@@ -24,7 +24,7 @@ pub use documents::{
     Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, meta_md_rendering, turn_files,
 };
 pub use listing::{Entry, list};
-pub use names::{Found, lookup};
+pub use names::{Found, IdRange, id_range, lookup};
 pub use node::Node;
 
 /// Where the tree is seen, and by what process: what its README and its status say.
@@ -275,6 +275,36 @@ fn last_change(conn: &Connection) -> Result<Millis> {
         None => store::state(conn, "created_at")?,
     };
     Ok(Millis(known.and_then(|at| at.parse().ok()).unwrap_or_default()))
+}
+
+/// A session's directory, from the mount's root; `None` where it has no place.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_session(conn: &Connection, session: &Session) -> Result<Option<String>> {
+    session_path(conn, session)
+}
+
+/// A commit's directory, from the mount's root.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_commit(conn: &Connection, row: i64) -> Result<Option<String>> {
+    commit_path(conn, row)
+}
+
+/// A turn's file, from the mount's root.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_turn(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let (session_row, number) = turns::parts_of(row);
+    let Some(session) = shown(conn, session_row)? else { return Ok(None) };
+    let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
+    let Some(entry) = index.get(number) else { return Ok(None) };
+    let slug = index.tool_name(&entry).map(crate::render::tool_slug);
+    let name = crate::render::turn_file_name(number, entry.role, slug.as_deref());
+    Ok(session_path(conn, &session)?.map(|path| format!("{path}/turns/{name}")))
 }
 
 /// A session's directory, from the mount's root.
