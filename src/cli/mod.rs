@@ -16,13 +16,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Folders;
 use crate::follow;
 use crate::fs::CogFs;
-use crate::store::Writer;
-use crate::upkeep;
+use crate::store::{self, Layout, StoreError, Writer, sessions};
+use crate::{render, upkeep};
 use mount::BoxError;
 
 /// Your AI coding conversations as ordinary files
@@ -99,11 +100,25 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
 /// Opens the tree to be mounted; an empty database is made where there is none.
 fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<mount::Serving, BoxError> {
     let layout = folders.layout();
-    // Makes the database and brings it up to date; readers only read.
-    let unwanted = follow::is_unwanted(Writer::open(&layout)?.conn())?;
-    // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
-    upkeep::lengths::update_in_background(&layout);
+    let conn = open_current(&layout)?;
+    let unwanted = follow::is_unwanted(&conn)?;
+    if sessions::outdated_count(&conn, render::VERSION)? > 0 {
+        // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
+        upkeep::lengths::update_in_background(&layout);
+    }
     let dir = std::path::absolute(dir)?;
-    let fs = Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?);
+    let fs = Arc::new(CogFs::with_connection(conn, &layout, &dir.to_string_lossy())?);
     Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
+}
+
+/// A reader of the database. One that is not there or not up to date is made so first, which takes a writer.
+fn open_current(layout: &Layout) -> Result<Connection, StoreError> {
+    match store::open_reader(layout) {
+        Ok(conn) if store::is_current(&conn)? => Ok(conn),
+        // A writer makes the database, or says better what is wrong with it.
+        _ => {
+            drop(Writer::open(layout)?);
+            store::open_reader(layout)
+        }
+    }
 }

@@ -182,7 +182,18 @@ impl CogFs {
     /// # Errors
     /// When the database cannot be read.
     pub fn open(layout: &Layout, mountpoint: &str) -> std::result::Result<Self, StoreError> {
-        let conn = store::open_reader(layout)?;
+        Self::with_connection(store::open_reader(layout)?, layout, mountpoint)
+    }
+
+    /// The same with a connection of [`store::open_reader`] that is there already.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn with_connection(
+        conn: Connection,
+        layout: &Layout,
+        mountpoint: &str,
+    ) -> std::result::Result<Self, StoreError> {
         let data_version = data_version(&conn)?;
         let seen = changes::head(&conn)?;
         Ok(Self {

@@ -323,6 +323,15 @@ pub fn open_reader(layout: &Layout) -> Result<Connection> {
     Ok(conn)
 }
 
+/// Whether a database has the schema of this program. What a reader finds otherwise needs a [`Writer`] first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_current(conn: &Connection) -> Result<bool> {
+    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    Ok(found == SCHEMA_VERSION)
+}
+
 /// Statements keep the plan they were prepared with. Otherwise SQLite prepares one again whenever a parameter it looked at (as
 /// in `LIMIT ?3`) has another value, which took a fourteenth of the time of a walk over a mount.
 fn keep_plans(conn: &Connection) -> rusqlite::Result<()> {
