@@ -209,6 +209,7 @@ impl Writer {
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
+            insert_turn: turns::Insert::default(),
             open: true,
         })
     }
@@ -237,6 +238,8 @@ pub struct Transaction<'conn> {
     pub changes: ChangeSet,
     /// Rows of the turns written, for the search index.
     written_turns: Vec<i64>,
+    /// See [`turns::create`].
+    insert_turn: turns::Insert<'conn>,
     open: bool,
 }
 
