@@ -172,7 +172,8 @@ class Bench:
 
     def env(self, home):
         kept = {key: value for key, value in os.environ.items() if key not in ("COGFS_REQUEST_LOG", "RUST_LOG")}
-        return kept | {"COGFS_HOME": str(home)}
+        # Without the logs of whoever measures: a mount would follow them.
+        return kept | {"COGFS_HOME": str(home), "HOME": str(self.dir / "nobody")}
 
     def row(self, what, measured, unit="×", target=None, least=False, **more):
         """One line of the table; `least`: the target is a lower bound."""

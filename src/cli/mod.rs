@@ -17,13 +17,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Folders;
 use crate::follow;
 use crate::fs::{CogFs, Places};
-use crate::store::Writer;
-use crate::upkeep;
+use crate::store::{self, Layout, StoreError, Writer, sessions};
+use crate::{render, upkeep};
 use mount::BoxError;
 
 /// Your AI coding conversations as ordinary files
@@ -102,14 +103,30 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
 /// Opens the tree to be mounted; an empty database is made where there is none.
 fn open_tree(folders: &Folders, dir: &std::path::Path, read_only: bool) -> Result<mount::Serving, BoxError> {
     let layout = folders.layout();
-    // Makes the database and brings it up to date; readers only read.
-    let unwanted = follow::is_unwanted(Writer::open(&layout)?.conn())?;
-    // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
-    upkeep::lengths::update_in_background(&layout);
+    let conn = open_current(&layout)?;
+    let unwanted = follow::is_unwanted(&conn)?;
+    if sessions::outdated_count(&conn, render::VERSION)? > 0 {
+        // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
+        upkeep::lengths::update_in_background(&layout);
+    }
     let dir = std::path::absolute(dir)?;
     let dir = dir.to_string_lossy();
-    let places = Places { scratch: folders.scratch(), errors: folders.errors_log() };
-    let fs = if read_only { CogFs::open(&layout, &dir)? } else { CogFs::open_writable(&layout, &dir, &places)? };
+    let mut fs = CogFs::with_connection(conn, &layout, &dir)?;
+    if !read_only {
+        fs.make_writable(&Places { scratch: folders.scratch(), errors: folders.errors_log() })?;
+    }
     let fs = Arc::new(fs);
     Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
+}
+
+/// A reader of the database. One that is not there or not up to date is made so first, which takes a writer.
+fn open_current(layout: &Layout) -> Result<Connection, StoreError> {
+    match store::open_reader(layout) {
+        Ok(conn) if store::is_current(&conn)? => Ok(conn),
+        // A writer makes the database, or says better what is wrong with it.
+        _ => {
+            drop(Writer::open(layout)?);
+            store::open_reader(layout)
+        }
+    }
 }

@@ -326,9 +326,11 @@ impl Assembler {
     /// Whether a turn is stored already. The same native id with other contents is another turn: some writers give an id
     /// twice.
     fn known_turn(&self, tx: &Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
-        let distinct = Id::derive(&[&id.0, &content(turn).0]);
+        // The contents are taken into account only where the id is given already.
+        let distinct = || Id::derive(&[&id.0, &content(turn).0]);
         let mut forgotten = None;
-        for id in [id, distinct] {
+        for is_given in [false, true] {
+            let id = if is_given { distinct() } else { id };
             if self.held_ids.contains(&id) {
                 let same = self.pending.values().flat_map(|calls| &calls.waiting).any(
                     |p| matches!(&p.place, Place::Held { id: held, turn: t } if *held == id && content(t) == content(turn)),
@@ -347,7 +349,7 @@ impl Assembler {
                 },
             }
         }
-        Ok(forgotten.map_or(Seen::New(distinct), Seen::Forgotten))
+        Ok(forgotten.map_or_else(|| Seen::New(distinct()), Seen::Forgotten))
     }
 
     /// The time of a record that has none: that of the one before.

@@ -76,9 +76,10 @@ impl Part {
         self.dirty = true;
     }
 
-    /// Gives a turn its place before its contents are complete: a tool call whose result is not read yet.
+    /// Gives a turn its place before its contents are complete: a tool call whose result is not read yet. It is measured when it
+    /// is written, which is before the transaction ends.
     pub fn reserve(&mut self, turn: &Turn) {
-        self.enter(turn);
+        self.enter(turn, (0, 0));
     }
 
     /// Writes a turn and counts it.
@@ -93,8 +94,9 @@ impl Part {
         let row = self.turn_row(turn.number);
         self.add_images(tx, row, turn, images)?;
         turns::create(tx, row, id, turn, call_id, count(images))?;
-        self.session.sections += render::section_size(turn);
-        self.enter(turn);
+        let (section, file) = render::turn_sizes(turn);
+        self.session.sections += section;
+        self.enter(turn, file);
         Ok(())
     }
 
@@ -155,12 +157,13 @@ impl Part {
 
     /// Measures a stored turn that is written anew, and tells of it.
     fn replaced(&mut self, tx: &mut Transaction<'_>, before: &Turn, after: &Turn) {
+        let (section, file) = render::turn_sizes(after);
         // A deleted turn is written anew too, and stays deleted.
         if !self.index.is_deleted(after.number) {
             self.session.sections -= render::section_size(before);
-            self.session.sections += render::section_size(after);
+            self.session.sections += section;
         }
-        self.enter(after);
+        self.enter(after, file);
         tx.changes.add(ChangeKind::Turn, self.turn_row(after.number));
     }
 
@@ -181,11 +184,11 @@ impl Part {
     }
 
     /// Counts a turn once, and enters what is known of it by now.
-    fn enter(&mut self, turn: &Turn) {
+    fn enter(&mut self, turn: &Turn, file: (u64, u64)) {
         if turn.number > self.index.len() {
             derived::note(&mut self.session, turn, self.index.is_empty());
         }
-        derived::enter(&mut self.index, turn);
+        derived::enter(&mut self.index, turn, file);
         self.dirty = true;
     }
 
@@ -216,6 +219,10 @@ impl Part {
 
     /// Appends a record of the source.
     pub fn append_raw(&mut self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
+        if self.raw.capacity() == 0 {
+            // Most parts have more: grown step by step, each byte would be copied twice.
+            self.raw.reserve(raw::CHUNK_BYTES);
+        }
         record.pieces(|piece| {
             self.raw.extend_from_slice(piece);
             if self.raw.len() >= raw::CHUNK_BYTES { self.store_raw(tx) } else { Ok(()) }

@@ -371,6 +371,9 @@ impl Run<'_> {
                     self.summary.unfinished += 1;
                 }
             }
+            if !batch.may_save {
+                continue;
+            }
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
             let place =

@@ -467,14 +467,15 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
             .execute(params![session.row, into.row, ordinal, format!("{ordinal:02}_{name}")])?;
         tx.changes.add(ChangeKind::Session, session.row);
     }
-    tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
+    tx.prepare_cached("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1")?.execute([from.row, into.row])?;
     super::visuals::move_to_commit(tx, from.row, into.row)?;
     curated::merge(tx, from, into)?;
     facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {
-        tx.execute("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1", params![into.row, from.id.0])?;
+        tx.prepare_cached("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1")?
+            .execute(params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
         tx.changes.add(ChangeKind::Commit, into.row);
     }
@@ -519,7 +520,7 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
 /// Removes a commit that nothing refers to any more.
 pub(super) fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
     curated::remove(tx, commit.row)?;
-    tx.execute("DELETE FROM cognitive_commits WHERE row = ?1", [commit.row])?;
+    tx.prepare_cached("DELETE FROM cognitive_commits WHERE row = ?1")?.execute([commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
     Ok(())

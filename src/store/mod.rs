@@ -278,6 +278,7 @@ impl Writer {
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
+            insert_turn: turns::Insert::default(),
             open: true,
         }
     }
@@ -307,6 +308,8 @@ pub struct Transaction<'conn> {
     pub changes: ChangeSet,
     /// Rows of the turns written, for the search index.
     written_turns: Vec<i64>,
+    /// See [`turns::create`].
+    insert_turn: turns::Insert<'conn>,
     open: bool,
 }
 
@@ -398,6 +401,15 @@ pub fn open_reader(layout: &Layout) -> Result<Connection> {
         return Err(StoreError::TooNew { path, found, known: SCHEMA_VERSION });
     }
     Ok(conn)
+}
+
+/// Whether a database has the schema of this program. What a reader finds otherwise needs a [`Writer`] first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_current(conn: &Connection) -> Result<bool> {
+    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    Ok(found == SCHEMA_VERSION)
 }
 
 /// Statements keep the plan they were prepared with. Otherwise SQLite prepares one again whenever a parameter it looked at (as

@@ -443,6 +443,12 @@ impl Usage {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
+    // Nearly all are new: one statement for these.
+    let mut add_unknown = conn.prepare_cached(
+        "INSERT INTO usage_new(key, session_row, model, input, output, cache_read, cache_write)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM usage_sorted WHERE key = ?1)
+         ON CONFLICT(key) DO NOTHING",
+    )?;
     let mut find = conn.prepare_cached(
         "SELECT session_row, input, output, cache_read, cache_write, 0 FROM usage_new WHERE key = ?1
          UNION ALL SELECT session_row, input, output, cache_read, cache_write, 1 FROM usage_sorted WHERE key = ?1",
@@ -457,6 +463,11 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
     )?;
     let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
     for (key, Usage { session_row, model, tokens }) in usage {
+        let Tokens { input, output, cache_read, cache_write } = *tokens;
+        if add_unknown.execute(params![key.0, session_row, model, input, output, cache_read, cache_write])? > 0 {
+            *new.entry(*session_row).or_default() += *tokens;
+            continue;
+        }
         let known: Option<(i64, Tokens, bool)> =
             find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?, r.get(5)?))).optional()?;
         let (owner, before, sorted) = known.unwrap_or((*session_row, Tokens::default(), false));

@@ -1,7 +1,7 @@
 //! Turns: `row = session row << 16 | number`, so that a session's turns lie side by side in the file.
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{Result, Transaction, id_column, visuals};
 use crate::model::{Id, Millis, Role, Tool, ToolStatus, Turn};
@@ -202,6 +202,26 @@ pub fn for_each_text(conn: &Connection, each: &mut dyn FnMut(i64, &str)) -> Resu
     Ok(())
 }
 
+/// The statements of [`create`], kept for the length of a transaction: to find them by their text, each time, took a twelfth of
+/// what a turn takes.
+#[derive(Default)]
+pub(super) struct Insert<'conn>(Option<(CachedStatement<'conn>, CachedStatement<'conn>)>);
+
+impl<'conn> Insert<'conn> {
+    fn statements(&mut self, conn: &'conn Connection) -> Result<&mut (CachedStatement<'conn>, CachedStatement<'conn>)> {
+        match &mut self.0 {
+            Some(statements) => Ok(statements),
+            none => Ok(none.insert((conn.prepare_cached(INSERT_TURN)?, conn.prepare_cached(INSERT_ID)?))),
+        }
+    }
+}
+
+const INSERT_TURN: &str =
+    "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
+             tool_input, tool_output)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const INSERT_ID: &str = "INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)";
+
 /// Writes a new turn.
 ///
 /// # Errors
@@ -215,12 +235,8 @@ pub fn create(
     images: u32,
 ) -> Result<()> {
     let tool = turn.tool.as_ref();
-    tx.prepare_cached(
-        "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
-             tool_input, tool_output)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?
-    .execute(params![
+    let (insert, insert_id) = tx.insert_turn.statements(tx.conn)?;
+    insert.execute(params![
         row,
         id.0,
         turn.role as u8,
@@ -235,7 +251,7 @@ pub fn create(
         tool.map(|t| &t.input),
         tool.map(|t| &t.output),
     ])?;
-    tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
+    insert_id.execute(params![id.0, row])?;
     tx.written_turns.push(row);
     Ok(())
 }

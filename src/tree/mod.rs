@@ -228,12 +228,12 @@ fn deleted_turn_facts(conn: &Connection, row: i64, session_row: i64) -> Result<O
 
 /// The size of a turn's file: its length without prefixes is in the index, with how many links to visuals it has.
 fn turn_size(conn: &Connection, row: i64, entry: &store::index::Entry, depth: usize) -> Result<u64> {
-    let prefix = turn_visual_prefix(depth).len() as u64;
-    if entry.visual_links < u8::MAX {
-        return Ok(u64::from(entry.bytes) + u64::from(entry.visual_links) * prefix);
+    match entry.visual_links {
+        0 => Ok(u64::from(entry.bytes)),
+        // More links than the index counts.
+        u8::MAX => measured_turn_size(conn, row, depth),
+        links => Ok(u64::from(entry.bytes) + u64::from(links) * turn_visual_prefix(depth).len() as u64),
     }
-    // More links than the index counts.
-    measured_turn_size(conn, row, depth)
 }
 
 /// The size of a turn's file by rendering it: where the index does not say it, or another version of the renderer does.
