@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::Node;
 use super::listing::draft_name;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
+use crate::store::{Change, ChangeKind, Result, commits, former_names, git, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +49,11 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 let pages =
                     [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
                 out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
+            // The names it had lead to where it lies, or nowhere: a link's target is cached with the name.
+            for (former, project, name) in former_names::of_commit(conn, row)? {
+                out.push(Stale::Node(Node::Former(former).ino()));
+                push_name(out, Node::Project(project), Some(&name));
             }
             views(conn, row, None, out)?;
         }
