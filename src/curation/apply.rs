@@ -361,10 +361,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         let (before, after) = (json!(trashed.deleted_at.0), Value::Null);
         let change = FieldChange { field: "deleted_at", before, after };
         outbox::add(self.tx, entity.kind, entity.row, id, self.base_version(entity)?, &[change])?;
-        self.tx
-            .prepare_cached("DELETE FROM edits WHERE kind = ?1 AND entity_row = ?2 AND action = 'delete' AND at >= ?3")?
-            .execute([entity.kind as i64, entity.row, trashed.deleted_at.0])?;
-        Ok(())
+        Ok(edits::forget_deletion(self.tx, entity.kind, entity.row)?)
     }
 
     fn bring_back(&mut self, entity: Entity, trashed: &Trashed) -> Result<Id> {

@@ -126,6 +126,19 @@ fn note_undone(tx: &Transaction<'_>, seq: i64, by: i64) -> Result<()> {
     }
 }
 
+/// Takes the last deletion of a record out of the log: it was the beginning of a larger one, which the log tells of.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn forget_deletion(tx: &Transaction<'_>, kind: EntityKind, entity_row: i64) -> Result<()> {
+    let last: Option<i64> = tx
+        .prepare_cached("SELECT max(seq) FROM edits WHERE kind = ?1 AND entity_row = ?2 AND action = 'delete'")?
+        .query_row(params![kind as i64, entity_row], |r| r.get(0))?;
+    tx.prepare_cached("DELETE FROM edits WHERE seq = ?1")?.execute([last])?;
+    tx.prepare_cached("UPDATE edits SET undone_by = NULL WHERE undone_by = ?1")?.execute([last])?;
+    Ok(())
+}
+
 /// An edit by its number.
 ///
 /// # Errors
