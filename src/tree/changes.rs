@@ -43,6 +43,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitMetaJson(row),
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
+                Node::VisualsDir(row),
             ]);
             // Their pages name it, and its path is in theirs.
             for session in sessions::rows_of_commit(conn, row)? {
@@ -74,10 +75,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Facet => {
             nodes(&[Node::Facet(change.row)]);
             push_name(out, Node::Facet(change.row), change.name.as_ref());
-            // A day that nothing started on any more.
-            if let Some((kind, name)) = facets::emptied(conn, change.row)? {
-                push_name(out, Node::ViewDir(kind), Some(&name));
-            }
+            emptied_facet(conn, change.row, out)?;
         }
         ChangeKind::Git => {
             nodes(&[Node::GitLink(change.row)]);
@@ -172,6 +170,29 @@ fn views(conn: &Connection, commit_row: i64, gone: Option<&String>, out: &mut Ve
     Ok(())
 }
 
+/// A directory of a view with nothing in it any more: a day that nothing started on, a file that nobody wrote.
+fn emptied_facet(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
+    match facets::emptied(conn, row)? {
+        Some((FacetKind::File, parent @ 1.., name)) => {
+            push_name(out, Node::Facet(parent), Some(&name));
+            out.push(Stale::Node(Node::Facet(parent).ino()));
+        }
+        Some((FacetKind::File, top, name)) => {
+            let project = facets::project_of_files(top);
+            push_name(out, Node::ProjectFiles(project), Some(&name));
+            out.push(Stale::Node(Node::ProjectFiles(project).ino()));
+            if !facets::any_file(conn, project)?
+                && let Some(project) = projects::get(conn, project)?
+            {
+                push_name(out, Node::ViewDir(FacetKind::File), Some(&project.dir_name));
+            }
+        }
+        Some((kind, _, name)) => push_name(out, Node::ViewDir(kind), Some(&name)),
+        None => {}
+    }
+    Ok(())
+}
+
 fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
     let own = [
         Node::Session(row),
@@ -179,6 +200,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
         Node::SessionMetaJson(row),
         Node::SessionRaw(row),
         Node::TurnsDir(row),
+        Node::SubagentsDir(row),
         Node::IdSession(row),
         Node::ByIdDir,
     ];

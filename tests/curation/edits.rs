@@ -151,7 +151,7 @@ fn an_edit_is_undone_once_and_not_when_something_else_was_made_of_it() {
     assert!(matches!(refused, CurationError::UndoneAlready { seq, by: b } if (seq, b) == (second, by)), "{refused}");
     assert!(matches!(lab.try_undo(999), Err(CurationError::NoSuchEdit { seq: 999 })));
     lab.undo(first);
-    assert_eq!(lab.commit(row).title, "Build part 1.");
+    assert_eq!(lab.commit(row).title, "Build part 1");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_undone_edit_that_is_made_again_by_an_undo_stands_before_the_ones_below_it(
     assert!(matches!(lab.try_undo(first), Err(CurationError::ChangedSince { .. })));
     lab.undo(second);
     lab.undo(first);
-    assert_eq!(lab.commit(row).title, "Build part 1.");
+    assert_eq!(lab.commit(row).title, "Build part 1");
 }
 
 #[test]

@@ -44,7 +44,7 @@ fn a_first_prompt_that_comes_after_a_user_s_title_is_found_when_that_is_cleared(
     lab.import(&[log]);
     assert_eq!(lab.commit(row).title, "Mine");
     lab.edit(Edit::Retitle { commit: row, title: Title::Found, name: None });
-    assert_eq!(lab.commit(row).title, "Build it.");
+    assert_eq!(lab.commit(row).title, "Build it");
 }
 
 #[test]
@@ -123,10 +123,15 @@ fn an_import_once_more_changes_nothing_of_edited_records() {
     lab.edit(delete(Entity::commit(commits[1].row)));
     let turn = turns::row_of(lab.sessions(commits[0].row)[0], 1);
     lab.edit(delete(Entity::turn(turn)));
+    // When the logs were written and read aside.
+    let dump = || {
+        let mut lines = lab.world.dump();
+        lines.retain(|line| !line.starts_with("state: ") && !line.starts_with("sources: "));
+        lines
+    };
+    let before = dump();
     lab.import(&logs);
-    let before = lab.world.dump();
-    lab.import(&logs);
-    assert_eq!(lab.world.dump(), before);
+    assert_eq!(dump(), before);
 }
 
 /// Two sessions of one project that end in two git commits, of which one turns out to be the other.
