@@ -348,8 +348,10 @@ fn everything_an_edit_changes_is_told() {
         let mut query = conn.prepare(sql).unwrap();
         query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
     };
-    let commits = rows("SELECT c.row FROM cognitive_commits c ORDER BY (SELECT count(*) FROM sessions s
-        WHERE s.commit_row = c.row AND s.parent_row IS NOT NULL) DESC, c.row");
+    let commits = rows(
+        "SELECT c.row FROM cognitive_commits c ORDER BY (SELECT count(*) FROM sessions s
+        WHERE s.commit_row = c.row AND s.parent_row IS NOT NULL) DESC, c.row",
+    );
     let commit = commits[0];
     let parent = rows("SELECT parent_row FROM sessions WHERE parent_row IS NOT NULL")[0];
     let cars = rows("SELECT row FROM projects WHERE dir_name = 'cars'")[0];

@@ -155,8 +155,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         let new_name = self.commit(row)?.dir_name;
         // The title that was found tells, when this is taken back, whether an import has found another.
         let found = curated::found_title(self.tx, &commit)?.0;
-        let json =
-            |title: &Title, name: &str| json!({ "title": title_json(title), "found": found, "name": name });
+        let json = |title: &Title, name: &str| json!({ "title": title_json(title), "found": found, "name": name });
         let log = (json(&before, &commit.dir_name), json(title, &new_name));
         let fields = if before == *title {
             Vec::new()
@@ -198,9 +197,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         for session in sessions::rows_of_commit(self.tx, row)? {
             self.tx.changes.add(ChangeKind::Session, session);
         }
-        let json = |project: &Project, name: &str| {
-            json!({ "project": project.id.to_string(), "project_row": project.row, "project_name": project.name, "name": name })
-        };
+        let json = |project: &Project, name: &str| json!({ "project": project.id.to_string(), "project_row": project.row, "project_name": project.name, "name": name });
         let log = (json(&from, &commit.dir_name), json(&into, name));
         let fields = if from.row == into.row {
             Vec::new()

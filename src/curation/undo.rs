@@ -82,7 +82,10 @@ fn changed_since(tx: &Transaction<'_>, logged: &Logged) -> Result<CurationError>
 enum Inverse {
     Edit(Edit),
     /// With the directory's name that it had, which need not be the project's name.
-    RenameProject { name: String, dir_name: String },
+    RenameProject {
+        name: String,
+        dir_name: String,
+    },
 }
 
 /// The edit that leads back to what was before.

@@ -100,8 +100,9 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option<Commit>> {
-    let mut query = conn
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"
+    ))?;
     Ok(query.query_row(params![project_row, name], read).optional()?)
 }
 
@@ -203,10 +204,33 @@ pub fn listed(conn: &Connection, row: i64) -> Result<Option<Listed>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 AND home < 2 ORDER BY id LIMIT 2")?;
+    let mut query = conn.prepare_cached(
+        "SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 AND home < 2 ORDER BY id LIMIT 2",
+    )?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Commits whose ids lie in a range, deleted ones too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16], limit: usize) -> Result<Vec<Commit>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+    ))?;
+    Ok(query.query_map(params![low, high, limit], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Commits of a directory name or of a name of links, in whatever project. For a command: it reads all of them.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_any_name(conn: &Connection, name: &str) -> Result<Vec<Commit>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE dir_name = ?1 OR link_name = ?1 ORDER BY row"
+    ))?;
+    Ok(query.query_map([name], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// All commits that are not deleted with their ids, after a row.

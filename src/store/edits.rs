@@ -62,7 +62,8 @@ pub struct NewEdit<'a> {
     pub undoes: Option<i64>,
 }
 
-const COLUMNS: &str = "e.seq, e.at, e.origin, e.machine, e.kind, e.entity_row, e.entity_id, e.action, e.before, e.after,
+const COLUMNS: &str =
+    "e.seq, e.at, e.origin, e.machine, e.kind, e.entity_row, e.entity_id, e.action, e.before, e.after,
     e.undoes, e.undone_by";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Logged> {

@@ -28,16 +28,8 @@ pub enum FacetKind {
 }
 
 impl FacetKind {
-    pub const ALL: [Self; 8] = [
-        Self::Date,
-        Self::Agent,
-        Self::Model,
-        Self::Machine,
-        Self::Tool,
-        Self::File,
-        Self::Tag,
-        Self::Status,
-    ];
+    pub const ALL: [Self; 8] =
+        [Self::Date, Self::Agent, Self::Model, Self::Machine, Self::Tool, Self::File, Self::Tag, Self::Status];
 
     /// The directory's name in `by/`.
     #[must_use]

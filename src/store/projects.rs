@@ -223,9 +223,10 @@ pub fn rename(tx: &mut Transaction<'_>, project: &Project, name: &str, dir_name:
     tx.changes.add_full(ChangeKind::Projects, project.row, 0, Some(project.dir_name.clone()));
     tx.changes.add(ChangeKind::Project, project.row);
     // The name stands in their pages and in the links to them.
-    let mut query =
-        tx.prepare_cached("SELECT c.row, s.row FROM cognitive_commits c LEFT JOIN sessions s ON s.commit_row = c.row
-            WHERE c.project_row = ?1")?;
+    let mut query = tx.prepare_cached(
+        "SELECT c.row, s.row FROM cognitive_commits c LEFT JOIN sessions s ON s.commit_row = c.row
+            WHERE c.project_row = ?1",
+    )?;
     let rows: Vec<(i64, Option<i64>)> =
         query.query_map([project.row], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
     drop(query);

@@ -122,8 +122,9 @@ pub fn rows_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<i64>> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
-    let mut query =
-        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL ORDER BY ordinal, row"))?;
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL ORDER BY ordinal, row"
+    ))?;
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
@@ -533,6 +534,17 @@ pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result
     ))?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Sessions that have a place whose ids lie in a range, deleted ones too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16], limit: usize) -> Result<Vec<Session>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT ?3"
+    ))?;
+    Ok(query.query_map(params![low, high, limit], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// When a session was deleted.

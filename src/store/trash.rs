@@ -94,8 +94,11 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Result<()> {
-    tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?
-        .execute(params![trashed.row, name.wanted, name.by_manager])?;
+    tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?.execute(params![
+        trashed.row,
+        name.wanted,
+        name.by_manager
+    ])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }
@@ -117,6 +120,15 @@ pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Trashed>> {
     let mut query = conn
         .prepare_cached(&format!("SELECT {COLUMNS} FROM trash WHERE name = ?1 AND listed = 1 AND deleted_at >= ?2"))?;
     Ok(query.query_row(params![name, oldest()], read).optional()?)
+}
+
+/// All that is deleted, the latest first; also what the trash lists no more.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all(conn: &Connection) -> Result<Vec<Trashed>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM trash ORDER BY deleted_at DESC, row DESC"))?;
+    Ok(query.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// What the trash lists, behind a row.

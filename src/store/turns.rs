@@ -110,7 +110,8 @@ pub fn deleted(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Millis)>
     let mut query = conn.prepare_cached(
         "SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL ORDER BY row",
     )?;
-    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, Millis(r.get(1)?))))?;
+    let rows =
+        query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, Millis(r.get(1)?))))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 

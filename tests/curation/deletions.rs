@@ -21,7 +21,9 @@ fn a_deleted_turn_is_left_out_everywhere_and_comes_back() {
     let turn = Entity::turn(turns::row_of(lab.sessions(commit.row)[0], 2));
     let seq = lab.edit(delete(turn));
     let seen = lab.seen();
-    let shows = |text: &str| seen.iter().any(|(path, t)| path.starts_with("/projects") && path.ends_with(".md") && t.contains(text));
+    let shows = |text: &str| {
+        seen.iter().any(|(path, t)| path.starts_with("/projects") && path.ends_with(".md") && t.contains(text))
+    };
     assert!(!shows("On it.") && shows("It is built."));
     assert!(!seen.keys().any(|path| path.ends_with("turns/0002-assistant.md")));
     assert!(seen.keys().any(|path| path.ends_with("turns/0004-assistant.md")), "numbers stay");
@@ -45,8 +47,11 @@ fn a_deleted_session_and_a_deleted_commit_are_seen_in_the_trash_alone() {
         lab.edit(delete(entity));
         lab.world.assert_consistent();
         let seen = lab.seen();
-        let hits: Vec<_> = seen.iter().filter(|(_, text)| text.contains("Build part 1.")).map(|(path, _)| path).collect();
-        let outside = hits.iter().filter(|path| !path.starts_with("/.cogfs/trash/")).filter(|path| !path.ends_with("meta.md") && !path.ends_with("meta.json") && !path.ends_with("transcript.md"));
+        let hits: Vec<_> =
+            seen.iter().filter(|(_, text)| text.contains("Build part 1.")).map(|(path, _)| path).collect();
+        let outside = hits.iter().filter(|path| !path.starts_with("/.cogfs/trash/")).filter(|path| {
+            !path.ends_with("meta.md") && !path.ends_with("meta.json") && !path.ends_with("transcript.md")
+        });
         assert_eq!(outside.count(), 0, "{hits:?}");
         assert!(hits.iter().any(|path| path.starts_with("/.cogfs/trash/")), "{hits:?}");
         lab.edit(Edit::Restore { entity });
@@ -63,7 +68,8 @@ fn a_deleted_commit_is_in_no_view() {
     lab.edit(Edit::SetTags { commit: commit.row, tags: vec!["x".to_owned()] });
     lab.edit(delete(Entity::commit(commit.row)));
     let seen = lab.seen();
-    let views = ["/by/date/", "/by/agent/", "/by/model/", "/by/tool/", "/by/file/", "/by/tag/", "/by/id/", "/by/machine/"];
+    let views =
+        ["/by/date/", "/by/agent/", "/by/model/", "/by/tool/", "/by/file/", "/by/tag/", "/by/id/", "/by/machine/"];
     let left: Vec<_> = seen.keys().filter(|path| views.iter().any(|view| path.starts_with(view))).collect();
     assert!(left.is_empty(), "{left:?}");
 }

@@ -108,7 +108,9 @@ fn marks_numbers_words_and_tags_are_set_logged_queued_and_undone() {
     let dir = lab.commit(row).dir_name;
     let seen = lab.seen();
     let target = format!("../../../projects/boats/hidden/{dir}");
-    for place in ["tag/Login", "tag/needs-review", "status/hidden", "status/published", "status/unsynced", "agent/claude-code"] {
+    for place in
+        ["tag/Login", "tag/needs-review", "status/hidden", "status/published", "status/unsynced", "agent/claude-code"]
+    {
         assert_eq!(seen.get(&format!("/by/{place}/{dir}")), Some(&target), "{place}");
     }
     assert!(!seen.contains_key(&format!("/projects/boats/{dir}")), "a hidden commit lies in hidden/");
@@ -179,7 +181,10 @@ fn a_commit_in_another_project_takes_its_links_by_file_along() {
     let seq = lab.edit(Edit::MoveToProject { commit: commit.row, project: cars, name: None });
     let (seen, dir) = (lab.seen(), &commit.dir_name);
     assert!(seen.contains_key(&format!("/projects/cars/{dir}/transcript.md")));
-    assert_eq!(seen.get(&format!("/by/file/cars/src/1.rs/{dir}")), Some(&format!("../../../../../projects/cars/{dir}")));
+    assert_eq!(
+        seen.get(&format!("/by/file/cars/src/1.rs/{dir}")),
+        Some(&format!("../../../../../projects/cars/{dir}"))
+    );
     assert!(!seen.keys().any(|path| path.starts_with("/by/file/boats")), "nothing is left of its files");
     assert_eq!(seen.get(&format!("/by/agent/claude-code/{dir}")), Some(&format!("../../../projects/cars/{dir}")));
     let waiting = lab.waiting(EntityKind::Commit, commit.row).unwrap();

@@ -70,7 +70,8 @@ fn a_deleted_session_whose_log_grows_stays_deleted() {
     log.user("More of it.").assistant("More it is.");
     lab.import(&[log]);
     assert!(sessions::deleted_at(lab.writer().conn(), row).unwrap().is_some());
-    let outside = |lab: &Lab| lab.seen().iter().any(|(path, t)| path.starts_with("/projects") && t.contains("More it is."));
+    let outside =
+        |lab: &Lab| lab.seen().iter().any(|(path, t)| path.starts_with("/projects") && t.contains("More it is."));
     assert!(!outside(&lab));
     lab.world.assert_consistent();
     lab.edit(Edit::Restore { entity: Entity::session(row) });
@@ -83,10 +84,16 @@ fn a_deleted_commit_whose_session_grows_stays_deleted() {
     let lab = Lab::with(&[log.clone()]);
     let commit = lab.commits().remove(0);
     lab.edit(delete(Entity::commit(commit.row)));
-    log.user("More of it.").write_file("/w/boats/new.rs").git_commit("4be91d7", "Add it").user("And now?").assistant("Done.");
+    log.user("More of it.")
+        .write_file("/w/boats/new.rs")
+        .git_commit("4be91d7", "Add it")
+        .user("And now?")
+        .assistant("Done.");
     lab.import(&[log]);
     let seen = lab.seen();
-    let shown = |text: &str| seen.iter().any(|(path, t)| path.starts_with("/projects") && path.ends_with("-user.md") && t.contains(text));
+    let shown = |text: &str| {
+        seen.iter().any(|(path, t)| path.starts_with("/projects") && path.ends_with("-user.md") && t.contains(text))
+    };
     assert!(!shown("More of it."));
     assert!(shown("And now?"), "the next commit is another");
     lab.edit(Edit::Restore { entity: Entity::commit(commit.row) });
@@ -190,7 +197,9 @@ fn nothing_deleted_comes_to_light_when_commits_turn_out_to_be_one() {
         let [one] = lab.commits().try_into().expect("they are one");
         assert_eq!(one.deleted_at, None, "the other was not deleted");
         let seen = lab.seen();
-        let shown = |text: &str| seen.iter().any(|(path, t)| path.starts_with("/projects") && path.contains("/turns/") && t.contains(text));
+        let shown = |text: &str| {
+            seen.iter().any(|(path, t)| path.starts_with("/projects") && path.contains("/turns/") && t.contains(text))
+        };
         assert!(!shown(words[deleted]) && shown(words[1 - deleted]), "deleted: {deleted}");
         let trashed = trash::listed(lab.writer().conn(), 0).unwrap();
         assert_eq!(trashed.iter().map(|t| t.kind).collect::<Vec<_>>(), [EntityKind::Session]);

@@ -231,7 +231,6 @@ fn touch(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn versions(conn: &Connection, row: i64) -> Result<Option<(i64, i64)>> {
-    let mut query =
-        conn.prepare_cached("SELECT cloud_version, local_version FROM cognitive_commits WHERE row = ?1")?;
+    let mut query = conn.prepare_cached("SELECT cloud_version, local_version FROM cognitive_commits WHERE row = ?1")?;
     Ok(query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
 }

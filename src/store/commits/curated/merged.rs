@@ -114,7 +114,13 @@ fn delete_pieces(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Resu
         }
         sessions::set_deleted(tx, &session, Some(at))?;
         let name = format!("{}__{}", deleted.dir_name, session.dir_name);
-        trash::add(tx, EntityKind::Session, session.row, &session.id, trash::Name { wanted: &name, by_manager: false })?;
+        trash::add(
+            tx,
+            EntityKind::Session,
+            session.row,
+            &session.id,
+            trash::Name { wanted: &name, by_manager: false },
+        )?;
         let version = sessions::cloud_version(tx, session.row)?;
         let changes = [FieldChange { field: "deleted_at", before: Json::Null, after: json!(at.0) }];
         outbox::add(tx, EntityKind::Session, session.row, session.id, version, &changes)?;
