@@ -27,7 +27,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::Folders;
 use crate::follow;
-use crate::fs::CogFs;
+use crate::fs::{CogFs, Places};
 use crate::store::Writer;
 use crate::upkeep;
 use mount::BoxError;
@@ -97,7 +97,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
     match command {
         Command::Import(args) => import::run(&folders, &args),
         Command::Mount(args) => {
-            let open = || open_tree(&folders, &args.dir);
+            let open = || open_tree(&folders, &args.dir, args.read_only);
             mount::run(&args, &folders.mount_log(), &open).map(|()| ExitCode::SUCCESS)
         }
         Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
@@ -116,13 +116,16 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
 }
 
 /// Opens the tree to be mounted; an empty database is made where there is none.
-fn open_tree(folders: &Folders, dir: &std::path::Path) -> Result<mount::Serving, BoxError> {
+fn open_tree(folders: &Folders, dir: &std::path::Path, read_only: bool) -> Result<mount::Serving, BoxError> {
     let layout = folders.layout();
     // Makes the database and brings it up to date; readers only read.
     let unwanted = follow::is_unwanted(Writer::open(&layout)?.conn())?;
     // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
     upkeep::lengths::update_in_background(&layout);
     let dir = std::path::absolute(dir)?;
-    let fs = Arc::new(CogFs::open(&layout, &dir.to_string_lossy())?);
+    let dir = dir.to_string_lossy();
+    let places = Places { scratch: folders.scratch(), errors: folders.errors_log() };
+    let fs = if read_only { CogFs::open(&layout, &dir)? } else { CogFs::open_writable(&layout, &dir, &places)? };
+    let fs = Arc::new(fs);
     Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
 }

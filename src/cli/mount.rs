@@ -137,7 +137,7 @@ impl Served {
         let signals = StopSignals::install()?;
         let follower =
             serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
-        serving.fs.show_following();
+        serving.fs.show();
         let mounted = fuse::mount(serving.fs, &args.dir, args.options())?;
         Ok(Self { follower, mounted, signals })
     }

@@ -10,6 +10,8 @@
 mod fields;
 mod reader;
 #[cfg(test)]
+mod round_trip;
+#[cfg(test)]
 mod tests;
 
 /// What a saved `meta.md` says.

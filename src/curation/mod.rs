@@ -23,19 +23,50 @@ pub use undo::undo;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
     /// Another title, or the one that was found. `name`: the directory's name as it was typed; else one is made of the title.
-    Retitle { commit: i64, title: Title, name: Option<String> },
-    SetHidden { commit: i64, hidden: bool },
-    SetPublished { commit: i64, published: bool },
-    Reorder { commit: i64, order: i64 },
-    SetNote { commit: i64, note: String },
-    SetTags { commit: i64, tags: Vec<String> },
+    Retitle {
+        commit: i64,
+        title: Title,
+        name: Option<String>,
+    },
+    SetHidden {
+        commit: i64,
+        hidden: bool,
+    },
+    SetPublished {
+        commit: i64,
+        published: bool,
+    },
+    Reorder {
+        commit: i64,
+        order: i64,
+    },
+    SetNote {
+        commit: i64,
+        note: String,
+    },
+    SetTags {
+        commit: i64,
+        tags: Vec<String>,
+    },
     /// Into another project. `name`: as in [`Edit::Retitle`], but the title stays; else the commit keeps its name.
-    MoveToProject { commit: i64, project: i64, name: Option<String> },
-    RenameProject { project: i64, name: String },
+    MoveToProject {
+        commit: i64,
+        project: i64,
+        name: Option<String>,
+    },
+    RenameProject {
+        project: i64,
+        name: String,
+    },
     /// Into the trash.
-    Delete { entity: Entity, name: TrashName },
+    Delete {
+        entity: Entity,
+        name: TrashName,
+    },
     /// Out of the trash.
-    Restore { entity: Entity },
+    Restore {
+        entity: Entity,
+    },
 }
 
 /// What something is called in the trash.

@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn names_that_programs_or_the_tree_use_are_refused() {
-        for name in ["", ".", "..", "a/b", "a\nb", ".hidden", "latest", "project.json", "hidden", "x".repeat(256).as_str()] {
+        for name in
+            ["", ".", "..", "a/b", "a\nb", ".hidden", "latest", "project.json", "hidden", "x".repeat(256).as_str()]
+        {
             assert!(check(name).is_err(), "{name:?}");
         }
         for name in ["a", "Ärger mit Umlauten (2)", "x".repeat(255).as_str(), "-x", "a.b"] {

@@ -1,11 +1,15 @@
 //! What a saved `meta.md` changes: compared with what its editor was shown, so that what was changed meanwhile stays.
 
 use rusqlite::Connection;
+use serde_json::Value;
 
 use super::front_matter::{Document, Field, Refusal};
 use super::{CurationError, Edit, EntityKind, Result, Title};
-use crate::model::Commit;
-use crate::store::{commits, projects};
+use crate::model::{Commit, Millis};
+use crate::store::{commits, edits, projects};
+
+/// Former states that a save is compared with.
+const MOST_STATES: usize = 32;
 
 /// What a `meta.md` said when it was shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,9 +34,45 @@ impl Shown {
         Ok(projects::get(conn, commit.project_row)?.map(|project| Self::of(commit, project.dir_name)))
     }
 
+    /// What it said before each edit of the last day, the latest last.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn history(conn: &Connection, commit_row: i64) -> crate::store::Result<Vec<Self>> {
+        let Some(mut state) = Self::now(conn, commit_row)? else { return Ok(Vec::new()) };
+        let yesterday = Millis(Millis::now().0 - 24 * 60 * 60 * 1000);
+        let mut states = Vec::new();
+        for edit in edits::since(conn, yesterday, Some((EntityKind::Commit, commit_row)))?.into_iter().take(MOST_STATES)
+        {
+            state.step_back(&edit.action, &edit.before);
+            states.push(state.clone());
+        }
+        states.reverse();
+        Ok(states)
+    }
+
+    /// Puts a field back to what it was before an edit.
+    fn step_back(&mut self, action: &str, before: &Value) {
+        let texts = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
+        match action {
+            "retitle" => {
+                if let Some(title) = before.get("title").and_then(Value::as_str) {
+                    title.clone_into(&mut self.title);
+                }
+            }
+            "hidden" => self.hidden = before.as_bool().unwrap_or(self.hidden),
+            "published" => self.published = before.as_bool().unwrap_or(self.published),
+            "order" => self.order = before.as_i64().unwrap_or(self.order),
+            "note" => before.as_str().unwrap_or(&self.note.clone()).clone_into(&mut self.note),
+            "tags" => self.tags = texts(before).unwrap_or_else(|| self.tags.clone()),
+            _ => {}
+        }
+    }
+
     fn of(commit: Commit, project: String) -> Self {
         Self {
-            title: commit.title,
+            // As it is read back from what is rendered.
+            title: commit.title.trim().to_owned(),
             tags: commit.tags,
             hidden: commit.hidden,
             published: commit.published,
@@ -171,6 +211,10 @@ mod tests {
     fn a_document_as_it_once_was_is_a_wish_to_have_that_back() {
         let (old, now) = (state("a", &[]), state("b", &[]));
         assert_eq!(base(&document("a", &[]), &[old.clone(), now.clone()], &now), &now);
-        assert_eq!(base(&document("a", &[]), std::slice::from_ref(&old), &now), &old, "unless its editor is known to have read that");
+        assert_eq!(
+            base(&document("a", &[]), std::slice::from_ref(&old), &now),
+            &old,
+            "unless its editor is known to have read that"
+        );
     }
 }

@@ -129,6 +129,14 @@ impl ErrorLog {
         std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
+    /// How long it is, and when something was refused last.
+    #[must_use]
+    pub fn len_and_time(&self) -> (u64, Millis) {
+        std::fs::metadata(&self.path).map_or((0, Millis(0)), |file| {
+            (file.len(), Millis(file.mtime().saturating_mul(1000).saturating_add(file.mtime_nsec() / 1_000_000)))
+        })
+    }
+
     /// Whether nothing was refused yet.
     #[must_use]
     pub fn is_empty(&self) -> bool {

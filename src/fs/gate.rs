@@ -42,6 +42,12 @@ impl Gate {
         }
     }
 
+    /// Shows a new state to the requests that begin from now on. Those under way are waited for by the next
+    /// [`Self::publish`], as the place they are counted in stays the same.
+    pub fn advance(&self) {
+        self.epoch.fetch_add(2, Ordering::SeqCst);
+    }
+
     /// Publishes a new state and waits until no request sees the old one. Only one thread may call it. A request that takes
     /// longer than `patience` is not waited for: its caller would wait as long for any news.
     pub fn publish(&self, patience: Duration) {

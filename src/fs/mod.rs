@@ -2,16 +2,23 @@
 //!
 //! Reads the store through `tree`; must not know of `fuser`.
 
+mod control;
 mod documents;
+mod error;
 pub mod errors;
 mod gate;
+mod overlay;
 mod readers;
+mod remove;
+mod rename;
+mod save;
 pub mod scratch;
+mod write;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -21,9 +28,13 @@ use crate::render::Following;
 use crate::store::{self, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
+pub use error::FsError;
 use gate::Gate;
 pub use gate::RequestGuard;
 use readers::Readers;
+pub use scratch::RenameMode;
+use write::Writing;
+pub use write::{Places, SetAttr};
 
 /// What kind of node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +55,8 @@ pub struct Attr {
     /// Permission bits.
     pub mode: u16,
     pub nlink: u32,
+    /// Tells a directory that was removed from the same one seen again.
+    pub generation: u64,
 }
 
 /// The answer to a lookup.
@@ -100,44 +113,15 @@ pub enum ReadAt {
     Document { dir: u64 },
 }
 
-/// Why an operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum FsError {
-    #[error("no such file or directory")]
-    NotFound,
-    #[error("not a directory")]
-    NotADirectory,
-    #[error("is a directory")]
-    IsADirectory,
-    #[error("not a symbolic link")]
-    NotASymlink,
-    #[error("name too long")]
-    NameTooLong,
-    #[error("the database could not be read: {0}")]
-    Store(#[from] StoreError),
-    #[error("the picture {sha256} could not be read: {source}")]
-    Blob { sha256: String, source: std::io::Error },
-}
-
-impl FsError {
-    /// The errno the caller sees.
-    #[must_use]
-    pub fn errno(&self) -> i32 {
-        match self {
-            Self::NotFound => libc::ENOENT,
-            Self::NotADirectory => libc::ENOTDIR,
-            Self::IsADirectory => libc::EISDIR,
-            Self::NotASymlink => libc::EINVAL,
-            Self::NameTooLong => libc::ENAMETOOLONG,
-            Self::Store(_) | Self::Blob { .. } => libc::EIO,
-        }
-    }
-}
-
-/// A directory may be listed and entered, a file read, by its owner alone; nothing can be written in this version.
+/// A directory may be listed and entered, a file read, by its owner alone.
 const DIRECTORY_MODE: u16 = 0o500;
 const FILE_MODE: u16 = 0o400;
+/// The owner's right to write, where something can be changed.
+const WRITABLE: u16 = 0o200;
 const LINK_MODE: u16 = 0o777;
+
+/// Offsets of a listing behind it are scratch files'.
+const SCRATCH_PLACE: u64 = 1 << 60;
 
 /// The longest name, in bytes: what `statfs` says, and what every generated name keeps to.
 pub const NAME_MAX: usize = 255;
@@ -165,6 +149,10 @@ pub struct CogFs {
     readers: Readers,
     documents: Documents,
     watcher: Mutex<Watcher>,
+    /// `None`: a mount that cannot be written to.
+    writing: Option<Writing>,
+    /// Wakes who settles what was written.
+    woken: (Mutex<bool>, Condvar),
     /// Bytes of all files, as `df` shows them: counted when asked for and kept for one state of the database.
     totals: Mutex<Option<(u64, Totals)>>,
 }
@@ -201,7 +189,40 @@ impl CogFs {
             documents: Documents::default(),
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
+            writing: None,
+            woken: (Mutex::default(), Condvar::new()),
         })
+    }
+
+    /// Opens the tree of a database for reading and writing.
+    ///
+    /// # Errors
+    /// When the database or the folder of scratch files cannot be read.
+    pub fn open_writable(layout: &Layout, mountpoint: &str, places: &Places) -> std::result::Result<Self, StoreError> {
+        let mut fs = Self::open(layout, mountpoint)?;
+        fs.writing = Some(Writing::open(places)?);
+        fs.tell_of_drafts();
+        fs.show();
+        Ok(fs)
+    }
+
+    /// Whether it can be written to.
+    #[must_use]
+    pub fn is_writable(&self) -> bool {
+        self.writing.is_some()
+    }
+
+    /// Waits until something is to be settled, at most so long.
+    pub fn wait_for_work(&self, at_most: Duration) {
+        let (woken, condvar) = (lock(&self.woken.0), &self.woken.1);
+        let waited = condvar.wait_timeout_while(woken, at_most, |woken| !*woken);
+        *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+
+    /// Has what was written settled soon.
+    pub fn wake(&self) {
+        *lock(&self.woken.0) = true;
+        self.woken.1.notify_all();
     }
 
     /// To be called first by every request; the guard is dropped after the reply was sent.
@@ -235,11 +256,18 @@ impl CogFs {
         self.view().following != *lock(&self.following)
     }
 
-    /// Shows what [`Self::set_following`] said last. For the notifier, and before the first request.
-    pub fn show_following(&self) {
+    /// Shows what [`Self::set_following`] said last, and how long the log of refused writes is. For the notifier, and before the
+    /// first request.
+    pub fn show(&self) {
         let following = lock(&self.following).clone();
+        let errors = self.errors();
         let mut view = lock(&self.view);
-        *view = Arc::new(View { following, ..View::clone(&view) });
+        *view = Arc::new(View { following, errors, ..View::clone(&view) });
+    }
+
+    fn errors(&self) -> (u64, Millis) {
+        let Some(writing) = &self.writing else { return (0, Millis(0)) };
+        writing.errors.len_and_time()
     }
 
     /// Finds a name in a directory.
@@ -251,6 +279,11 @@ impl CogFs {
         if name.len() > NAME_MAX {
             return Err(FsError::NameTooLong);
         }
+        if self.writing.is_some()
+            && let Some(found) = self.overlay_lookup(parent, name)?
+        {
+            return Ok(found);
+        }
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
@@ -258,7 +291,7 @@ impl CogFs {
         self.query(|conn| {
             Ok(match tree::lookup(conn, &view, dir, name)? {
                 Found::Node(node) => match tree::facts(conn, &view, node)? {
-                    Some(facts) => Lookup::Found(attr(node, &facts)),
+                    Some(facts) => Lookup::Found(self.attr(node, &facts)),
                     None => Lookup::Absent { for_good: false },
                 },
                 Found::Absent => Lookup::Absent { for_good: false },
@@ -272,9 +305,12 @@ impl CogFs {
     /// # Errors
     /// When there is no such node or the database cannot be read.
     pub fn getattr(&self, ino: u64) -> Result<Attr> {
+        if let Some(attr) = self.overlay_attr(ino)? {
+            return Ok(attr);
+        }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
-        facts.map(|facts| attr(node, &facts)).ok_or(FsError::NotFound)
+        facts.map(|facts| self.attr(node, &facts)).ok_or(FsError::NotFound)
     }
 
     /// Where a symbolic link leads.
@@ -282,6 +318,9 @@ impl CogFs {
     /// # Errors
     /// When the node is no link or the database cannot be read.
     pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
+        if let (Some(writing), Ok(overlay::Role::Scratch(id))) = (&self.writing, self.role(ino)) {
+            return Ok(writing.scratch.readlink(id)?);
+        }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let target = self.query(|conn| tree::link_target(conn, node))?;
         target.map(String::into_bytes).ok_or(FsError::NotASymlink)
@@ -298,7 +337,6 @@ impl CogFs {
         with_attr: bool,
         sink: &mut dyn FnMut(DirEntry) -> bool,
     ) -> Result<()> {
-        let dir = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         for (place, name) in [(1, "."), (2, "..")] {
             // The kernel knows both and takes neither's number from here.
             let entry = DirEntry { ino, kind: NodeKind::Directory, name: name.into(), next_offset: place, attr: None };
@@ -306,6 +344,14 @@ impl CogFs {
                 return Ok(());
             }
         }
+        if self.writing.is_some() {
+            return self.overlay_readdir(ino, offset, with_attr, sink);
+        }
+        let dir = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        self.list_tree(dir, offset, with_attr, sink)
+    }
+
+    fn list_tree(&self, dir: Node, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
         let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
@@ -322,7 +368,7 @@ impl CogFs {
                         kind: kind(entry.kind),
                         name: entry.name.into(),
                         next_offset: entry.next + 2,
-                        attr: facts.filter(|_| with_attr).map(|f| attr(entry.node, &f)),
+                        attr: facts.filter(|_| with_attr).map(|f| self.attr(entry.node, &f)),
                     }),
                     Err(e) => {
                         failure = Some(e);
@@ -340,6 +386,17 @@ impl CogFs {
     /// # Errors
     /// When the node is no file or its contents cannot be had.
     pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        self.read_for(0, ino, offset, size)
+    }
+
+    /// The same for a thread: what an editor was shown is what its save is compared with.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_for(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        if let Some(bytes) = self.overlay_read(ino, offset, size, thread)? {
+            return Ok(bytes);
+        }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let epoch = self.gate.epoch();
         if let Some(document) = self.documents.get(ino, epoch) {
@@ -423,6 +480,130 @@ impl CogFs {
         })
     }
 
+    fn attr(&self, node: Node, facts: &Facts) -> Attr {
+        let writable = if self.writing.is_some() && can_be_changed(node) { WRITABLE } else { 0 };
+        let mode = match facts.kind {
+            Kind::Directory => DIRECTORY_MODE | writable,
+            Kind::File => FILE_MODE | writable,
+            Kind::Symlink => LINK_MODE,
+        };
+        let generation = match (&self.writing, facts.kind) {
+            (Some(writing), Kind::Directory) => lock(&writing.overlay).generation(node.ino()),
+            _ => 0,
+        };
+        // One link says nothing of the number of subdirectories, as on btrfs; two would say that there are none.
+        Attr {
+            ino: node.ino(),
+            kind: kind(facts.kind),
+            size: facts.size,
+            mtime: facts.mtime,
+            ctime: facts.ctime,
+            mode,
+            nlink: 1,
+            generation,
+        }
+    }
+
+    /// What a stale thing of the tree is to the kernel: a document may be known under several numbers.
+    fn invalidations(&self, stale: Stale) -> Vec<Invalidation> {
+        let mut all = Vec::with_capacity(1);
+        if let (Some(writing), Stale::Node(ino)) = (&self.writing, &stale)
+            && let Some(Node::CommitMetaMd(row)) = Node::from_ino(*ino)
+        {
+            let others = lock(&writing.overlay).others_of(row);
+            all.extend(others.into_iter().map(Invalidation::Node));
+        }
+        all.push(invalidation(stale));
+        all
+    }
+
+    /// Finds a name that is not simply the tree's; `None` where the tree is to be asked.
+    fn overlay_lookup(&self, parent: u64, name: &OsStr) -> Result<Option<Lookup>> {
+        let Some(writing) = &self.writing else { return Ok(None) };
+        let role = self.role(parent)?;
+        let special = match role {
+            overlay::Role::Tree(Node::Commit(_) | Node::ManagerTrashInfo) | overlay::Role::Scratch(_) => true,
+            overlay::Role::Tree(_) => !lock(&writing.overlay).removed.is_empty(),
+            _ => return Err(FsError::NotADirectory),
+        };
+        if !special {
+            return Ok(None);
+        }
+        let Some(ino) = self.child(parent, name)? else {
+            // Names with a dot in front appear by the kernel's own doing alone, which it knows of.
+            let dotted = name.to_str().is_some_and(|name| name.starts_with('.'));
+            let for_good = dotted && matches!(role, overlay::Role::Tree(Node::Commit(_)));
+            return Ok(Some(Lookup::Absent { for_good }));
+        };
+        match self.getattr(ino) {
+            Ok(attr) => {
+                self.remember(ino);
+                Ok(Some(Lookup::Found(attr)))
+            }
+            Err(FsError::NotFound) => Ok(Some(Lookup::Absent { for_good: false })),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn overlay_readdir(
+        &self,
+        ino: u64,
+        offset: u64,
+        with_attr: bool,
+        sink: &mut dyn FnMut(DirEntry) -> bool,
+    ) -> Result<()> {
+        let Some(writing) = &self.writing else { return Ok(()) };
+        let role = self.role(ino)?;
+        let mut more = true;
+        if let (overlay::Role::Tree(dir), true) = (role, offset < SCRATCH_PLACE) {
+            let (is_commit, some_removed) = match dir {
+                Node::Commit(row) => (Some(row), !lock(&writing.overlay).removed.is_empty()),
+                _ => (None, !lock(&writing.overlay).removed.is_empty()),
+            };
+            self.list_tree(dir, offset, with_attr, &mut |mut entry| {
+                if let (Some(row), true) = (is_commit, entry.name == "meta.md") {
+                    let Some(holder) = lock(&writing.overlay).holder(row) else { return true };
+                    entry.ino = holder;
+                    if with_attr {
+                        match self.overlay_attr(holder) {
+                            Ok(attr) => entry.attr = attr.or(entry.attr),
+                            Err(_) => return true,
+                        }
+                    }
+                }
+                if some_removed && lock(&writing.overlay).removed.contains_key(&entry.ino) {
+                    return true;
+                }
+                more = sink(entry);
+                more
+            })?;
+        }
+        if !more || writing.scratch.used().files == 0 {
+            return Ok(());
+        }
+        let Some(dir) = self.scratch_dir(role)? else { return Ok(()) };
+        let behind = scratch::ScratchId(offset.saturating_sub(SCRATCH_PLACE));
+        for entry in writing.scratch.list(&dir, behind)? {
+            let ino = lock(&writing.overlay).ino_of_scratch(entry.id);
+            let attr = if with_attr {
+                match writing.scratch.attr(entry.id) {
+                    Ok(attr) => Some(write::scratch_attr(ino, &attr)),
+                    Err(_) => continue,
+                }
+            } else {
+                None
+            };
+            let next_offset = SCRATCH_PLACE + entry.id.0;
+            if !sink(DirEntry { ino, kind: entry.kind, name: entry.name, next_offset, attr }) {
+                break;
+            }
+            if with_attr {
+                writing.scratch.remember(entry.id);
+            }
+        }
+        Ok(())
+    }
+
     fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Vec<u8>> {
         let (epoch, mut out) = (self.gate.epoch(), Vec::new());
         while out.len() < size as usize {
@@ -493,7 +674,8 @@ impl CogFs {
         let mut watcher = lock(&self.watcher);
         let version = data_version(&watcher.conn)?;
         let following = self.following_is_news();
-        if version == watcher.data_version && !following {
+        let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
+        if version == watcher.data_version && !following && told.is_empty() {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -521,14 +703,18 @@ impl CogFs {
         }
         if following {
             tree::following(&mut stale);
-            self.show_following();
+        }
+        if following || !told.is_empty() {
+            self.show();
         }
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
         (watcher.data_version, watcher.seen) = (version, next);
         stale.sort();
         stale.dedup();
-        Ok(stale.into_iter().map(invalidation).collect())
+        let mut all: Vec<Invalidation> = stale.into_iter().flat_map(|stale| self.invalidations(stale)).collect();
+        all.extend(told);
+        Ok(all)
     }
 }
 
@@ -551,22 +737,27 @@ fn kind(kind: Kind) -> NodeKind {
     }
 }
 
-fn attr(node: Node, facts: &Facts) -> Attr {
-    let mode = match facts.kind {
-        Kind::Directory => DIRECTORY_MODE,
-        Kind::File => FILE_MODE,
-        Kind::Symlink => LINK_MODE,
-    };
-    // One link says nothing of the number of subdirectories, as on btrfs; two would say that there are none.
-    Attr {
-        ino: node.ino(),
-        kind: kind(facts.kind),
-        size: facts.size,
-        mtime: facts.mtime,
-        ctime: facts.ctime,
-        mode,
-        nlink: 1,
-    }
+/// Whether something in a directory, or a file itself, can be changed.
+fn can_be_changed(node: Node) -> bool {
+    matches!(
+        node,
+        Node::ProjectsDir
+            | Node::Project(_)
+            | Node::HiddenDir(_)
+            | Node::Commit(_)
+            | Node::SessionsDir(_)
+            | Node::Session(_)
+            | Node::TurnsDir(_)
+            | Node::SubagentsDir(_)
+            | Node::VisualsDir(_)
+            | Node::CommitMetaMd(_)
+            | Node::Control
+            | Node::TrashDir
+            | Node::DraftsDir
+            | Node::ManagerTrash
+            | Node::ManagerTrashFiles
+            | Node::ManagerTrashInfo
+    )
 }
 
 fn slice(bytes: &[u8], offset: u64, size: u32) -> &[u8] {

@@ -151,6 +151,14 @@ impl Scratch {
         self.table().forget(id, times)
     }
 
+    /// The place that something lies in.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub fn place_of(&self, id: ScratchId) -> Result<Id> {
+        Ok(self.table().path(Dir::Node(id))?.0)
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         lock(&self.table)
     }

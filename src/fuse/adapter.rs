@@ -1,7 +1,7 @@
 //! `fuser`'s callbacks onto [`CogFs`]: converts types, counts, answers. Decides nothing about the tree.
 //!
 //! `open`, `opendir`, `flush` and the xattr calls are answered ENOSYS: the kernel then stops sending them, which is what makes
-//! a warm pass over the tree free of requests. The tree is read-only: everything that would change it is EROFS.
+//! a warm pass over the tree free of requests. There is no handle and no close, so no state is kept for either.
 
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,21 +11,19 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo,
-    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags,
-    ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyIoctl,
-    ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
+    INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::ahead::Ahead;
 use super::requests::{Counters, Kind};
-use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NAME_MAX, NodeKind, Totals};
+use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NAME_MAX, NodeKind, RenameMode, SetAttr, Totals};
 use crate::model::Millis;
 
 /// For ever: the kernel is told of every change. 136 years, as the kernel adds it to its clock and must not overflow.
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
-/// Inode numbers are never reused, so one generation does.
-const GENERATION: Generation = Generation(0);
 /// What programs take as their buffer size; 64 KiB halves the pieces that stdio reads.
 const BLOCK_SIZE: u32 = 64 * 1024;
 /// The unit of `st_blocks`, whatever the block size.
@@ -110,11 +108,22 @@ impl Adapter {
         }
     }
 
+    fn send_entry(&self, attr: &Attr, reply: ReplyEntry) {
+        reply.entry(&FOR_EVER, &self.file_attr(attr), Generation(attr.generation));
+    }
+
+    fn send_empty(result: Result<(), FsError>, reply: ReplyEmpty) {
+        match result {
+            Ok(()) => reply.ok(),
+            Err(error) => reply.error(errno(&error)),
+        }
+    }
+
     /// Inode 0: "no such name", which the kernel remembers for as long as the entry lives.
     fn no_entry(&self) -> FileAttr {
         let epoch = Millis(0);
         let (kind, mode) = (NodeKind::File, 0);
-        self.file_attr(&Attr { ino: 0, kind, size: 0, mtime: epoch, ctime: epoch, mode, nlink: 0 })
+        self.file_attr(&Attr { ino: 0, kind, size: 0, mtime: epoch, ctime: epoch, mode, nlink: 0, generation: 0 })
     }
 }
 
@@ -154,7 +163,7 @@ fn errno(error: &FsError) -> Errno {
 fn dot_attr(entry: &DirEntry) -> Option<Attr> {
     let (ino, kind, epoch) = (entry.ino, entry.kind, Millis(0));
     let is_dot = entry.name == "." || entry.name == "..";
-    is_dot.then_some(Attr { ino, kind, size: 0, mtime: epoch, ctime: epoch, mode: 0o500, nlink: 1 })
+    is_dot.then_some(Attr { ino, kind, size: 0, mtime: epoch, ctime: epoch, mode: 0o500, nlink: 1, generation: 0 })
 }
 
 /// Sizes in units of `unit`, rounded up.
@@ -182,8 +191,8 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         self.answer(Kind::Lookup, |fs| match fs.lookup(parent.0, name) {
-            Ok(Lookup::Found(attr)) => reply.entry(&FOR_EVER, &self.file_attr(&attr), GENERATION),
-            Ok(Lookup::Absent { for_good: true }) => reply.entry(&FOR_EVER, &self.no_entry(), GENERATION),
+            Ok(Lookup::Found(attr)) => self.send_entry(&attr, reply),
+            Ok(Lookup::Absent { for_good: true }) => reply.entry(&FOR_EVER, &self.no_entry(), Generation(0)),
             Ok(Lookup::Absent { for_good: false }) => reply.error(Errno::ENOENT),
             Err(error) => reply.error(errno(&error)),
         });
@@ -222,8 +231,8 @@ impl Filesystem for Adapter {
                     without_attr = true;
                     return false;
                 };
-                let attr = self.file_attr(&attr);
-                !reply.add(attr.ino, e.next_offset, &e.name, &FOR_EVER, &attr, GENERATION)
+                let (generation, attr) = (Generation(attr.generation), self.file_attr(&attr));
+                !reply.add(attr.ino, e.next_offset, &e.name, &FOR_EVER, &attr, generation)
             };
             match fs.readdir(ino.0, offset, true, &mut add) {
                 // fuser takes the kind from the attributes, so an entry cannot be sent without them.
@@ -239,7 +248,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _req: &Request,
+        req: &Request,
         ino: INodeNo,
         _fh: FileHandle,
         offset: u64,
@@ -250,7 +259,7 @@ impl Filesystem for Adapter {
     ) {
         // Before the answer: once the reader has it, another thread may already tell of its next read.
         self.ahead.read(ino.0);
-        self.answer(Kind::Read, |fs| match fs.read(ino.0, offset, size) {
+        self.answer(Kind::Read, |fs| match fs.read_for(req.pid(), ino.0, offset, size) {
             // More than was asked for would be refused by the kernel, leaving the page locked.
             Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
             Err(error) => reply.error(errno(&error)),
@@ -264,9 +273,9 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn forget(&self, _req: &Request, _ino: INodeNo, _nlookup: u64) {
-        // Inode numbers are computed, not allocated: there is nothing to free.
+    fn forget(&self, _req: &Request, ino: INodeNo, nlookup: u64) {
         self.counters.count(Kind::Forget);
+        self.fs.forget(ino.0, nlookup);
     }
 
     // Asked once a mount, then never again.
@@ -315,16 +324,12 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOSYS);
     }
 
-    // ENOSYS to an fsync means "nothing to write", and the kernel reports success.
-
-    fn fsync(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::ENOSYS);
+    fn fsync(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer(Kind::Fsync, |fs| Self::send_empty(fs.fsync(ino.0), reply));
     }
 
-    fn fsyncdir(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::ENOSYS);
+    fn fsyncdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.answer(Kind::Fsync, |fs| Self::send_empty(fs.fsyncdir(ino.0), reply));
     }
 
     fn lseek(&self, _req: &Request, _ino: INodeNo, _fh: FileHandle, _offset: i64, _whence: i32, reply: ReplyLseek) {
@@ -361,18 +366,18 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOTTY);
     }
 
-    // What would change the tree. The mount is read-only, so the kernel refuses most of these itself.
+    // What changes the tree. A mount made with `--read-only` is refused most of these by the kernel itself.
 
     fn setattr(
         &self,
-        _req: &Request,
-        _ino: INodeNo,
-        _mode: Option<u32>,
-        _uid: Option<u32>,
-        _gid: Option<u32>,
-        _size: Option<u64>,
+        req: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
         _atime: Option<TimeOrNow>,
-        _mtime: Option<TimeOrNow>,
+        mtime: Option<TimeOrNow>,
         _ctime: Option<SystemTime>,
         _fh: Option<FileHandle>,
         _crtime: Option<SystemTime>,
@@ -381,105 +386,157 @@ impl Filesystem for Adapter {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Setattr, |fs| {
+            // Everything is the owner's, and stays so; a program that keeps a file's owner sets what it is.
+            if uid.is_some_and(|uid| uid != self.uid) || gid.is_some_and(|gid| gid != self.gid) {
+                return reply.error(Errno::EPERM);
+            }
+            let mtime = mtime.map(|time| match time {
+                TimeOrNow::SpecificTime(time) => time,
+                TimeOrNow::Now => SystemTime::now(),
+            });
+            let mode = mode.map(|mode| (mode & 0o7777) as u16);
+            match fs.setattr(ino.0, &SetAttr { size, mode, mtime, thread: req.pid() }) {
+                Ok(attr) => reply.attr(&FOR_EVER, &self.file_attr(&attr)),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
     }
 
     fn mknod(
         &self,
-        _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
         _rdev: u32,
         reply: ReplyEntry,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Create, |fs| {
+            if mode & libc::S_IFMT != libc::S_IFREG {
+                return reply.error(Errno::EPERM);
+            }
+            match fs.create(parent.0, name, (mode & 0o7777) as u16, true, req.pid()) {
+                Ok(attr) => self.send_entry(&attr, reply),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
     }
 
-    fn mkdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+    fn mkdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, mode: u32, _umask: u32, reply: ReplyEntry) {
+        self.answer(Kind::Create, |fs| match fs.mkdir(parent.0, name, (mode & 0o7777) as u16) {
+            Ok(attr) => self.send_entry(&attr, reply),
+            Err(error) => reply.error(errno(&error)),
+        });
     }
 
-    fn unlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer(Kind::Unlink, |fs| Self::send_empty(fs.unlink(parent.0, name), reply));
     }
 
-    fn rmdir(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+    fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer(Kind::Unlink, |fs| Self::send_empty(fs.rmdir(parent.0, name), reply));
     }
 
-    fn symlink(&self, _req: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+    fn symlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        self.answer(Kind::Create, |fs| match fs.symlink(parent.0, name, target) {
+            Ok(attr) => self.send_entry(&attr, reply),
+            Err(error) => reply.error(errno(&error)),
+        });
     }
 
     fn rename(
         &self,
-        _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _new_parent: INodeNo,
-        _new_name: &OsStr,
-        _flags: RenameFlags,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        new_parent: INodeNo,
+        new_name: &OsStr,
+        flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Rename, |fs| {
+            let mode = match flags {
+                flags if flags.is_empty() => RenameMode::Replace,
+                RenameFlags::RENAME_NOREPLACE => RenameMode::NoReplace,
+                RenameFlags::RENAME_EXCHANGE => RenameMode::Exchange,
+                // WHITEOUT reaches the server too: what is not understood must not be taken for a plain rename.
+                _ => return reply.error(Errno::EINVAL),
+            };
+            Self::send_empty(fs.rename((parent.0, name), (new_parent.0, new_name), mode, req.pid()), reply);
+        });
     }
 
     fn link(&self, _req: &Request, _ino: INodeNo, _new_parent: INodeNo, _new_name: &OsStr, reply: ReplyEntry) {
         self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        reply.error(Errno::EPERM);
     }
 
     fn write(
         &self,
-        _req: &Request,
-        _ino: INodeNo,
+        req: &Request,
+        ino: INodeNo,
         _fh: FileHandle,
-        _offset: u64,
-        _data: &[u8],
-        _write_flags: WriteFlags,
+        offset: u64,
+        data: &[u8],
+        write_flags: WriteFlags,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Write, |fs| {
+            // Pages of a mapping that the kernel writes back are nobody's.
+            let thread = if write_flags.contains(WriteFlags::FUSE_WRITE_CACHE) { 0 } else { req.pid() };
+            match fs.write(ino.0, offset, data, thread) {
+                Ok(written) => reply.written(written),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
     }
 
     fn create(
         &self,
-        _req: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
+        req: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        mode: u32,
         _umask: u32,
-        _flags: i32,
+        flags: i32,
         reply: ReplyCreate,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Create, |fs| {
+            let exclusive = flags & libc::O_EXCL != 0;
+            match fs.create(parent.0, name, (mode & 0o7777) as u16, exclusive, req.pid()) {
+                // No handle: there is no release, and so no end of one.
+                Ok(attr) => reply.created(
+                    &FOR_EVER,
+                    &self.file_attr(&attr),
+                    Generation(attr.generation),
+                    FileHandle(0),
+                    FopenFlags::FOPEN_KEEP_CACHE,
+                ),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
     }
 
     fn fallocate(
         &self,
         _req: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         _fh: FileHandle,
-        _offset: u64,
-        _length: u64,
-        _mode: i32,
+        offset: u64,
+        length: u64,
+        mode: i32,
         reply: ReplyEmpty,
     ) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        self.answer(Kind::Other, |fs| {
+            if mode != 0 {
+                return reply.error(Errno::EOPNOTSUPP);
+            }
+            Self::send_empty(fs.fallocate(ino.0, offset.saturating_add(length)), reply);
+        });
     }
 
     fn copy_file_range(
@@ -495,8 +552,9 @@ impl Filesystem for Adapter {
         _flags: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
+        // The kernel copies by itself then.
         self.counters.count(Kind::Other);
-        reply.error(Errno::EROFS);
+        reply.error(Errno::ENOSYS);
     }
 }
 

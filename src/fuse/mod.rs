@@ -9,6 +9,7 @@ mod mount;
 mod mountinfo;
 mod notifier;
 mod requests;
+mod settler;
 mod unmount;
 
 pub use mount::{Ended, MountError, MountOptions, Mounted, Prepared, StopSignals, mount, prepare};

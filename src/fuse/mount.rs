@@ -19,6 +19,7 @@ use super::ahead;
 use super::mountinfo::{self, Health};
 use super::notifier::{NotifierThread, Work};
 use super::requests::{Counters, RequestCounts};
+use super::settler::Settler;
 use super::unmount::{self, Unmounted};
 use crate::fs::CogFs;
 
@@ -32,7 +33,7 @@ const LAST_REPLIES: Duration = Duration::from_secs(2);
 /// How to mount.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MountOptions {
-    /// Refuse every change. This version's tree is read-only whatever this says.
+    /// Refuse every change.
     pub read_only: bool,
     /// Let other users in, as far as the files' modes allow.
     pub allow_other: bool,
@@ -126,6 +127,8 @@ pub struct Mounted {
     /// another process has made there since.
     _session: ManuallyDrop<BackgroundSession>,
     notifier: Option<NotifierThread>,
+    /// For a tree that can be written to.
+    settler: Option<Settler>,
     counters: Arc<Counters>,
     events: Receiver<Event>,
     to_self: Sender<Event>,
@@ -163,6 +166,7 @@ pub fn mount(fs: Arc<CogFs>, dir: &Path, options: MountOptions) -> Result<Mounte
     let session = Session::new(adapter, &prepared.dir, &config(options)).map_err(refused)?;
     let session = session.spawn().map_err(MountError::Setup)?;
     jobs.start(Arc::clone(&fs), session.notifier(), Arc::clone(&counters)).map_err(MountError::Setup)?;
+    let writable = fs.is_writable().then(|| Arc::clone(&fs));
     let work = Work {
         fs,
         kernel: session.notifier(),
@@ -171,10 +175,20 @@ pub fn mount(fs: Arc<CogFs>, dir: &Path, options: MountOptions) -> Result<Mounte
     };
     let id = mountinfo::at(&prepared.dir).map_err(MountError::MountInfo)?.map(|mount| mount.id);
     let session = ManuallyDrop::new(session);
-    let mut mounted =
-        Mounted { prepared, id, _session: session, notifier: None, counters, events, to_self, ended: false };
+    let mut mounted = Mounted {
+        prepared,
+        id,
+        _session: session,
+        notifier: None,
+        settler: None,
+        counters,
+        events,
+        to_self,
+        ended: false,
+    };
     // From here on a failure drops `mounted`, which unmounts.
     mounted.notifier = Some(NotifierThread::start(work).map_err(MountError::Setup)?);
+    mounted.settler = writable.map(Settler::start).transpose().map_err(MountError::Setup)?;
     Ok(mounted)
 }
 
@@ -258,6 +272,8 @@ impl Drop for Mounted {
         {
             tracing::error!(%error, "the mount was left behind");
         }
+        // When nobody writes any more, what was written last is settled.
+        self.settler = None;
     }
 }
 
@@ -271,7 +287,7 @@ fn config(options: MountOptions) -> Config {
         MountOption::NoAtime,
         MountOption::NoSuid,
         MountOption::NoDev,
-        MountOption::RO,
+        if options.read_only { MountOption::RO } else { MountOption::RW },
     ];
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
     // More do not help one client; one would let a slow request block the mount.

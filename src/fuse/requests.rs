@@ -22,6 +22,12 @@ pub struct RequestCounts {
     pub flush: u64,
     pub statfs: u64,
     pub getxattr: u64,
+    pub write: u64,
+    pub setattr: u64,
+    pub create: u64,
+    pub unlink: u64,
+    pub rename: u64,
+    pub fsync: u64,
     pub other: u64,
     /// Nodes forgotten, not messages: the kernel forgets in batches. Nobody waits for these.
     pub forget: u64,
@@ -45,11 +51,18 @@ impl RequestCounts {
             flush,
             statfs,
             getxattr,
+            write,
+            setattr,
+            create,
+            unlink,
+            rename,
+            fsync,
             other,
             forget: _,
             stored: _,
         } = *self;
-        lookup + getattr + readdir + readdirplus + read + readlink + open + opendir + flush + statfs + getxattr + other
+        let reading = lookup + getattr + readdir + readdirplus + read + readlink + open + opendir + flush + statfs;
+        reading + getxattr + write + setattr + create + unlink + rename + fsync + other
     }
 }
 
@@ -67,6 +80,15 @@ pub(super) enum Kind {
     Flush,
     Statfs,
     Getxattr,
+    Write,
+    Setattr,
+    /// Files, directories and links.
+    Create,
+    /// The same.
+    Unlink,
+    Rename,
+    /// Files and directories.
+    Fsync,
     Other,
     Forget,
     Stored,
@@ -98,6 +120,12 @@ impl Counters {
             flush: get(Kind::Flush),
             statfs: get(Kind::Statfs),
             getxattr: get(Kind::Getxattr),
+            write: get(Kind::Write),
+            setattr: get(Kind::Setattr),
+            create: get(Kind::Create),
+            unlink: get(Kind::Unlink),
+            rename: get(Kind::Rename),
+            fsync: get(Kind::Fsync),
             other: get(Kind::Other),
             forget: get(Kind::Forget),
             stored: get(Kind::Stored),

@@ -23,13 +23,14 @@ pub use header::{
     session_header_len, session_transcript_len,
 };
 pub use json::{
-    FollowState, Following, ProjectCounts, Status, commit_meta_json, json_lines, project_json, session_meta_json, status_json,
+    FollowState, Following, ProjectCounts, Status, commit_meta_json, json_lines, project_json, session_meta_json,
+    status_json,
 };
 pub use markdown::thousands;
 pub use meta::meta_md;
 pub use names::{
-    commit_dir_name, machine_dir_name, mime_extension, model_dir_name, path_part_name, project_dir_name, tag_dir_name,
-    session_dir_name, slug, subagent_dir_name, tool_slug, turn_file_name, visual_file_name,
+    commit_dir_name, machine_dir_name, mime_extension, model_dir_name, path_part_name, project_dir_name,
+    session_dir_name, slug, subagent_dir_name, tag_dir_name, tool_slug, turn_file_name, visual_file_name,
 };
 pub use out::{Counter, Out, length};
 pub use section::{section, section_size};

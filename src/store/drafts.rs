@@ -63,12 +63,7 @@ pub fn all(conn: &Connection) -> Result<Vec<Draft>> {
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Draft> {
-    Ok(Draft {
-        commit_row: row.get(0)?,
-        text: row.get(1)?,
-        written_at: Millis(row.get(2)?),
-        refusal: row.get(3)?,
-    })
+    Ok(Draft { commit_row: row.get(0)?, text: row.get(1)?, written_at: Millis(row.get(2)?), refusal: row.get(3)? })
 }
 
 /// A document as it was saved.

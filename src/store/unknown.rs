@@ -10,7 +10,7 @@ use crate::model::{Agent, Millis};
 /// Rows of one agent. Kinds and versions are text of the logs, and a log may hold anything.
 const MOST_ROWS: i64 = 1000;
 
-/// What the kinds beyond [`MOST_ROWS`] are counted under.
+/// What the kinds beyond `MOST_ROWS` are counted under.
 pub const OTHERS: &str = "…";
 
 /// Bytes of a kind and of a version that are kept.

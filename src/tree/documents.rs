@@ -170,11 +170,19 @@ pub fn meta_md(conn: &Connection, row: i64) -> Result<Option<MetaMd>> {
     meta_md_of(conn, &commit, &project).map(Some)
 }
 
+/// A commit's `meta.md` as it is rendered.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn meta_md_rendering(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let found = commit_and_project(conn, row)?;
+    Ok(found.map(|(commit, project)| render::meta_md(&commit, &project.dir_name)))
+}
+
 fn meta_md_of(conn: &Connection, commit: &Commit, project: &Project) -> Result<MetaMd> {
     let rendering = render::meta_md(commit, &project.dir_name);
     let ctime = commit.updated_at;
-    if commit.curated_at.is_some()
-        && let Some(saved) = drafts::saved(conn, commit.row)?
+    if let Some(saved) = drafts::saved(conn, commit.row)?
         && saved.rendering == drafts::rendering_hash(&rendering)
     {
         return Ok(MetaMd { text: saved.text, mtime: saved.saved_at, ctime });

@@ -7,9 +7,9 @@ use super::{Facts, Kind, Node, View, above_links, depth, documents, facts, link_
 use crate::derived;
 use crate::model::{Id, Project};
 use crate::render;
+use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
-use crate::store::commits::Home;
 use crate::store::trash::{self, Trashed};
 use crate::store::{EntityKind, Result, commits, drafts, git, projects, sessions, turns, visuals};
 
@@ -244,13 +244,7 @@ fn by_project(mut found: Vec<Project>, node: fn(i64) -> Node, after: u64, sink: 
     }
 }
 
-fn project_dir(
-    conn: &Connection,
-    row: i64,
-    home: Home,
-    after: u64,
-    sink: &mut dyn FnMut(Entry) -> bool,
-) -> Result<()> {
+fn project_dir(conn: &Connection, row: i64, home: Home, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     commits::for_each_of_project(conn, row, home, row_of(after), &mut |commit| {
         let facts = Some(Facts::directory(commit.mtime, commit.updated_at));
         let (node, next) = (Node::Commit(commit.row), place_of(commit.row));

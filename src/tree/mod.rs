@@ -15,11 +15,14 @@ use crate::model::{Millis, Session};
 use crate::render::Following;
 use crate::store::commits::{Home, Listed};
 use crate::store::{
-    self, EntityKind, Result, commits, drafts, facets, former_names, git, projects, sessions, stats, trash, turns, visuals,
+    self, EntityKind, Result, commits, drafts, facets, former_names, git, projects, sessions, stats, trash, turns,
+    visuals,
 };
 
 pub use changes::{Stale, errors, everything, fixed, following, stale};
-pub use documents::{Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, turn_files};
+pub use documents::{
+    Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, meta_md_rendering, turn_files,
+};
 pub use listing::{Entry, list};
 pub use names::{Found, lookup};
 pub use node::Node;
@@ -114,8 +117,9 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             commits::listed(conn, row)?.map(|c| Facts::directory(c.mtime, c.updated_at))
         }
         Node::VisualsDir(_) => None,
-        Node::CommitMetaMd(row) => documents::meta_md(conn, row)?
-            .map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime)),
+        Node::CommitMetaMd(row) => {
+            documents::meta_md(conn, row)?.map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime))
+        }
         Node::CommitMetaJson(row) | Node::CommitTranscript(row) => match commits::listed(conn, row)? {
             Some(commit) => {
                 documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
@@ -275,6 +279,10 @@ fn last_change(conn: &Connection) -> Result<Millis> {
 
 /// A session's directory, from the mount's root.
 fn session_path(conn: &Connection, session: &Session) -> Result<Option<String>> {
+    if sessions::deleted_at(conn, session.row)?.is_some() {
+        let trashed = trash::find(conn, EntityKind::Session, session.row)?;
+        return Ok(trashed.map(|trashed| format!(".cogfs/trash/{}", trashed.name)));
+    }
     match (session.parent_row, session.commit_row) {
         (Some(parent), _) => {
             let Some(parent) = sessions::get(conn, parent)? else { return Ok(None) };
@@ -293,6 +301,78 @@ fn commit_path(conn: &Connection, row: i64) -> Result<Option<String>> {
         return Ok(Some(home_path(&commit)));
     }
     Ok(trash::find(conn, EntityKind::Commit, row)?.map(|trashed| format!(".cogfs/trash/{}", trashed.name)))
+}
+
+/// The path of a directory or document from the mount's root, for messages; `None` for what has no one path.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
+    let below = |path: Option<String>, name: &str| path.map(|path| format!("{path}/{name}"));
+    Ok(match node {
+        Node::Root => Some(String::new()),
+        Node::ControlDir => Some(".cogfs".to_owned()),
+        Node::TrashDir => Some(".cogfs/trash".to_owned()),
+        Node::DraftsDir => Some(".cogfs/drafts".to_owned()),
+        Node::ProjectsDir => Some("projects".to_owned()),
+        Node::ByDir => Some("by".to_owned()),
+        Node::Project(row) => projects::get(conn, row)?.map(|p| format!("projects/{}", p.dir_name)),
+        Node::HiddenDir(row) => projects::get(conn, row)?.map(|p| format!("projects/{}/hidden", p.dir_name)),
+        Node::Commit(row) => commit_path(conn, row)?,
+        Node::CommitMetaMd(row) => below(commit_path(conn, row)?, "meta.md"),
+        Node::CommitMetaJson(row) => below(commit_path(conn, row)?, "meta.json"),
+        Node::CommitTranscript(row) => below(commit_path(conn, row)?, "transcript.md"),
+        Node::SessionsDir(row) => below(commit_path(conn, row)?, "sessions"),
+        Node::VisualsDir(row) => below(commit_path(conn, row)?, "visuals"),
+        Node::Session(row) => sessions::get(conn, row)?.map(|s| session_path(conn, &s)).transpose()?.flatten(),
+        Node::TurnsDir(row) => below(path(conn, Node::Session(row))?, "turns"),
+        Node::SubagentsDir(row) => below(path(conn, Node::Session(row))?, "subagents"),
+        Node::SessionTranscript(row) => below(path(conn, Node::Session(row))?, "transcript.md"),
+        Node::SessionMetaJson(row) => below(path(conn, Node::Session(row))?, "meta.json"),
+        Node::SessionRaw(row) => below(path(conn, Node::Session(row))?, "raw.jsonl"),
+        Node::Turn(row) => {
+            below(path(conn, Node::TurnsDir(turns::parts_of(row).0))?, &format!("{:04}-…", turns::parts_of(row).1))
+        }
+        _ => None,
+    })
+}
+
+/// Whether a node is a commit, session or turn, or something in it.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Result<bool> {
+    let session = match node {
+        Node::Turn(turn) if (kind, row) == (EntityKind::Turn, turn) => return Ok(true),
+        Node::Turn(turn) => turns::parts_of(turn).0,
+        Node::Session(session)
+        | Node::SessionTranscript(session)
+        | Node::SessionMetaJson(session)
+        | Node::SessionRaw(session)
+        | Node::TurnsDir(session)
+        | Node::SubagentsDir(session) => session,
+        Node::Visual(visual) => {
+            return Ok(visuals::get(conn, visual)?.is_none_or(|v| (kind, row) == (EntityKind::Commit, v.commit_row)));
+        }
+        Node::Commit(commit)
+        | Node::CommitMetaMd(commit)
+        | Node::CommitMetaJson(commit)
+        | Node::CommitTranscript(commit)
+        | Node::SessionsDir(commit)
+        | Node::VisualsDir(commit) => return Ok((kind, row) == (EntityKind::Commit, commit)),
+        _ => return Ok(false),
+    };
+    if kind == EntityKind::Commit {
+        return Ok(sessions::get(conn, session)?.and_then(|s| s.commit_row) == Some(row));
+    }
+    let mut at = Some(session);
+    while let Some(session) = at.filter(|_| kind == EntityKind::Session) {
+        if session == row {
+            return Ok(true);
+        }
+        at = sessions::parent(conn, session)?;
+    }
+    Ok(false)
 }
 
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.

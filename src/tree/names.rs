@@ -9,8 +9,8 @@ use super::listing::{HIDDEN, draft_name, fixed_entries, trashed_node};
 use super::{Node, View};
 use crate::model::Id;
 use crate::render;
-use crate::store::facets::{self, FacetKind};
 use crate::store::commits::Home;
+use crate::store::facets::{self, FacetKind};
 use crate::store::{Result, commits, drafts, former_names, git, projects, sessions, trash, turns, visuals};
 
 /// The answer to a lookup.

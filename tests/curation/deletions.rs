@@ -16,7 +16,7 @@ fn edits_left(lab: &Lab) -> Vec<String> {
 
 #[test]
 fn a_deleted_turn_is_left_out_everywhere_and_comes_back() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let (commit, before) = (lab.commits().remove(0), lab.seen());
     let turn = Entity::turn(turns::row_of(lab.sessions(commit.row)[0], 2));
     let seq = lab.edit(delete(turn));
@@ -63,7 +63,7 @@ fn a_deleted_session_and_a_deleted_commit_are_seen_in_the_trash_alone() {
 
 #[test]
 fn a_deleted_commit_is_in_no_view() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let commit = lab.commits().remove(0);
     lab.edit(Edit::SetTags { commit: commit.row, tags: vec!["x".to_owned()] });
     lab.edit(delete(Entity::commit(commit.row)));
@@ -76,7 +76,7 @@ fn a_deleted_commit_is_in_no_view() {
 
 #[test]
 fn what_rm_r_deletes_piece_by_piece_is_one_deletion_and_one_restoration() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let (commit, before) = (lab.commits().remove(0), lab.seen());
     let session = lab.sessions(commit.row)[0];
     for number in 1..=4 {
@@ -122,7 +122,7 @@ fn a_generated_name_that_another_typed_meanwhile_is_made_longer() {
 
 #[test]
 fn a_former_name_of_a_deleted_commit_leads_nowhere_and_on_again_when_it_is_back() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let commit = lab.commits().remove(0);
     lab.edit(super::retitle(commit.row, "other"));
     let path = format!("projects/boats/{}", commit.dir_name);
@@ -136,7 +136,7 @@ fn a_former_name_of_a_deleted_commit_leads_nowhere_and_on_again_when_it_is_back(
 
 #[test]
 fn what_is_emptied_out_of_the_trash_is_restored_all_the_same() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let (commit, before) = (lab.commits().remove(0), lab.seen());
     lab.edit(delete(Entity::commit(commit.row)));
     let mut writer = lab.writer();

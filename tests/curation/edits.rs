@@ -8,7 +8,7 @@ use super::{Lab, find, rename, retitle, session};
 
 #[test]
 fn a_new_title_renames_the_directory_and_the_former_name_leads_on() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let before = lab.commits().remove(0);
     let seq = lab.edit(retitle(before.row, "Ships & more"));
     let after = lab.commit(before.row);
@@ -31,7 +31,7 @@ fn a_new_title_renames_the_directory_and_the_former_name_leads_on() {
 
 #[test]
 fn a_typed_name_is_the_directory_s_to_the_letter_and_leaves_no_former_one() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let before = lab.commits().remove(0);
     let seq = lab.edit(rename(&before, "Größer: (2)"));
     let after = lab.commit(before.row);
@@ -45,7 +45,7 @@ fn a_typed_name_is_the_directory_s_to_the_letter_and_leaves_no_former_one() {
 
 #[test]
 fn a_name_that_says_no_other_title_is_not_queued() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let commit = lab.commits().remove(0);
     let name = Edit::Retitle { commit: commit.row, title: Title::Found, name: Some("build-part-1".to_owned()) };
     let seq = lab.edit(name);
@@ -84,7 +84,7 @@ fn a_name_that_is_taken_or_reserved_changes_nothing() {
 
 #[test]
 fn marks_numbers_words_and_tags_are_set_logged_queued_and_undone() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let (row, before) = (lab.commits()[0].row, lab.seen());
     let tags = vec!["Login".to_owned(), "needs review".to_owned()];
     let edits = [
@@ -123,7 +123,7 @@ fn marks_numbers_words_and_tags_are_set_logged_queued_and_undone() {
 
 #[test]
 fn edits_of_one_field_keep_the_first_base_and_the_way_back_empties_the_queue() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let row = lab.commits()[0].row;
     lab.edit(Edit::Reorder { commit: row, order: 1 });
     lab.edit(Edit::Reorder { commit: row, order: 2 });
@@ -141,7 +141,7 @@ fn edits_of_one_field_keep_the_first_base_and_the_way_back_empties_the_queue() {
 
 #[test]
 fn an_edit_is_undone_once_and_not_when_something_else_was_made_of_it() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let row = lab.commits()[0].row;
     let first = lab.edit(retitle(row, "one"));
     let second = lab.edit(retitle(row, "two"));
@@ -158,7 +158,7 @@ fn an_edit_is_undone_once_and_not_when_something_else_was_made_of_it() {
 
 #[test]
 fn an_undone_edit_that_is_made_again_by_an_undo_stands_before_the_ones_below_it() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let row = lab.commits()[0].row;
     let first = lab.edit(retitle(row, "one"));
     let second = lab.edit(retitle(row, "two"));

@@ -241,7 +241,7 @@ fn codex(lab: &Lab, cwd: &str) {
 
 #[test]
 fn a_folder_whose_remote_becomes_known_keeps_the_names_that_were_typed() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     let (commit, row) = (lab.commits().remove(0), lab.project("boats"));
     lab.edit(rename(&commit, "mine"));
     lab.edit(Edit::RenameProject { project: row, name: "My boats".to_owned() });
@@ -253,7 +253,7 @@ fn a_folder_whose_remote_becomes_known_keeps_the_names_that_were_typed() {
 
 #[test]
 fn a_folder_that_is_folded_into_its_remote_s_project_keeps_the_names_that_were_typed() {
-    let lab = Lab::new();
+    let lab = Lab::boats();
     codex(&lab, "/w/elsewhere");
     let commits = lab.commits();
     lab.edit(rename(&commits[0], "mine"));

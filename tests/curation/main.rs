@@ -38,7 +38,7 @@ impl Lab {
     }
 
     /// With one session: a prompt, an answer, a file written.
-    pub fn new() -> Self {
+    pub fn boats() -> Self {
         Self::with(&[session("boats", 1)])
     }
 

@@ -99,9 +99,9 @@ fn contents_are_changed_by_one_at_a_time() {
     let gate = world.scratch.gate(id).unwrap();
     let writing = lock(&gate);
     std::thread::scope(|threads| {
-        threads.spawn(|| world.scratch.write(id, 0, b"behind").unwrap());
+        let writer = threads.spawn(|| world.scratch.write(id, 0, b"behind").unwrap());
         // The table has one, this test one, and the writer one when it waits.
-        while std::sync::Arc::strong_count(&gate) < 3 {
+        while std::sync::Arc::strong_count(&gate) < 3 && !writer.is_finished() {
             std::thread::yield_now();
         }
         for _ in 0..500 {

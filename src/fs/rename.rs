@@ -1,0 +1,342 @@
+//! What a rename means: by what moves, and where to.
+//!
+//! | what | where to | |
+//! |---|---|---|
+//! | a commit | its project | another title |
+//! | a commit | another project, `hidden/` | is moved there, marked as hidden |
+//! | a commit, session, turn | the trash | is deleted |
+//! | the same | out of the trash, where it was | is restored |
+//! | a project | `projects/` | another name |
+//! | a scratch file | `meta.md` beside it | is saved |
+//! | `meta.md` | a name beside it | an editor's backup: the document is back if nothing takes its place |
+//!
+//! EXDEV is for scratch files alone, as `mv` copies then: a copied commit would be none.
+
+use std::ffi::OsStr;
+use std::time::{Duration, SystemTime};
+
+use super::overlay::Role;
+use super::remove::entity_of;
+use super::scratch::{Dir, RenameMode, ScratchId};
+use super::{CogFs, FsError, NAME_MAX, Result, lock};
+use crate::curation::{self, CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName, names};
+use crate::model::Millis;
+use crate::store::commits::{self, Home, curated};
+use crate::store::{Transaction, trash};
+use crate::tree::Node;
+
+/// One end of a rename.
+struct End<'a> {
+    parent: u64,
+    dir: Role,
+    name: &'a OsStr,
+    /// What has the name now.
+    there: Option<(u64, Role)>,
+}
+
+/// Where a commit or what is in the trash goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Project(i64),
+    Hidden(i64),
+    Trash {
+        by_manager: bool,
+    },
+    /// The sessions of a commit, the subagents or the turns of a session.
+    Parts,
+}
+
+fn target(dir: Role) -> Option<Target> {
+    match dir {
+        Role::Tree(Node::Project(row)) => Some(Target::Project(row)),
+        Role::Tree(Node::HiddenDir(row)) => Some(Target::Hidden(row)),
+        Role::Tree(Node::TrashDir) => Some(Target::Trash { by_manager: false }),
+        Role::Tree(Node::ManagerTrashFiles) => Some(Target::Trash { by_manager: true }),
+        Role::Tree(Node::SessionsDir(_) | Node::SubagentsDir(_) | Node::TurnsDir(_)) => Some(Target::Parts),
+        _ => None,
+    }
+}
+
+impl CogFs {
+    /// Renames.
+    ///
+    /// # Errors
+    /// Those of rename(2), and when what moves cannot go there.
+    pub fn rename(
+        &self,
+        (parent, name): (u64, &OsStr),
+        (new_parent, new_name): (u64, &OsStr),
+        mode: RenameMode,
+        thread: u32,
+    ) -> Result<()> {
+        self.writing()?;
+        if new_name.len() > NAME_MAX {
+            return Err(FsError::NameTooLong);
+        }
+        let from = self.end(parent, name)?;
+        let to = self.end(new_parent, new_name)?;
+        let (ino, role) = from.there.ok_or(FsError::NotFound)?;
+        match (mode, to.there) {
+            (RenameMode::NoReplace, Some(_)) => return Err(FsError::Exists),
+            (RenameMode::Exchange, None) => return Err(FsError::NotFound),
+            (_, Some((other, _))) if other == ino => return Ok(()),
+            _ => {}
+        }
+        match role {
+            Role::Scratch(id) => self.rename_scratch(id, ino, &from, &to, mode, thread),
+            Role::Meta(row) => self.rename_document(row, &from, &to, mode),
+            Role::Orphan => Err(FsError::NotFound),
+            Role::Tree(node) => self.rename_entity(node, &from, &to, mode),
+        }
+    }
+
+    fn end<'a>(&self, parent: u64, name: &'a OsStr) -> Result<End<'a>> {
+        let there = match self.child(parent, name)? {
+            Some(ino) => Some((ino, self.role(ino)?)),
+            None => None,
+        };
+        Ok(End { parent, dir: self.role(parent)?, name, there })
+    }
+
+    fn refuse_rename(&self, from: &End<'_>, reason: &str) -> FsError {
+        let error = FsError::NotPermitted { reason: reason.to_owned() };
+        self.refuse("rename", self.path(from.parent, from.name), error, None)
+    }
+
+    /// A scratch file moves among its like, or becomes the document.
+    fn rename_scratch(
+        &self,
+        id: ScratchId,
+        ino: u64,
+        from: &End<'_>,
+        to: &End<'_>,
+        mode: RenameMode,
+        thread: u32,
+    ) -> Result<()> {
+        let writing = self.writing()?;
+        if let (Role::Tree(Node::Commit(row)), "meta.md") = (to.dir, to.name.to_str().unwrap_or_default()) {
+            return self.save_by_rename(row, id, ino, from, mode, thread);
+        }
+        match to.there {
+            None | Some((_, Role::Scratch(_))) => {}
+            Some(_) => return Err(self.refuse_rename(from, "what it would replace is made from the conversation")),
+        }
+        let source = self.scratch_dir(from.dir)?.ok_or(FsError::NotFound)?;
+        let Some(target) = self.scratch_dir(to.dir)? else {
+            return Err(self.refuse_rename(from, "files can be put beside a meta.md alone"));
+        };
+        Ok(writing.scratch.rename(&source, from.name, &target, to.name, mode)?)
+    }
+
+    /// An editor's file takes the place of `meta.md`: it is valid and saved, or nothing changes.
+    fn save_by_rename(
+        &self,
+        row: i64,
+        id: ScratchId,
+        ino: u64,
+        from: &End<'_>,
+        mode: RenameMode,
+        thread: u32,
+    ) -> Result<()> {
+        let writing = self.writing()?;
+        let source = self.scratch_dir(from.dir)?.ok_or(FsError::NotFound)?;
+        if !self.lies_beside(row, source)? {
+            return Err(FsError::OtherDevice);
+        }
+        let size = writing.scratch.attr(id)?.size;
+        if size > super::save::MOST_BYTES {
+            return Err(FsError::TooLarge);
+        }
+        let bytes = writing.scratch.read(id, 0, u32::try_from(size).unwrap_or(u32::MAX))?;
+        // While a former document is away this is its successor; otherwise what it says now goes to a backup or nowhere.
+        let former = self.document_bytes(row)?;
+        let holder = lock(&writing.overlay).holder(row);
+        if let Err(error) = self.save(row, &bytes, Millis::now(), thread) {
+            return Err(self.refuse("rename", self.path(from.parent, from.name), error, Some(&bytes)));
+        }
+        let mtime = SystemTime::now();
+        if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
+            writing.scratch.release(id)?;
+            let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, mtime)?;
+            self.take_over(row, ino, Vec::new());
+            lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
+            return Ok(());
+        }
+        self.take_over(row, ino, former);
+        writing.scratch.release(id)?;
+        Ok(())
+    }
+
+    /// Whether scratch files of a directory are beside a commit's document, or below.
+    fn lies_beside(&self, row: i64, dir: Dir) -> Result<bool> {
+        let commit = self.query(|conn| commits::get(conn, row))?.ok_or(FsError::NotFound)?;
+        Ok(match dir {
+            Dir::Place(place) => place == commit.id,
+            Dir::Node(id) => self.writing()?.scratch.place_of(id)? == commit.id,
+        })
+    }
+
+    /// `meta.md` moves: an editor makes its backup of it.
+    fn rename_document(&self, row: i64, from: &End<'_>, to: &End<'_>, mode: RenameMode) -> Result<()> {
+        let writing = self.writing()?;
+        let beside = match self.scratch_dir(to.dir)? {
+            Some(dir) if self.lies_beside(row, dir)? => dir,
+            _ => return Err(self.refuse_rename(from, "meta.md belongs to its commit; move the commit's directory")),
+        };
+        match (mode, to.there) {
+            (RenameMode::Exchange, Some((ino, Role::Scratch(id)))) => {
+                return self.save_by_rename(
+                    row,
+                    id,
+                    ino,
+                    &End { parent: to.parent, dir: to.dir, name: to.name, there: to.there },
+                    mode,
+                    0,
+                );
+            }
+            (_, None | Some((_, Role::Scratch(_)))) => {}
+            _ => return Err(self.refuse_rename(from, "what it would replace is made from the conversation")),
+        }
+        let (former, mtime) = (self.document_bytes(row)?, self.getattr_of_document(row)?);
+        let backup = writing.scratch.adopt(&beside, to.name, &former, 0o600, mtime)?;
+        let ino = self.detach(row)?;
+        lock(&writing.overlay).set_role(ino, Role::Scratch(backup));
+        writing.scratch.remember(backup);
+        Ok(())
+    }
+
+    fn getattr_of_document(&self, row: i64) -> Result<SystemTime> {
+        let attr = self.getattr(Node::CommitMetaMd(row).ino());
+        let mtime = attr.map_or(Millis::now(), |attr| attr.mtime);
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(mtime.0.max(0).unsigned_abs()))
+    }
+
+    fn rename_entity(&self, node: Node, from: &End<'_>, to: &End<'_>, mode: RenameMode) -> Result<()> {
+        if let (Node::Project(row), Role::Tree(Node::ProjectsDir)) = (node, to.dir) {
+            return self.rename_project(row, from, to, mode);
+        }
+        let (Some(entity), Some(target)) = (entity_of(node), target(to.dir)) else {
+            return Err(self.refuse_rename(from, "it is made from the conversation and stays where it is"));
+        };
+        let name = to.name.to_str().ok_or_else(|| self.refuse_rename(from, "names are UTF-8"))?;
+        let was_in_trash = self.is_trash(from.parent)?;
+        if mode == RenameMode::Exchange {
+            return self.exchange(entity, to, from);
+        }
+        match to.there {
+            None => {}
+            // What one directory may replace is an empty one: no commit is.
+            Some((_, Role::Tree(Node::Commit(_) | Node::Session(_)))) if entity.kind != EntityKind::Turn => {
+                return Err(FsError::NotEmpty);
+            }
+            Some((_, Role::Tree(Node::HiddenDir(_)))) => return Err(FsError::NotEmpty),
+            Some(_) if entity.kind == EntityKind::Turn => return Err(FsError::Exists),
+            Some(_) => return Err(FsError::NotADirectory),
+        }
+        let moved = match (entity.kind, target, was_in_trash) {
+            (_, Target::Trash { by_manager }, true) => self.rename_in_trash(entity, name, by_manager),
+            (_, Target::Trash { by_manager }, false) => {
+                let name = match by_manager {
+                    true => TrashName::ByManager(name.to_owned()),
+                    false => TrashName::Typed(name.to_owned()),
+                };
+                self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Delete { entity, name }).map(drop))
+            }
+            (EntityKind::Commit, Target::Project(_) | Target::Hidden(_), _) => {
+                self.edit(|tx| place_commit(tx, entity.row, target, name, was_in_trash))
+            }
+            (EntityKind::Session | EntityKind::Turn, Target::Parts, true) => {
+                self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Restore { entity }).map(drop))
+            }
+            (EntityKind::Session | EntityKind::Turn, ..) => {
+                Err(FsError::NotPermitted { reason: "sessions and turns stay where they are said".to_owned() })
+            }
+            _ => Err(FsError::NotPermitted { reason: "a commit lies in a project's directory".to_owned() }),
+        };
+        moved.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, None))
+    }
+
+    fn rename_in_trash(&self, entity: Entity, name: &str, by_manager: bool) -> Result<()> {
+        self.edit(|tx| {
+            if let Some(trashed) = trash::find(tx, entity.kind, entity.row)? {
+                trash::rename(tx, &trashed, trash::Name { wanted: name, by_manager })?;
+            }
+            Ok(())
+        })
+    }
+
+    fn rename_project(&self, row: i64, from: &End<'_>, to: &End<'_>, mode: RenameMode) -> Result<()> {
+        let name = to.name.to_str().ok_or_else(|| self.refuse_rename(from, "names are UTF-8"))?;
+        let other = match (mode, to.there) {
+            (RenameMode::Exchange, Some((_, Role::Tree(Node::Project(other))))) => Some(other),
+            (_, None) => None,
+            _ => return Err(FsError::NotEmpty),
+        };
+        let (from_name, to_name) = (from.name.to_string_lossy().into_owned(), name.to_owned());
+        let renamed = self.edit(|tx| {
+            let mut editor = Editor::new(tx, Origin::Mount);
+            let Some(other) = other else {
+                return editor.apply(&Edit::RenameProject { project: row, name: to_name.clone() }).map(drop);
+            };
+            let aside = format!("{from_name} (exchanged)");
+            for (project, name) in [(row, aside), (other, from_name.clone()), (row, to_name.clone())] {
+                editor.apply(&Edit::RenameProject { project, name })?;
+            }
+            Ok(())
+        });
+        renamed.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, None))
+    }
+
+    /// Two commits change their names, and their projects.
+    fn exchange(&self, entity: Entity, to: &End<'_>, from: &End<'_>) -> Result<()> {
+        let (Some((_, Role::Tree(Node::Commit(other)))), EntityKind::Commit) = (to.there, entity.kind) else {
+            return Err(self.refuse_rename(from, "only commits can be exchanged"));
+        };
+        let (Some(here), Some(there)) = (target(from.dir), target(to.dir)) else { return Err(FsError::Invalid) };
+        if [here, there].iter().any(|t| matches!(t, Target::Trash { .. } | Target::Parts)) {
+            return Err(FsError::Invalid);
+        }
+        let (Some(from_name), Some(to_name)) = (from.name.to_str(), to.name.to_str()) else {
+            return Err(FsError::Invalid);
+        };
+        let aside = format!("{}_exchanged", &from_name[..from_name.floor_char_boundary(200)]);
+        self.edit(|tx| {
+            place_commit(tx, entity.row, here, &aside, false)?;
+            place_commit(tx, other, here, from_name, false)?;
+            place_commit(tx, entity.row, there, to_name, false)
+        })
+    }
+}
+
+/// Puts a commit where it was moved, under the name that was typed.
+fn place_commit(
+    tx: &mut Transaction<'_>,
+    row: i64,
+    target: Target,
+    name: &str,
+    was_in_trash: bool,
+) -> curation::Result<()> {
+    let not_found = || CurationError::NotFound { kind: EntityKind::Commit };
+    let (project, hidden) = match target {
+        Target::Project(project) => (project, false),
+        Target::Hidden(project) => (project, true),
+        Target::Trash { .. } | Target::Parts => return Err(not_found()),
+    };
+    let mut editor = Editor::new(tx, Origin::Mount);
+    if was_in_trash {
+        editor.apply(&Edit::Restore { entity: Entity::commit(row) })?;
+    }
+    let commit = commits::get(tx, row)?.ok_or_else(not_found)?;
+    let kept = curated::title(tx, &commit)?;
+    // A name that is not changed says nothing of the title.
+    let title = if name == commit.dir_name { kept } else { names::title(&commit, name).unwrap_or(kept) };
+    let mut edits = Vec::new();
+    if commit.project_row != project {
+        edits.push(Edit::MoveToProject { commit: row, project, name: Some(name.to_owned()) });
+    }
+    edits.push(Edit::Retitle { commit: row, title, name: Some(name.to_owned()) });
+    if (commit.home() == Home::Hidden) != hidden {
+        edits.push(Edit::SetHidden { commit: row, hidden });
+    }
+    Editor::new(tx, Origin::Mount).apply_all(&edits).map(drop)
+}

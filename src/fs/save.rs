@@ -1,0 +1,404 @@
+//! What is written to a `meta.md`, from the first byte to the record.
+//!
+//! There is no close: the kernel stopped asking. So a save has two levels. A *draft*: whenever what was written is a whole
+//! document it is kept in the database before the write returns, as a crash must not cost it; it may be the first piece of a
+//! longer one. A *revision*: at an fsync, at a rename onto `meta.md`, or when nothing was written for a moment, the document
+//! becomes the record. What is no valid document is never the record: it stays to be seen for a while, and in the drafts.
+
+use std::time::{Duration, Instant};
+
+use super::overlay::{Buffer, Holder, Overlay};
+use super::write::Writing;
+use super::{CogFs, FsError, Invalidation, Result, lock, slice};
+use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
+use crate::model::Millis;
+use crate::store::drafts::{self, Draft, Saved};
+use crate::store::{Transaction, commits};
+use crate::tree::{self, Node};
+
+/// A longer document is refused with EFBIG.
+pub(super) const MOST_BYTES: u64 = 1024 * 1024;
+
+/// When nothing was written for so long, a valid document becomes the record.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// When nothing was written for so long, one that is not valid is told: until then its writer may only be slow.
+const QUIET_INVALID: Duration = Duration::from_secs(2);
+
+/// How long one that is not valid is shown in place of the record.
+const SHOWN_INVALID: Duration = Duration::from_secs(10 * 60);
+
+/// A `meta.md` that was moved away and has no successor after so long is shown again.
+const DETACHED: Duration = Duration::from_secs(5);
+
+/// Puts bytes into others, at an offset.
+pub(super) fn splice(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) -> Result<()> {
+    let end = offset.checked_add(new.len() as u64).filter(|end| *end <= MOST_BYTES).ok_or(FsError::TooLarge)?;
+    let (start, end) = (usize::try_from(offset).unwrap_or(usize::MAX), usize::try_from(end).unwrap_or(usize::MAX));
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    bytes[start..end].copy_from_slice(new);
+    Ok(())
+}
+
+pub(super) fn resize(bytes: &mut Vec<u8>, size: u64) -> Result<()> {
+    if size > MOST_BYTES {
+        return Err(FsError::TooLarge);
+    }
+    bytes.resize(usize::try_from(size).unwrap_or(usize::MAX), 0);
+    Ok(())
+}
+
+impl CogFs {
+    /// The bytes of a document as it is seen now.
+    pub(super) fn document_bytes(&self, row: i64) -> Result<Vec<u8>> {
+        let writing = self.writing()?;
+        let buffer =
+            lock(&writing.overlay).documents.get(&row).and_then(|d| d.buffer.as_ref()).map(|b| b.bytes.clone());
+        match buffer {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.query(|conn| tree::meta_md(conn, row))?.ok_or(FsError::NotFound)?.text),
+        }
+    }
+
+    pub(super) fn read_document(&self, row: i64, offset: u64, size: u32, thread: u32) -> Result<Vec<u8>> {
+        let writing = self.writing()?;
+        let buffer = lock(&writing.overlay)
+            .documents
+            .get(&row)
+            .and_then(|d| d.buffer.as_ref())
+            .map(|buffer| slice(&buffer.bytes, offset, size).to_vec());
+        if let Some(part) = buffer {
+            return Ok(part);
+        }
+        let found = self.query(|conn| Ok(tree::meta_md(conn, row)?.zip(Shown::now(conn, row)?)))?;
+        let (meta, shown) = found.ok_or(FsError::NotFound)?;
+        lock(&writing.overlay).note_reading(row, thread, shown);
+        Ok(slice(&meta.text, offset, size).to_vec())
+    }
+
+    /// Makes the node of a new `meta.md`, where an editor moved the former one away.
+    pub(super) fn begin_document(&self, row: i64, thread: u32) -> u64 {
+        let Ok(writing) = self.writing() else { return Node::CommitMetaMd(row).ino() };
+        let mut overlay = lock(&writing.overlay);
+        let ino = overlay.new_document_ino();
+        overlay.set_role(ino, super::overlay::Role::Meta(row));
+        let document = overlay.documents.entry(row).or_default();
+        document.holder = Holder::Other(ino);
+        document.detached = None;
+        document.buffer = Some(buffer(Vec::new(), thread));
+        ino
+    }
+
+    pub(super) fn write_document(&self, row: i64, offset: u64, bytes: &[u8], thread: u32) -> Result<()> {
+        self.change_document(row, thread, |old| splice(old, offset, bytes))?;
+        self.keep_draft(row)
+    }
+
+    /// Truncating alone is never kept: it is the first half of a save.
+    pub(super) fn truncate_document(&self, row: i64, size: u64, thread: u32) -> Result<()> {
+        self.change_document(row, thread, |old| resize(old, size))?;
+        if size > 0 { self.keep_draft(row) } else { Ok(()) }
+    }
+
+    fn change_document(&self, row: i64, thread: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        let writing = self.writing()?;
+        let is_new = lock(&writing.overlay).documents.get(&row).is_none_or(|d| d.buffer.is_none());
+        let stored = if is_new { Some(self.document_bytes(row)?) } else { None };
+        let mut overlay = lock(&writing.overlay);
+        let document = overlay.documents.entry(row).or_default();
+        if document.buffer.is_none() {
+            document.buffer = Some(buffer(stored.unwrap_or_default(), thread));
+        }
+        let Some(buffer) = document.buffer.as_mut() else { return Ok(()) };
+        change(&mut buffer.bytes)?;
+        (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
+        buffer.version += 1;
+        buffer.refused = None;
+        // A mapped page that the kernel writes back has no process.
+        if thread != 0 {
+            buffer.writer = thread;
+        }
+        drop(overlay);
+        self.wake();
+        Ok(())
+    }
+
+    fn snapshot(&self, row: i64) -> Option<Buffer> {
+        let writing = self.writing().ok()?;
+        lock(&writing.overlay).documents.get(&row)?.buffer.clone()
+    }
+
+    /// Keeps what was written if it is a whole document.
+    fn keep_draft(&self, row: i64) -> Result<()> {
+        let Some(buffer) = self.snapshot(row) else { return Ok(()) };
+        if front_matter::parse(&buffer.bytes).is_err() {
+            return Ok(());
+        }
+        let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
+        self.edit(|tx| Ok(drafts::keep(tx, &draft)?))
+    }
+
+    /// Makes what was written the record.
+    ///
+    /// # Errors
+    /// When it is no valid document, which is logged, or cannot be stored: it is then still what is seen.
+    pub(super) fn publish(&self, row: i64, operation: &'static str) -> Result<()> {
+        let Some(buffer) = self.snapshot(row) else { return Ok(()) };
+        match self.save(row, &buffer.bytes, buffer.mtime, buffer.writer) {
+            Ok(()) => {
+                self.drop_buffer(row, Some(buffer.version));
+                Ok(())
+            }
+            Err(FsError::Refused { reason }) => {
+                self.refused(row, operation, &buffer, &reason);
+                Err(FsError::Refused { reason })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Logs that a document is not valid, once for what was written, and keeps it as a draft.
+    fn refused(&self, row: i64, operation: &'static str, buffer: &Buffer, reason: &str) {
+        let Ok(writing) = self.writing() else { return };
+        let mut overlay = lock(&writing.overlay);
+        let current = overlay.documents.get_mut(&row).and_then(|d| d.buffer.as_mut());
+        let Some(current) = current.filter(|b| b.version == buffer.version) else { return };
+        if current.refused.as_deref() == Some(reason) {
+            return;
+        }
+        current.refused = Some(reason.to_owned());
+        drop(overlay);
+        let path = self.path_of(Node::CommitMetaMd(row).ino());
+        let what_to_do = "correct the document and save it again; what was written is in .cogfs/drafts/";
+        self.log_refusal(operation, path, "EIO", reason.to_owned(), what_to_do, Some(&buffer.bytes));
+        let refusal = Some(reason.to_owned());
+        // Nothing that anybody wrote: a save that stopped after truncating.
+        if buffer.bytes.is_empty() {
+            return;
+        }
+        let draft = Draft { commit_row: row, text: buffer.bytes.clone(), written_at: buffer.mtime, refusal };
+        if let Err(error) = self.edit(|tx| Ok(drafts::keep(tx, &draft)?)) {
+            tracing::error!(%error, "a draft could not be kept; it is shown while the mount lasts");
+        }
+    }
+
+    /// Makes a document the record: the fields that differ from what its writer was shown, and the bytes to be served back.
+    pub(super) fn save(&self, row: i64, bytes: &[u8], mtime: Millis, thread: u32) -> Result<()> {
+        let document =
+            front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
+        let shown = self.shown_to(row, thread)?;
+        let outcome = self.edit(|tx| {
+            let plan = curation::plan(tx, row, &document, &shown)?;
+            if let Outcome::Edits(edits) = &plan {
+                Editor::new(tx, Origin::Mount).apply_all(edits)?;
+                serve_back(tx, row, bytes, mtime)?;
+                drafts::remove(tx, row)?;
+            }
+            Ok(plan)
+        });
+        match outcome {
+            Ok(Outcome::Edits(_)) => Ok(()),
+            Ok(Outcome::Refused(refusal)) => Err(FsError::Refused { reason: refusal.to_string() }),
+            // What the record cannot take: a name that is taken in the other project, ...
+            Err(FsError::NotPermitted { reason }) => Err(FsError::Refused { reason }),
+            Err(FsError::NotEmpty) => {
+                Err(FsError::Refused { reason: "another commit of that project has its name".to_owned() })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The states in which the writer of a document may have read it: the one, where the same process did.
+    fn shown_to(&self, row: i64, thread: u32) -> Result<Vec<Shown>> {
+        let readings = lock(&self.writing()?.overlay).shown(row);
+        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| is_same_process(*reader, thread)) {
+            return Ok(vec![shown.clone()]);
+        }
+        let mut states = self.query(|conn| Shown::history(conn, row))?;
+        states.extend(readings.into_iter().map(|(_, shown)| shown));
+        states.extend(self.query(|conn| Shown::now(conn, row))?);
+        // One alone would count as known.
+        if states.len() == 1 {
+            states.extend(states.first().cloned());
+        }
+        Ok(states)
+    }
+
+    /// Drops what was being written, if it is still this version: the record is seen again.
+    fn drop_buffer(&self, row: i64, version: Option<u64>) {
+        let Ok(writing) = self.writing() else { return };
+        let mut overlay = lock(&writing.overlay);
+        if let Some(document) = overlay.documents.get_mut(&row)
+            && document.buffer.as_ref().is_some_and(|b| version.is_none_or(|version| b.version == version))
+        {
+            document.buffer = None;
+        }
+        overlay.tidy(row);
+    }
+
+    /// Gives the name `meta.md` to a node, with these bytes as the record. The node that had it keeps what it showed.
+    pub(super) fn take_over(&self, row: i64, ino: u64, former: Vec<u8>) {
+        let Ok(writing) = self.writing() else { return };
+        let mut overlay = lock(&writing.overlay);
+        if let Some(holder) = overlay.holder(row).filter(|holder| *holder != ino) {
+            overlay.orphan(holder, former);
+        }
+        overlay.set_role(ino, super::overlay::Role::Meta(row));
+        let document = overlay.documents.entry(row).or_default();
+        let own = ino == Node::CommitMetaMd(row).ino();
+        document.holder = if own { Holder::Own } else { Holder::Other(ino) };
+        (document.buffer, document.detached) = (None, None);
+    }
+
+    /// Takes the name `meta.md` from its node: an editor moves it away, or removes it, before it makes a new one. The number
+    /// of the node, which is the caller's to give another role.
+    pub(super) fn detach(&self, row: i64) -> Result<u64> {
+        // What was written before must not be lost by it.
+        if let Err(error) = self.publish(row, "rename") {
+            tracing::debug!(%error, "a document that is not valid is moved away");
+        }
+        let mut overlay = lock(&self.writing()?.overlay);
+        let ino = overlay.holder(row).ok_or(FsError::NotFound)?;
+        let document = overlay.documents.entry(row).or_default();
+        document.holder = Holder::Nothing;
+        document.buffer = None;
+        document.detached = Some(Instant::now());
+        drop(overlay);
+        self.wake();
+        Ok(ino)
+    }
+
+    /// Brings documents to rest that nobody has written to for a moment.
+    pub(super) fn settle_documents(&self, now: Instant) {
+        let Some(writing) = &self.writing else { return };
+        // Not in the head of the loop, which would hold the lock all through it.
+        let due = due(&lock(&writing.overlay), now);
+        for due in due {
+            match due {
+                Due::Publish(row) => {
+                    if let Err(error) = self.publish(row, "write") {
+                        tracing::info!(%error, "a document was not taken");
+                    }
+                }
+                Due::ShowRecord(row) => {
+                    self.drop_buffer(row, None);
+                    self.tell_document(row);
+                }
+                Due::Reattach(row) => self.reattach(writing, row),
+            }
+        }
+    }
+
+    fn reattach(&self, writing: &Writing, row: i64) {
+        let mut overlay = lock(&writing.overlay);
+        if let Some(document) = overlay.documents.get_mut(&row)
+            && document.holder == Holder::Nothing
+        {
+            let own = Node::CommitMetaMd(row).ino();
+            overlay.documents.remove(&row);
+            // Its own number may be a backup's by now: a new one then.
+            if !matches!(overlay.role(own), Some(super::overlay::Role::Meta(_))) {
+                let ino = overlay.new_document_ino();
+                overlay.set_role(ino, super::overlay::Role::Meta(row));
+                overlay.documents.entry(row).or_default().holder = Holder::Other(ino);
+            }
+        }
+        drop(overlay);
+        self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });
+        self.tell(Invalidation::Node(Node::Commit(row).ino()));
+    }
+
+    fn tell_document(&self, row: i64) {
+        let Ok(writing) = self.writing() else { return };
+        let others = lock(&writing.overlay).others_of(row);
+        for ino in others.into_iter().chain([Node::CommitMetaMd(row).ino()]) {
+            self.tell(Invalidation::Node(ino));
+        }
+    }
+
+    /// Makes valid documents the record at the end of a mount; what is not valid stays a draft.
+    pub(super) fn finish_documents(&self) {
+        let Some(writing) = &self.writing else { return };
+        let rows: Vec<i64> = lock(&writing.overlay).documents.keys().copied().collect();
+        for row in rows {
+            if let Err(error) = self.publish(row, "unmount") {
+                tracing::warn!(%error, "a document is left as a draft");
+            }
+        }
+    }
+
+    /// Tells of the drafts that a crash left, once, when a mount begins.
+    pub fn tell_of_drafts(&self) {
+        let Ok(left) = self.query(|conn| {
+            let mut left = Vec::new();
+            for draft in drafts::all(conn)? {
+                if let Some(commit) = commits::get(conn, draft.commit_row)? {
+                    left.push((draft, commit));
+                }
+            }
+            Ok(left)
+        }) else {
+            return;
+        };
+        for (draft, commit) in left.into_iter().filter(|(draft, _)| draft.refusal.is_none()) {
+            let path = self.path_of(Node::CommitMetaMd(draft.commit_row).ino());
+            let reason = "the mount ended before this was saved: it is a draft, and the record is as it was".to_owned();
+            let what_to_do =
+                format!("compare .cogfs/drafts/{}.md with meta.md; copy it over to save it, or remove it", commit.id);
+            self.log_refusal("write", path, "EIO", reason, &what_to_do, None);
+        }
+    }
+}
+
+/// What is to be done with a document.
+enum Due {
+    Publish(i64),
+    ShowRecord(i64),
+    Reattach(i64),
+}
+
+fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
+    let mut found = Vec::new();
+    for (row, document) in &overlay.documents {
+        if let Some(buffer) = &document.buffer {
+            let quiet = now.saturating_duration_since(buffer.written);
+            match &buffer.refused {
+                Some(_) if quiet >= SHOWN_INVALID => found.push(Due::ShowRecord(*row)),
+                Some(_) => {}
+                None if quiet >= QUIET_INVALID => found.push(Due::Publish(*row)),
+                None if quiet >= QUIET && front_matter::parse(&buffer.bytes).is_ok() => found.push(Due::Publish(*row)),
+                None => {}
+            }
+        } else if document.detached.is_some_and(|since| now.saturating_duration_since(since) >= DETACHED) {
+            found.push(Due::Reattach(*row));
+        }
+    }
+    found
+}
+
+fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
+    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None }
+}
+
+/// Keeps the bytes of a save with what the record is rendered as now.
+fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis) -> curation::Result<()> {
+    if let Some(rendering) = tree::meta_md_rendering(tx, row)? {
+        let saved = Saved { text: bytes.to_vec(), saved_at: mtime, rendering: drafts::rendering_hash(&rendering) };
+        drafts::set_saved(tx, row, &saved)?;
+    }
+    Ok(())
+}
+
+/// Whether a thread belongs to the same process as another. Requests name threads, and editors read and write from several.
+fn is_same_process(thread: u32, other: u32) -> bool {
+    if thread == other {
+        return true;
+    }
+    let group = |thread: u32| {
+        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+        status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok())
+    };
+    matches!((group(thread), group(other)), (Some(a), Some(b)) if a == b)
+}
