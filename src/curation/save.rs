@@ -56,7 +56,8 @@ impl Shown {
         let texts = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
         match action {
             "retitle" => {
-                if let Some(title) = before.get("title").and_then(Value::as_str) {
+                // Without a title of a user's it was called as it was found.
+                if let Some(title) = before["title"].as_str().or(before["found"].as_str()) {
                     title.clone_into(&mut self.title);
                 }
             }
