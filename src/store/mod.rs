@@ -210,6 +210,7 @@ impl Writer {
         keep_plans(&conn)?;
         conn.pragma_update(None, "cache_size", -32_768)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        conn.pragma_update(None, "journal_size_limit", checkpoint::LONG)?;
         let checkpointer = RefCell::new(Checkpointer::new(&path));
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
