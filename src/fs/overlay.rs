@@ -15,9 +15,9 @@ use crate::tree::Node;
 /// Numbers of nodes made for documents, among those of scratch files, which count up from 1.
 const FIRST_DOCUMENT: u64 = 1 << 40;
 
-/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor one.
-const MOST_READINGS: usize = 256;
-const MOST_OF_ONE: usize = 4;
+/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor those it has open.
+const MOST_READINGS: usize = 512;
+const MOST_OF_ONE: usize = 32;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
