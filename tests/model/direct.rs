@@ -66,7 +66,19 @@ impl Direct {
         let places = places(dir.path(), "scratch");
         let fs = CogFs::open_writable(&layout, "/mnt", &places).unwrap();
         let (told, handles) = Default::default();
-        Self { dir, layout, places, fs, logs, told, handles }
+        let real = Self { dir, layout, places, fs, logs, told, handles };
+        real.read_all();
+        real
+    }
+
+    /// The editor reads every document: what its saves are compared with is known.
+    fn read_all(&self) {
+        let conn = rusqlite::Connection::open(self.layout.database()).unwrap();
+        let mut query = conn.prepare("SELECT row FROM cognitive_commits").unwrap();
+        let rows: Vec<u64> = query.query_map([], |r| r.get(0)).unwrap().map(std::result::Result::unwrap).collect();
+        for row in rows {
+            self.fs.read_for(EDITOR, 5 << 56 | row, 0, 1 << 20).unwrap();
+        }
     }
 
     /// Another mount of the same database.
@@ -190,6 +202,7 @@ impl Direct {
 
     fn reopen(&mut self) {
         self.fs = CogFs::open_writable(&self.layout, "/mnt", &self.places).unwrap();
+        self.read_all();
         self.told.clear();
         self.handles.clear();
     }
@@ -200,6 +213,7 @@ impl Direct {
         log.user("And the oars.");
         let path = log.append(&self.dir.path().join("logs"), first);
         import_places(&self.layout, &[path]);
+        self.fs.changes().unwrap();
     }
 
     /// The kernel forgets the numbers that nothing is open under.

@@ -22,8 +22,6 @@ pub const DETACHED: Duration = Duration::from_secs(5);
 pub const SHOWN_INVALID: Duration = Duration::from_secs(600);
 
 const MOST_BYTES: usize = 1024 * 1024;
-/// Readings of one editor that count.
-const MOST_READINGS: usize = 4;
 
 /// What the mount says is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +147,8 @@ pub struct Model {
     pub handles: Vec<Option<Handle>>,
     former: BTreeMap<(usize, String), usize>,
     removed_at: Option<Instant>,
-    /// What an editor was shown, the latest last.
-    readings: Vec<(usize, Shown)>,
+    /// What the editor was shown of a document last.
+    readings: BTreeMap<usize, Shown>,
     manager_dir: String,
 }
 
@@ -215,12 +213,13 @@ impl Model {
             handles: Vec::new(),
             former: BTreeMap::new(),
             removed_at: None,
-            readings: Vec::new(),
+            readings: BTreeMap::new(),
             manager_dir: format!(".Trash-{uid}"),
         };
         for start in starts {
             model.add(start);
         }
+        model.reopened();
         model
     }
 
@@ -534,8 +533,14 @@ impl Model {
     }
 
     pub fn commit_dirs(&self) -> Vec<String> {
-        let is_one = |path: &String| matches!(self.resolve(path), Ok(Node::Made(m)) if self.made[m].kind == MadeKind::Commit);
-        self.dirs_and_files().0.into_iter().filter(is_one).collect()
+        let mut dirs = Vec::new();
+        for (_, c) in self.commits.iter().enumerate().filter(|(at, _)| !self.is_deleted(*at)) {
+            let hidden = if c.hidden { "hidden/" } else { "" };
+            dirs.push(format!("projects/{}/{hidden}{}", self.projects[c.project], c.name));
+        }
+        let commits = self.trash.iter().filter(|t| t.listed && self.made[t.made].kind == MadeKind::Commit);
+        dirs.extend(commits.map(|t| format!(".cogfs/trash/{}", t.name)));
+        dirs
     }
 
     pub fn roots(&self) -> [String; 4] {
@@ -798,7 +803,10 @@ impl Model {
     fn delete(&mut self, made: usize, typed: Option<&str>, by_manager: bool) {
         let below = self.below(made);
         for part in &below {
-            self.made[*part].gone = false;
+            // Whoever removes a directory removed first what was in it.
+            if typed.is_none() {
+                self.made[*part].gone = false;
+            }
             if *part != made && self.made[*part].deleted {
                 self.made[*part].deleted = false;
                 self.trash.retain(|t| t.made != *part);
@@ -807,7 +815,7 @@ impl Model {
         let name = self.free_trash_name(&typed.map_or_else(|| self.trash_name(made), str::to_owned), made);
         self.trash.push(Trashed { made, name, listed: true, by_manager });
         self.made[made].deleted = true;
-        if self.made[made].kind == MadeKind::Commit {
+        if self.made[made].kind == MadeKind::Commit && typed.is_none() {
             self.come_to_rest(self.made[made].commit);
         }
         self.rest_removed();
@@ -1255,10 +1263,7 @@ impl Model {
 
     fn save(&mut self, commit: usize, bytes: &[u8]) -> Result<()> {
         let parsed = front_matter::parse(bytes).map_err(|_| EIO)?;
-        let base = match self.readings.iter().rfind(|(c, _)| *c == commit) {
-            Some((_, shown)) => shown.clone(),
-            None => self.shown(commit),
-        };
+        let base = self.readings[&commit].clone();
         let mut next = self.commits[commit].clone();
         let project = match &parsed.project {
             Some(name) if *name != base.project => self.projects.iter().position(|p| p == name).ok_or(EIO)?,
@@ -1306,16 +1311,7 @@ impl Model {
     }
 
     fn read_by_editor(&mut self, commit: usize, shown: Shown) {
-        self.readings.retain(|(c, _)| *c != commit);
-        if self.readings.len() >= MOST_READINGS {
-            self.readings.remove(0);
-        }
-        self.readings.push((commit, shown));
-    }
-
-    /// Whether what an editor read last of a document is known.
-    pub fn is_read(&self, commit: usize) -> bool {
-        self.readings.iter().any(|(c, _)| *c == commit)
+        self.readings.insert(commit, shown);
     }
 
     fn save_as(&mut self, dir: &str, how: How, text: &[u8], fresh: bool, sync: bool, now: Instant) -> Result<()> {
@@ -1446,8 +1442,11 @@ impl Model {
     }
 
     fn reopened(&mut self) {
-        (self.handles, self.readings) = (Vec::new(), Vec::new());
-        (0..self.commits.len()).for_each(|commit| self.come_to_rest(commit));
+        self.handles.clear();
+        for commit in 0..self.commits.len() {
+            self.come_to_rest(commit);
+            self.read_by_editor(commit, self.shown(commit));
+        }
     }
 
     /// A log has a prompt more. The logs that grow are told by their first prompts, which are their commits' titles.
