@@ -186,6 +186,17 @@ impl Overlay {
         }
     }
 
+    /// Gives the name `meta.md` back to the record, whatever became of what had it: under the document's own number, or under a
+    /// new one where that is a backup's by now, or of a file that is open and has no name.
+    pub fn come_to_rest(&mut self, commit_row: i64) {
+        self.documents.remove(&commit_row);
+        if !matches!(self.role(Node::CommitMetaMd(commit_row).ino()), Some(Role::Meta(_))) {
+            let ino = self.new_document_ino();
+            self.set_role(ino, Role::Meta(commit_row));
+            self.documents.entry(commit_row).or_default().holder = Holder::Other(ino);
+        }
+    }
+
     /// Notes that a thread was shown a document.
     pub fn note_reading(&mut self, commit_row: i64, thread: u32, shown: Shown) {
         self.readings.retain(|r| !(r.thread == thread && r.commit_row == commit_row));

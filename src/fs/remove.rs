@@ -184,7 +184,7 @@ impl CogFs {
             overlay.removed.remove(&ino);
         }
         if let EntityKind::Commit = entity.kind {
-            overlay.documents.remove(&entity.row);
+            overlay.come_to_rest(entity.row);
         }
         if overlay.removed.is_empty() {
             overlay.removed_at = None;

@@ -233,6 +233,18 @@ impl CogFs {
         if !was_in_trash && self.lies_in_trash(node)? {
             return Err(self.refuse_rename(from, "it is a part of what was deleted: restore the whole first"));
         }
+        let is_permitted = match (entity.kind, target) {
+            (_, Target::Trash { .. }) | (EntityKind::Commit, Target::Project(_) | Target::Hidden(_)) => true,
+            (EntityKind::Session | EntityKind::Turn, Target::Parts) => was_in_trash && self.is_home(node, to.dir)?,
+            _ => false,
+        };
+        if !is_permitted {
+            let reason = match entity.kind {
+                EntityKind::Commit => "a commit lies in a project's directory",
+                _ => "sessions and turns stay where they were said",
+            };
+            return Err(self.refuse_rename(from, reason));
+        }
         if mode == RenameMode::Exchange {
             return self.exchange(entity, to, from);
         }
@@ -258,16 +270,13 @@ impl CogFs {
             (EntityKind::Commit, Target::Project(_) | Target::Hidden(_), _) => {
                 self.edit(|tx| place_commit(tx, entity.row, target, name, was_in_trash))
             }
-            (EntityKind::Session | EntityKind::Turn, Target::Parts, true) if self.is_home(node, to.dir)? => {
+            (EntityKind::Session | EntityKind::Turn, Target::Parts, true) => {
                 // It is called as it was, whatever was typed.
                 self.tell(Invalidation::Name { parent: to.parent, name: to.name.to_owned() });
                 self.tell(Invalidation::Node(to.parent));
                 self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Restore { entity }).map(drop))
             }
-            (EntityKind::Session | EntityKind::Turn, ..) => {
-                Err(FsError::NotPermitted { reason: "sessions and turns stay where they are said".to_owned() })
-            }
-            _ => Err(FsError::NotPermitted { reason: "a commit lies in a project's directory".to_owned() }),
+            _ => Err(FsError::NotPermitted { reason: "it stays where it is".to_owned() }),
         };
         moved.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, None))
     }
@@ -314,12 +323,12 @@ impl CogFs {
         let (Some((_, Role::Tree(Node::Commit(other)))), EntityKind::Commit) = (to.there, entity.kind) else {
             return Err(self.refuse_rename(from, "only commits can be exchanged"));
         };
-        let (Some(here), Some(there)) = (target(from.dir), target(to.dir)) else { return Err(FsError::Invalid) };
-        if [here, there].iter().any(|t| matches!(t, Target::Trash { .. } | Target::Parts)) {
-            return Err(FsError::Invalid);
-        }
+        let in_projects = |dir| target(dir).filter(|t| matches!(t, Target::Project(_) | Target::Hidden(_)));
+        let (Some(here), Some(there)) = (in_projects(from.dir), in_projects(to.dir)) else {
+            return Err(self.refuse_rename(from, "only commits that are not deleted can be exchanged"));
+        };
         let (Some(from_name), Some(to_name)) = (from.name.to_str(), to.name.to_str()) else {
-            return Err(FsError::Invalid);
+            return Err(self.refuse_rename(from, "names are UTF-8"));
         };
         let aside = format!("{}_exchanged", &from_name[..from_name.floor_char_boundary(200)]);
         self.edit(|tx| {

@@ -307,17 +307,8 @@ impl CogFs {
 
     fn reattach(&self, writing: &Writing, row: i64) {
         let mut overlay = lock(&writing.overlay);
-        if let Some(document) = overlay.documents.get_mut(&row)
-            && document.holder == Holder::Nothing
-        {
-            let own = Node::CommitMetaMd(row).ino();
-            overlay.documents.remove(&row);
-            // Its own number may be a backup's by now: a new one then.
-            if !matches!(overlay.role(own), Some(super::overlay::Role::Meta(_))) {
-                let ino = overlay.new_document_ino();
-                overlay.set_role(ino, super::overlay::Role::Meta(row));
-                overlay.documents.entry(row).or_default().holder = Holder::Other(ino);
-            }
+        if overlay.documents.get(&row).is_some_and(|document| document.holder == Holder::Nothing) {
+            overlay.come_to_rest(row);
         }
         drop(overlay);
         self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });

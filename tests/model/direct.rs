@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use cogfs::store::{Layout, Writer};
 use libc::{EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY};
 
 use super::common::{self, ClaudeLog};
-use super::model::{Result, Seen, Start};
+use super::model::{Look, Result, Seen, Start};
 use super::ops::{How, Mode, Op};
 
 const ROOT: u64 = 1;
@@ -55,14 +56,37 @@ pub fn places(dir: &Path, scratch: &str) -> Places {
     Places { scratch: dir.join(scratch), errors: dir.join("state/errors.jsonl") }
 }
 
+/// A database with everything imported: made once, as a failing sequence is done many times.
+fn template() -> &'static Path {
+    static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let made = TEMPLATE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path().join("data"));
+        drop(Writer::open(&layout).unwrap());
+        let written: Vec<PathBuf> = growing_logs().iter().map(|log| log.write(&dir.path().join("logs"))).collect();
+        import_places(&layout, &[written, vec![common::demo_logs()]].concat());
+        dir
+    });
+    made.path()
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in common::walk(from) {
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            std::fs::create_dir_all(target).unwrap();
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
 impl Direct {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let layout = Layout::new(dir.path().join("data"));
-        drop(Writer::open(&layout).unwrap());
+        copy(template(), dir.path());
         let logs = growing_logs();
-        let written: Vec<PathBuf> = logs.iter().map(|log| log.write(&dir.path().join("logs"))).collect();
-        import_places(&layout, &[written, vec![common::demo_logs()]].concat());
         let places = places(dir.path(), "scratch");
         let fs = CogFs::open_writable(&layout, "/mnt", &places).unwrap();
         let (told, handles) = Default::default();
@@ -386,21 +410,24 @@ impl Direct {
     }
 
     /// What is below a path, as [`super::model::Model::dump`] has it.
-    pub fn dump(&mut self, path: &str, deep: bool) -> BTreeMap<String, Seen> {
+    pub fn dump(&mut self, path: &str, look: &Look) -> BTreeMap<String, Seen> {
         let mut out = BTreeMap::new();
         if let Ok(attr) = self.resolve(path) {
-            self.dump_into(path, attr.ino, deep, &mut out);
+            self.dump_into(path, attr.ino, look, &mut out);
         }
         out
     }
 
-    fn dump_into(&mut self, path: &str, dir: u64, deep: bool, out: &mut BTreeMap<String, Seen>) {
+    fn dump_into(&mut self, path: &str, dir: u64, look: &Look, out: &mut BTreeMap<String, Seen>) {
+        let deep = matches!(look, Look::Deep);
         for entry in self.list(dir).unwrap() {
             let path = format!("{path}/{}", entry.name.to_str().unwrap());
             let attr = entry.attr.unwrap_or_else(|| panic!("{path}: no attributes"));
             assert_eq!(attr.ino, entry.ino, "{path}");
-            let found = self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
-            assert_eq!(found, Some(attr), "{path}: listing and lookup differ");
+            if deep || !is_made(entry.ino) || entry.kind == NodeKind::Directory {
+                let found = self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
+                assert_eq!(found, Some(attr), "{path}: listing and lookup differ");
+            }
             let seen = match entry.kind {
                 NodeKind::Directory => Seen::Dir,
                 NodeKind::Symlink => Seen::Link,
@@ -411,15 +438,15 @@ impl Direct {
                 assert_eq!(read(&self.fs, entry.ino).len() as u64, attr.size, "{path}: size");
             }
             assert!(out.insert(path.clone(), seen).is_none(), "{path} is listed twice");
-            if entry.kind == NodeKind::Directory && (deep || !is_part(entry.ino)) {
-                self.dump_into(&path, entry.ino, deep, out);
+            if entry.kind == NodeKind::Directory && look.enters(&path, entry.ino >> 56 == 4, is_part(entry.ino)) {
+                self.dump_into(&path, entry.ino, look, out);
             }
         }
     }
 
     /// What the model begins with.
     pub fn starts(&mut self) -> Vec<Start> {
-        let all = self.dump("projects", true);
+        let all = self.dump("projects", &Look::Deep);
         let commits: Vec<&String> = all.keys().filter(|p| p.ends_with("/meta.json") && p.matches('/').count() == 3).collect();
         let mut starts = Vec::new();
         for page in commits {

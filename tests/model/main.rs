@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use direct::Direct;
-use model::{Model, Seen};
+use model::{Look, Model, Seen};
 use ops::{Can, Dice, Op};
 
 /// Everything is compared after so many steps; what a step may have changed, after each.
@@ -48,18 +48,25 @@ impl Pair {
                 return Ok(());
             }
         }
+        let touched = self.model.commits_in(op);
         let wanted = self.model.apply(op, Instant::now());
         let real = self.real.apply(op);
         if wanted != real {
             return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
         }
-        self.compare(self.steps.is_multiple_of(WHOLE_EVERY)).map_err(|e| format!("after {op:?} ({}):\n{e}", words(real)))
+        let touched = touched.map(|commits| self.model.paths_of(&commits));
+        let look = match touched {
+            _ if self.steps.is_multiple_of(WHOLE_EVERY) => Look::Deep,
+            Some(dirs) => Look::Into(dirs),
+            None => Look::IntoAll,
+        };
+        self.compare(&look).map_err(|e| format!("after {op:?} ({}):\n{e}", words(real)))
     }
 
-    fn compare(&mut self, whole: bool) -> Result<(), String> {
+    fn compare(&mut self, look: &Look) -> Result<(), String> {
         let mut wrong = String::new();
         for root in self.model.roots() {
-            let (wanted, real) = (self.model.dump(&root, whole), self.real.dump(&root, whole));
+            let (wanted, real) = (self.model.dump(&root, look), self.real.dump(&root, look));
             for (path, seen) in &wanted {
                 match real.get(path) {
                     Some(other) if other == seen => {}
@@ -102,7 +109,7 @@ fn replay(ops: &[Op]) -> Result<(), (usize, String)> {
         let step = catch_unwind(AssertUnwindSafe(|| pair.step(op)));
         step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))).map_err(|e| (at, e))?;
     }
-    pair.compare(true).map_err(|e| (ops.len(), e))
+    pair.compare(&Look::Deep).map_err(|e| (ops.len(), e))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> String {

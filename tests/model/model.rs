@@ -33,6 +33,27 @@ pub enum Seen {
     Bytes(Vec<u8>),
 }
 
+/// How much is looked at.
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// Names of commits, and what is directly in these of their directories.
+    Into(Vec<String>),
+    /// The same of all of them.
+    IntoAll,
+    Deep,
+}
+
+impl Look {
+    /// Whether to go into a directory.
+    pub fn enters(&self, path: &str, is_commit: bool, is_part: bool) -> bool {
+        match self {
+            Look::Into(dirs) => !is_part && (!is_commit || dirs.iter().any(|dir| dir == path)),
+            Look::IntoAll => !is_part,
+            Look::Deep => true,
+        }
+    }
+}
+
 /// A thing made from the conversation: a directory or a file of a commit.
 #[derive(Debug, Clone)]
 pub struct Made {
@@ -325,7 +346,7 @@ impl Model {
             }
             Node::Project(project) => {
                 let mut all = vec![("project.json".to_owned(), Node::Other(false))];
-                all.extend(self.commits_in(*project, false));
+                all.extend(self.in_project(*project, false));
                 if self.commits.iter().enumerate().any(|(at, c)| {
                     c.project == *project && !c.hidden && !self.is_deleted(at)
                 }) {
@@ -338,7 +359,7 @@ impl Model {
                 }
                 all
             }
-            Node::Hidden(project) => self.commits_in(*project, true),
+            Node::Hidden(project) => self.in_project(*project, true),
             Node::Made(made) => {
                 let listed = |(at, m): &(usize, &Made)| m.parent == Some(*made) && self.is_listed(*at);
                 let there = self.made.iter().enumerate().filter(listed);
@@ -359,7 +380,7 @@ impl Model {
         }
     }
 
-    fn commits_in(&self, project: usize, hidden: bool) -> Vec<(String, Node)> {
+    fn in_project(&self, project: usize, hidden: bool) -> Vec<(String, Node)> {
         let lies = |(at, c): &(usize, &Commit)| c.project == project && c.hidden == hidden && !self.is_deleted(*at);
         self.commits.iter().enumerate().filter(lies).map(|(_, c)| (c.name.clone(), Node::Made(c.root))).collect()
     }
@@ -501,22 +522,23 @@ impl Model {
         }
     }
 
-    /// Everything below a path; without the conversations' own files unless `deep`.
-    pub fn dump(&self, path: &str, deep: bool) -> BTreeMap<String, Seen> {
+    /// Everything below a path; as much of it as is looked at.
+    pub fn dump(&self, path: &str, look: &Look) -> BTreeMap<String, Seen> {
         let mut out = BTreeMap::new();
         if let Ok(node) = self.resolve(path) {
-            self.dump_into(path, &node, deep, &mut out);
+            self.dump_into(path, &node, look, &mut out);
         }
         out
     }
 
-    fn dump_into(&self, path: &str, node: &Node, deep: bool, out: &mut BTreeMap<String, Seen>) {
+    fn dump_into(&self, path: &str, node: &Node, look: &Look, out: &mut BTreeMap<String, Seen>) {
         for (name, child) in self.children(node) {
             let path = format!("{path}/{name}");
-            let skip = !deep && matches!(&child, Node::Made(m) if self.made[*m].kind != MadeKind::Commit);
+            let kind = if let Node::Made(made) = &child { Some(self.made[*made].kind) } else { None };
+            let is_commit = kind == Some(MadeKind::Commit);
             out.insert(path.clone(), self.seen(&child));
-            if !skip {
-                self.dump_into(&path, &child, deep, out);
+            if self.is_dir(&child) && look.enters(&path, is_commit, kind.is_some() && !is_commit) {
+                self.dump_into(&path, &child, look, out);
             }
         }
     }
@@ -525,7 +547,7 @@ impl Model {
         let (mut dirs, mut files) = (Vec::new(), Vec::new());
         for root in ["projects".to_owned(), ".cogfs/trash".to_owned(), self.manager_dir.clone()] {
             dirs.push(root.clone());
-            for (path, seen) in self.dump(&root, true) {
+            for (path, seen) in self.dump(&root, &Look::Deep) {
                 if seen == Seen::Dir { dirs.push(path) } else { files.push(path) }
             }
         }
@@ -541,6 +563,31 @@ impl Model {
         let commits = self.trash.iter().filter(|t| t.listed && self.made[t.made].kind == MadeKind::Commit);
         dirs.extend(commits.map(|t| format!(".cogfs/trash/{}", t.name)));
         dirs
+    }
+
+    /// The commits that an operation names; `None`: any may change.
+    pub fn commits_in(&self, op: &Op) -> Option<Vec<usize>> {
+        let mut paths: Vec<&str> = match op {
+            Op::Create { path, .. } | Op::Write { path, .. } | Op::Truncate { path, .. } => vec![path],
+            Op::Mkdir { path } | Op::Symlink { path } | Op::Unlink { path } | Op::Rmdir { path } => vec![path],
+            Op::RemoveTree { path } | Op::Fsync { path } | Op::Open { path } => vec![path],
+            Op::Rename { from, to, .. } => vec![from, to],
+            Op::Save { dir, .. } => vec![dir],
+            Op::Import { .. } | Op::Close { .. } | Op::Forget => Vec::new(),
+            _ => return None,
+        };
+        let mut found = Vec::new();
+        while let Some(path) = paths.pop() {
+            found.extend(self.commit_at(path));
+            paths.extend(path.rsplit_once('/').map(|(above, _)| above));
+        }
+        Some(found)
+    }
+
+    /// Where commits lie.
+    pub fn paths_of(&self, commits: &[usize]) -> Vec<String> {
+        let paths = self.commit_dirs();
+        paths.into_iter().filter(|path| self.commit_at(path).is_some_and(|at| commits.contains(&at))).collect()
     }
 
     pub fn roots(&self) -> [String; 4] {
@@ -649,7 +696,8 @@ impl Model {
                 Scratch::File(held) => Ok(Handle::Held(held)),
                 _ => Err(EISDIR),
             },
-            node if self.is_dir(&node) => Err(EISDIR),
+            // Links of the tree lead to directories.
+            node if self.is_dir(&node) || self.seen(&node) == Seen::Link => Err(EISDIR),
             _ => Err(EPERM),
         }
     }
