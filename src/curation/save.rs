@@ -51,6 +51,42 @@ impl Shown {
         Ok(states)
     }
 
+    /// The title that a commit has without its user's; `None` when there is no such commit.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn found_title(conn: &Connection, commit_row: i64) -> crate::store::Result<Option<String>> {
+        let commit = commits::get(conn, commit_row)?;
+        commit.map(|commit| commits::curated::title_without_users(conn, &commit)).transpose()
+    }
+
+    /// What a document says, the fields that it leaves alone as they are here.
+    #[must_use]
+    pub fn with(mut self, document: &Document, found_title: &str) -> Self {
+        match &document.title {
+            Field::Absent => {}
+            Field::Cleared => found_title.trim().clone_into(&mut self.title),
+            Field::Set(title) => title.clone_into(&mut self.title),
+        }
+        if document.tags != Field::Absent {
+            self.tags = value(&document.tags);
+        }
+        if document.hidden != Field::Absent {
+            self.hidden = value(&document.hidden);
+        }
+        if document.published != Field::Absent {
+            self.published = value(&document.published);
+        }
+        if document.order != Field::Absent {
+            self.order = value(&document.order);
+        }
+        if let Some(project) = &document.project {
+            project.clone_into(&mut self.project);
+        }
+        document.note.clone_into(&mut self.note);
+        self
+    }
+
     /// Puts a field back to what it was before an edit.
     fn step_back(&mut self, action: &str, before: &Value) {
         let texts = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::overlay::{Buffer, Holder, Overlay};
 use super::write::Writing;
 use super::{CogFs, FsError, Invalidation, Result, lock, slice};
+use crate::curation::front_matter::Document;
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
 use crate::store::drafts::{self, Draft, Saved};
@@ -199,7 +200,10 @@ impl CogFs {
             Ok(plan)
         });
         match outcome {
-            Ok(Outcome::Edits(_)) => Ok(()),
+            Ok(Outcome::Edits(_)) => {
+                self.note_saved(row, thread, &document, shown)?;
+                Ok(())
+            }
             Ok(Outcome::Refused(refusal)) => Err(FsError::Refused { reason: refusal.to_string() }),
             // What the record cannot take: a name that is taken in the other project, ...
             Err(FsError::NotPermitted { reason }) => Err(FsError::Refused { reason }),
@@ -208,6 +212,16 @@ impl CogFs {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Who saved a document knows what it says now, without reading it again: the next save is compared with that.
+    fn note_saved(&self, row: i64, thread: u32, document: &Document, shown: Vec<Shown>) -> Result<()> {
+        let ([base], Some(found)) = (shown.as_slice(), self.query(|conn| Shown::found_title(conn, row))?) else {
+            return Ok(());
+        };
+        let said = base.clone().with(document, &found);
+        lock(&self.writing()?.overlay).note_reading(row, thread, said);
+        Ok(())
     }
 
     /// The states in which the writer of a document may have read it: the one, where the same process did.
@@ -293,17 +307,8 @@ impl CogFs {
 
     fn reattach(&self, writing: &Writing, row: i64) {
         let mut overlay = lock(&writing.overlay);
-        if let Some(document) = overlay.documents.get_mut(&row)
-            && document.holder == Holder::Nothing
-        {
-            let own = Node::CommitMetaMd(row).ino();
-            overlay.documents.remove(&row);
-            // Its own number may be a backup's by now: a new one then.
-            if !matches!(overlay.role(own), Some(super::overlay::Role::Meta(_))) {
-                let ino = overlay.new_document_ino();
-                overlay.set_role(ino, super::overlay::Role::Meta(row));
-                overlay.documents.entry(row).or_default().holder = Holder::Other(ino);
-            }
+        if overlay.documents.get(&row).is_some_and(|document| document.holder == Holder::Nothing) {
+            overlay.come_to_rest(row);
         }
         drop(overlay);
         self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });

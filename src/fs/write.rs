@@ -269,11 +269,26 @@ impl CogFs {
             let ino = self.begin_document(row, thread);
             return self.getattr(ino);
         }
+        self.check_not_made("create", parent, name)?;
         let Some(dir) = self.scratch_dir(role)? else {
             return Err(self.not_permitted("create", parent, name, "files can be made beside a meta.md alone"));
         };
         let (id, _) = writing.scratch.create(&dir, name, mode, exclusive)?;
         self.made(id)
+    }
+
+    /// Holds that a name is not one of the tree's own, which is only gone for a moment: `meta.md` that an editor moved away, what
+    /// `rm` unlinked and will be back.
+    pub(super) fn check_not_made(&self, operation: &'static str, parent: u64, name: &OsStr) -> Result<()> {
+        let (Role::Tree(dir), Some(text)) = (self.role(parent)?, name.to_str()) else { return Ok(()) };
+        let view = self.view();
+        match self.query(|conn| tree::lookup(conn, &view, dir, text))? {
+            tree::Found::Node(_) => {
+                let reason = "the name is that of a file made from the conversation";
+                Err(self.not_permitted(operation, parent, name, reason))
+            }
+            tree::Found::Absent | tree::Found::Never => Ok(()),
+        }
     }
 
     fn made(&self, id: ScratchId) -> Result<Attr> {
@@ -291,6 +306,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("mkdir", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("mkdir", parent, name, "directories can be made beside a meta.md alone"));
         };
@@ -306,6 +322,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("symlink", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("symlink", parent, name, "links can be made beside a meta.md alone"));
         };

@@ -84,7 +84,8 @@ pub fn remove(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64) -> Re
 /// # Errors
 /// When SQLite cannot write.
 pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
-    tx.prepare_cached("UPDATE trash SET listed = 0 WHERE row = ?1")?.execute([trashed.row])?;
+    // No name has a slash in it: another may have this one's now.
+    tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?.execute([trashed.row])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }

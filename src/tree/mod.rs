@@ -405,6 +405,46 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
     Ok(false)
 }
 
+/// The directory of a session or a turn, whether it is deleted or not.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn home(conn: &Connection, node: Node) -> Result<Option<Node>> {
+    Ok(match node {
+        Node::Turn(turn) => Some(Node::TurnsDir(turns::parts_of(turn).0)),
+        Node::Session(row) => sessions::get(conn, row)?.and_then(|session| match session.parent_row {
+            Some(parent) => Some(Node::SubagentsDir(parent)),
+            None => session.commit_row.map(Node::SessionsDir),
+        }),
+        _ => None,
+    })
+}
+
+/// Whether a commit, session or turn was deleted, or is a part of one that was.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn lies_in_trash(conn: &Connection, node: Node) -> Result<bool> {
+    let session = match node {
+        Node::Turn(turn) if turns::is_deleted(conn, turn)? => return Ok(true),
+        Node::Turn(turn) => turns::parts_of(turn).0,
+        Node::Session(session) => session,
+        Node::Commit(commit) => return Ok(commits::get(conn, commit)?.is_some_and(|c| c.deleted_at.is_some())),
+        _ => return Ok(false),
+    };
+    let mut at = Some(session);
+    while let Some(session) = at {
+        if sessions::deleted_at(conn, session)?.is_some() {
+            return Ok(true);
+        }
+        at = sessions::parent(conn, session)?;
+    }
+    match sessions::get(conn, session)?.and_then(|s| s.commit_row) {
+        Some(commit) => lies_in_trash(conn, Node::Commit(commit)),
+        None => Ok(false),
+    }
+}
+
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.
 ///
 /// # Errors

@@ -41,6 +41,14 @@ pub fn found_title(conn: &Connection, commit: &Commit) -> Result<(String, u8)> {
     Ok(query.query_row([commit.row], |r| Ok((r.get(0)?, r.get(1)?)))?)
 }
 
+/// The title that a commit has without its user's.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn title_without_users(conn: &Connection, commit: &Commit) -> Result<String> {
+    Ok(found_title(conn, commit)?.0)
+}
+
 /// Gives a commit a title, and the directory name that goes with it: the one its user typed, or one made of the title, which
 /// the former one leads on to.
 ///
