@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::front_matter::{Document, Field, Refusal};
 use super::{CurationError, Edit, EntityKind, Result, Title};
 use crate::model::{Commit, Millis};
+use crate::store::commits::curated;
 use crate::store::{commits, edits, projects};
 
 /// Former states that a save is compared with.
@@ -82,6 +83,23 @@ impl Shown {
         }
     }
 
+    /// What somebody knows who read this as a document: a field that it leaves empty was empty.
+    #[must_use]
+    pub fn as_read(self, document: &Document) -> Self {
+        fn read<T: Clone + Default + PartialEq>(field: &Field<T>, now: T) -> T {
+            if *field == Field::Absent { now } else { value(field) }
+        }
+        Self {
+            title: read(&document.title, self.title),
+            tags: read(&document.tags, self.tags),
+            hidden: read(&document.hidden, self.hidden),
+            published: read(&document.published, self.published),
+            order: read(&document.order, self.order),
+            project: document.project.clone().unwrap_or(self.project),
+            note: document.note.clone(),
+        }
+    }
+
     /// In how many fields a document says something else.
     fn distance(&self, document: &Document) -> usize {
         [
@@ -120,6 +138,17 @@ fn value<T: Clone + Default>(field: &Field<T>) -> T {
         Field::Set(value) => value.clone(),
         Field::Absent | Field::Cleared => T::default(),
     }
+}
+
+/// Whether a document says what the record says. One that leaves the title to be found does, where it is.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn says_the_record(conn: &Connection, commit: i64, document: &Document) -> Result<bool> {
+    let (Some(record), Some(now)) = (commits::get(conn, commit)?, Shown::now(conn, commit)?) else { return Ok(false) };
+    let found = document.title == Field::Cleared && curated::title(conn, &record)? == Title::Found;
+    let titles = usize::from(found && !now.title.is_empty());
+    Ok(now.distance(document) == titles)
 }
 
 /// The edits that a saved document stands for. `shown` are the states in which its editor may have read it, the latest last;
