@@ -31,6 +31,8 @@ pub(super) struct Writing {
     pub scratch: Scratch,
     pub errors: ErrorLog,
     pub overlay: Mutex<Overlay>,
+    /// Held from taking what was written to its being the record. Before all other locks.
+    pub publishing: Mutex<()>,
     /// Opened with the first edit.
     writer: Mutex<Option<Writer>>,
     /// What the kernel must forget that no change of the database tells.
@@ -45,6 +47,7 @@ impl Writing {
             scratch,
             errors: ErrorLog::open(places.errors.clone()),
             overlay: Mutex::default(),
+            publishing: Mutex::default(),
             writer: Mutex::new(None),
             told: Mutex::default(),
         })
