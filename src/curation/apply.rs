@@ -279,7 +279,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         for turn in sweep_of(turns::deleted(self.tx, row)?, now) {
             self.take_back(Entity::turn(turn))?;
         }
-        for subagent in self.descendants(row)? {
+        for subagent in sessions::descendants(self.tx, row)? {
             self.absorb(subagent, now)?;
         }
         sessions::set_deleted(self.tx, &session, Some(now))?;
@@ -297,17 +297,6 @@ impl<'a, 'conn> Editor<'a, 'conn> {
             self.take_back(Entity::session(session))?;
         }
         Ok(())
-    }
-
-    /// The subagents of a session, theirs included.
-    fn descendants(&self, row: i64) -> Result<Vec<i64>> {
-        let mut query = self.tx.prepare_cached(
-            "WITH RECURSIVE below(row) AS (
-                 SELECT row FROM sessions WHERE parent_row = ?1
-                 UNION SELECT s.row FROM below JOIN sessions s ON s.parent_row = below.row)
-             SELECT row FROM below",
-        )?;
-        Ok(query.query_map([row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
     fn delete_turn(&mut self, row: i64, now: Millis) -> Result<(Id, String)> {

@@ -102,14 +102,15 @@ pub fn child(conn: &Connection, kind: FacetKind, parent: i64, name: &str) -> Res
     Ok(query.query_row(params![kind as i64, parent, name], read).optional()?)
 }
 
-/// The kind and name of a facet that has nothing in it any more.
+/// The kind, the parent and the name of a facet that has nothing in it any more.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, String)>> {
-    let mut query = conn.prepare_cached("SELECT kind, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
-    let found: Option<(i64, String)> = query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-    Ok(found.and_then(|(kind, name)| Some((FacetKind::from_i64(kind)?, name))))
+pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, i64, String)>> {
+    let mut query = conn.prepare_cached("SELECT kind, parent, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
+    let found: Option<(i64, i64, String)> =
+        query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
+    Ok(found.and_then(|(kind, parent, name)| Some((FacetKind::from_i64(kind)?, parent, name))))
 }
 
 /// Whether a project has files to show.

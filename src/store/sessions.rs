@@ -550,6 +550,10 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     .execute(params![session.row, at.map(|at| at.0), Millis::now().0])?;
     tx.changes.add(ChangeKind::Session, session.row);
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
+    // Where its subagents lie is in the links to them.
+    for row in descendants(tx, session.row)? {
+        tx.changes.add(ChangeKind::Session, row);
+    }
     match (session.parent_row, session.commit_row) {
         (Some(parent), _) => {
             tx.changes.add_full(ChangeKind::SessionSubagents, parent, 0, Some(session.dir_name.clone()));
@@ -561,6 +565,20 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
         (None, None) => {}
     }
     Ok(())
+}
+
+/// The subagents of a session, theirs included, whether they are deleted or not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn descendants(conn: &Connection, row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(
+        "WITH RECURSIVE below(row) AS (
+             SELECT row FROM sessions WHERE parent_row = ?1
+             UNION SELECT s.row FROM below JOIN sessions s ON s.parent_row = below.row)
+         SELECT row FROM below",
+    )?;
+    Ok(query.query_map([row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// A session's version in the cloud.

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::Node;
 use super::listing::draft_name;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
+use crate::store::{Change, ChangeKind, Result, commits, former_names, git, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +43,21 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitMetaJson(row),
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
+                Node::VisualsDir(row),
             ]);
+            if let Some(commit) = commits::get(conn, row)? {
+                project(commit.project_row, out);
+            }
             // Their pages name it, and its path is in theirs.
             for session in sessions::rows_of_commit(conn, row)? {
                 let pages =
                     [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
                 out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
+            // They lead elsewhere, or nowhere.
+            for (row, project, name) in former_names::of_commit(conn, row)? {
+                out.push(Stale::Node(Node::Former(row).ino()));
+                push_name(out, Node::Project(project), Some(&name));
             }
             views(conn, row, None, out)?;
         }
@@ -69,9 +78,19 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Facet => {
             nodes(&[Node::Facet(change.row)]);
             push_name(out, Node::Facet(change.row), change.name.as_ref());
-            // A day that nothing started on any more.
-            if let Some((kind, name)) = facets::emptied(conn, change.row)? {
-                push_name(out, Node::ViewDir(kind), Some(&name));
+            // A day that nothing started on any more, a file that nothing changed.
+            if let Some((kind, parent, name)) = facets::emptied(conn, change.row)? {
+                let dir = match parent {
+                    0 => Node::ViewDir(kind),
+                    1.. => Node::Facet(parent),
+                    _ => Node::ProjectFiles(-parent),
+                };
+                push_name(out, dir, Some(&name));
+                if let Node::ProjectFiles(project) = dir {
+                    // It may have been the last.
+                    let name = projects::get(conn, project)?.map(|project| project.dir_name);
+                    push_name(out, Node::ViewDir(FacetKind::File), name.as_ref());
+                }
             }
         }
         ChangeKind::Git => {

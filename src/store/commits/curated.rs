@@ -165,6 +165,12 @@ pub fn set_deleted(tx: &mut Transaction<'_>, commit: &Commit, at: Option<Millis>
         .execute(params![commit.row, at.map(|at| at.0)])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
+    for row in crate::store::sessions::rows_of_commit(tx, commit.row)? {
+        tx.changes.add(ChangeKind::Session, row);
+        if let Some(session) = crate::store::sessions::get(tx, row)? {
+            tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
+        }
+    }
     for git in crate::store::git::of_commit(tx, commit.row)? {
         tx.changes.add_full(ChangeKind::Git, git.row, 0, Some(git.name));
     }
