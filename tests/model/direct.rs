@@ -459,7 +459,8 @@ impl Direct {
 
     /// Names that are found and not listed.
     pub fn former_names(&mut self, model: &Model) -> Vec<(u64, OsString)> {
-        let names = model.former_names().into_iter();
+        let hidden = model.projects.iter().map(|project| (project.clone(), "hidden".to_owned()));
+        let names = model.former_names().into_iter().chain(hidden);
         names.map(|(project, name)| (self.resolve(&format!("projects/{project}")).unwrap().ino, name.into())).collect()
     }
 
