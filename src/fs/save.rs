@@ -157,12 +157,15 @@ impl CogFs {
         let is_new = lock(&writing.overlay).documents.get(&row).is_none_or(|d| d.buffer.is_none());
         let stored = if is_new { Some(self.document_bytes(row)?) } else { None };
         let mut overlay = lock(&writing.overlay);
-        let document = overlay.documents.entry(row).or_default();
-        if document.buffer.is_none() {
-            document.buffer = Some(buffer(stored.unwrap_or_default(), thread));
+        // What is refused leaves no trace: not that of being written to either.
+        let written = overlay.documents.get_mut(&row).and_then(|document| document.buffer.take());
+        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), thread));
+        let changed = change(&mut next.bytes);
+        if changed.is_err() && is_new {
+            return changed;
         }
-        let Some(buffer) = document.buffer.as_mut() else { return Ok(()) };
-        change(&mut buffer.bytes)?;
+        let buffer = overlay.documents.entry(row).or_default().buffer.insert(next);
+        changed?;
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;

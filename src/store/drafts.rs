@@ -26,7 +26,7 @@ pub fn keep(tx: &mut Transaction<'_>, draft: &Draft) -> Result<()> {
          ON CONFLICT(commit_row) DO UPDATE SET text = ?2, written_at = ?3, refusal = ?4",
     )?
     .execute(params![draft.commit_row, draft.text, draft.written_at.0, draft.refusal])?;
-    tx.changes.add(ChangeKind::Drafts, 0);
+    tx.changes.add(ChangeKind::Drafts, draft.commit_row);
     Ok(())
 }
 

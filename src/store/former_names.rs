@@ -9,12 +9,13 @@ use super::{ChangeKind, Result, Transaction};
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn add(tx: &Transaction<'_>, project_row: i64, name: &str, commit_row: i64) -> Result<()> {
+pub fn add(tx: &mut Transaction<'_>, project_row: i64, name: &str, commit_row: i64) -> Result<()> {
     tx.prepare_cached(
         "INSERT INTO former_names(project_row, name, commit_row) VALUES (?1, ?2, ?3)
          ON CONFLICT(project_row, name) DO UPDATE SET commit_row = ?3",
     )?
     .execute(params![project_row, name, commit_row])?;
+    tx.changes.add_full(ChangeKind::ProjectCommits, commit_row, project_row, Some(name.to_owned()));
     Ok(())
 }
 
@@ -68,4 +69,14 @@ pub fn by_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option
 pub fn commit_of(conn: &Connection, row: i64) -> Result<Option<i64>> {
     let mut query = conn.prepare_cached("SELECT commit_row FROM former_names WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?)
+}
+
+/// The names that lead to a commit: their rows, and the projects they are in.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64, String)>> {
+    let mut query =
+        conn.prepare_cached("SELECT row, project_row, name FROM former_names WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?)
 }

@@ -623,6 +623,8 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     tx.changes.add(ChangeKind::Session, session.row);
     announce_id(tx, session.row)?;
     for below in descendants(tx, session.row)? {
+        // Where its subagents lie is in the links to them.
+        tx.changes.add(ChangeKind::Session, below);
         announce_id(tx, below)?;
     }
     match (session.parent_row, session.commit_row) {
@@ -638,7 +640,7 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     Ok(())
 }
 
-/// The subagents of a session, theirs included.
+/// The subagents of a session, theirs included, whether they are deleted or not.
 ///
 /// # Errors
 /// When SQLite cannot read.

@@ -45,6 +45,9 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::SessionsDir(row),
                 Node::VisualsDir(row),
             ]);
+            if let Some(commit) = commits::get(conn, row)? {
+                project(commit.project_row, out);
+            }
             // Their pages name it, and its path is in theirs.
             for session in sessions::rows_of_commit(conn, row)? {
                 let pages =

@@ -130,12 +130,11 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::Draft(row) => {
             drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))
         }
-        Node::Former(_) => match link_target(conn, node)? {
-            Some(target) => {
-                let at = last_change(conn)?;
-                Some(Facts::link(&target, at, at))
+        Node::Former(row) => match (link_target(conn, node)?, former_names::commit_of(conn, row)?) {
+            (Some(target), Some(commit)) => {
+                commits::listed(conn, commit)?.map(|commit| Facts::link(&target, commit.mtime, commit.updated_at))
             }
-            None => None,
+            _ => None,
         },
         Node::Scratch(_) => None,
         Node::Visual(row) => visuals::get(conn, row)?.map(|v| Facts::file(v.bytes, v.captured_at, v.captured_at)),

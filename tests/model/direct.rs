@@ -2,19 +2,20 @@
 //! whatever the filesystem, and counts the numbers it was told.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NodeKind, Places, RenameMode, SetAttr};
+use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind, Places, RenameMode, SetAttr};
 use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Writer};
 use libc::{EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY};
 
 use super::common::{self, ClaudeLog};
-use super::model::{Look, Result, Seen, Start};
+use super::kernel::{self, Own, Remembered};
+use super::model::{Look, Model, Result, Seen, Start};
 use super::ops::{How, Mode, Op};
 
 const ROOT: u64 = 1;
@@ -31,6 +32,7 @@ pub struct Direct {
     /// How often the kernel was told a number.
     told: HashMap<u64, u64>,
     handles: Vec<Option<u64>>,
+    news: Vec<Invalidation>,
 }
 
 fn errno(error: FsError) -> i32 {
@@ -89,8 +91,8 @@ impl Direct {
         let logs = growing_logs();
         let places = places(dir.path(), "scratch");
         let fs = CogFs::open_writable(&layout, "/mnt", &places).unwrap();
-        let (told, handles) = Default::default();
-        let real = Self { dir, layout, places, fs, logs, told, handles };
+        let (told, handles, news) = Default::default();
+        let real = Self { dir, layout, places, fs, logs, told, handles, news };
         real.read_all();
         real
     }
@@ -237,7 +239,7 @@ impl Direct {
         log.user("And the oars.");
         let path = log.append(&self.dir.path().join("logs"), first);
         import_places(&self.layout, &[path]);
-        self.fs.changes().unwrap();
+        self.news.extend(self.fs.changes().unwrap());
     }
 
     /// The kernel forgets the numbers that nothing is open under.
@@ -441,6 +443,66 @@ impl Direct {
             if entry.kind == NodeKind::Directory && look.enters(&path, entry.ino >> 56 == 4, is_part(entry.ino)) {
                 self.dump_into(&path, entry.ino, look, out);
             }
+        }
+    }
+
+    /// What the kernel was told since the last call.
+    pub fn changes(&mut self) -> Vec<Invalidation> {
+        let mut news = std::mem::take(&mut self.news);
+        news.extend(self.fs.changes().unwrap());
+        news
+    }
+
+    pub fn remember(&self, unlisted: &[(u64, OsString)]) -> Remembered {
+        kernel::remember(&self.fs, unlisted)
+    }
+
+    /// Names that are found and not listed.
+    pub fn former_names(&mut self, model: &Model) -> Vec<(u64, OsString)> {
+        let hidden = model.projects.iter().map(|project| (project.clone(), "hidden".to_owned()));
+        let names = model.former_names().into_iter().chain(hidden);
+        names.map(|(project, name)| (self.resolve(&format!("projects/{project}")).unwrap().ino, name.into())).collect()
+    }
+
+    /// What the kernel knows of an operation that it asks for: the names in it, and where they are.
+    pub fn own_before(&mut self, op: &Op) -> Own {
+        let mut own = Own::default();
+        let paths: Vec<String> = match op {
+            Op::Rename { from, to, .. } => {
+                own.moving = self.resolve(from).ok().map(|attr| attr.ino);
+                vec![from.clone(), to.clone()]
+            }
+            Op::Save { dir, .. } => ["meta.md", "meta.md~", "meta.md.new"].map(|name| format!("{dir}/{name}")).to_vec(),
+            Op::Create { path, .. } | Op::Mkdir { path } | Op::Symlink { path } | Op::Unlink { path } | Op::Rmdir { path }
+            | Op::Write { path, .. } | Op::Truncate { path, .. } => vec![path.clone()],
+            Op::RemoveTree { path } => {
+                let below = self.dump(path, &Look::Deep).into_keys();
+                below.chain([path.clone()]).collect()
+            }
+            Op::WriteOpen { handle, .. } => {
+                own.nodes.extend(self.handles.get(*handle).copied().flatten());
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        for path in paths {
+            if let Ok((dir, name, there)) = self.end(&path) {
+                own.names.insert((dir, name.to_owned()));
+                own.nodes.insert(dir);
+                own.nodes.extend(there.map(|attr| attr.ino));
+            }
+        }
+        own
+    }
+
+    /// The names that it has afterwards. A new mount's kernel knows nothing.
+    pub fn own_after(&mut self, op: &Op, own: &mut Own) {
+        if let Op::Rename { from, to, mode } = op
+            && let (Ok((_, _, from)), Ok((dir, name, _))) = (self.end(from), self.end(to))
+            && from.is_none() && *mode != Mode::Exchange
+            && let Some(ino) = own.moving
+        {
+            own.now.insert((dir, name.to_owned()), ino);
         }
     }
 

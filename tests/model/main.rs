@@ -6,13 +6,16 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod direct;
+mod kernel;
 mod model;
 mod ops;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use cogfs::fs::CogFs;
 use direct::Direct;
+use kernel::Own;
 use model::{Look, Model, Seen};
 use ops::{Can, Dice, Op};
 
@@ -117,8 +120,10 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
     format!("panicked: {}", text.unwrap_or("?"))
 }
 
+type Replay = fn(&[Op]) -> Result<(), (usize, String)>;
+
 /// Leaves out what a failure does not need.
-fn shrink(mut ops: Vec<Op>, mut failure: String) -> (Vec<Op>, String) {
+fn shrink(mut ops: Vec<Op>, mut failure: String, replay: Replay) -> (Vec<Op>, String) {
     let began = Instant::now();
     let mut size = ops.len().div_ceil(2);
     while size > 0 && began.elapsed() < Duration::from_secs(20) {
@@ -139,6 +144,11 @@ fn shrink(mut ops: Vec<Op>, mut failure: String) -> (Vec<Op>, String) {
     (ops, failure)
 }
 
+fn fail(seed: u64, (ops, error): (Vec<Op>, String)) -> ! {
+    let ops: Vec<String> = ops.iter().map(|op| format!("  {op:?}")).collect();
+    panic!("seed {seed}: {error}\nsequence:\n{}", ops.join("\n"))
+}
+
 fn run(seed: u64, steps: usize) {
     let mut dice = Dice::new(seed);
     let mut pair = Pair::new();
@@ -148,9 +158,53 @@ fn run(seed: u64, steps: usize) {
         done.push(op.clone());
         let step = catch_unwind(AssertUnwindSafe(|| pair.step(&op)));
         if let Err(error) = step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
-            let (ops, error) = shrink(done, error);
-            let ops: Vec<String> = ops.iter().map(|op| format!("  {op:?}")).collect();
-            panic!("seed {seed}: {error}\nsequence:\n{}", ops.join("\n"));
+            fail(seed, shrink(done, error, replay));
+        }
+    }
+}
+
+/// Does a step, and looks whether the kernels of this mount and of another of the same database know all that it changed.
+fn step_told(pair: &mut Pair, other: &CogFs, op: &Op) -> Result<(), String> {
+    let former = pair.real.former_names(&pair.model);
+    let (before, there) = (pair.real.remember(&former), kernel::remember(other, &former));
+    let mut own = pair.real.own_before(op);
+    pair.step(op)?;
+    pair.real.own_after(op, &mut own);
+    let told = pair.real.changes();
+    let after = pair.real.remember(&former);
+    // Another kernel is asked then, or one that has forgotten everything.
+    let is_new = matches!(op, Op::Remount | Op::Kill | Op::Forget);
+    let untold = if is_new { Vec::new() } else { kernel::untold(&before, &after, &told, &own) };
+    if !untold.is_empty() {
+        return Err(format!("after {op:?} the kernel has stale: {untold:#?}"));
+    }
+    let told = other.changes().unwrap();
+    let untold = kernel::untold(&there, &kernel::remember(other, &former), &told, &Own::default());
+    if untold.is_empty() { Ok(()) } else { Err(format!("after {op:?} another mount has stale: {untold:#?}")) }
+}
+
+fn replay_told(ops: &[Op]) -> Result<(), (usize, String)> {
+    let mut pair = Pair::new();
+    let other = pair.real.other();
+    for (at, op) in ops.iter().enumerate() {
+        step_told(&mut pair, &other, op).map_err(|e| (at, e))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_an_edit_changes_is_told_here_and_to_another_mount() {
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(150) as usize;
+    let seed = number("COGFS_MODEL_SEED").unwrap_or(1);
+    let mut dice = Dice::new(seed);
+    let mut pair = Pair::new();
+    let other = pair.real.other();
+    let mut done = Vec::new();
+    for _ in 0..steps {
+        let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 3 });
+        done.push(op.clone());
+        if let Err(error) = step_told(&mut pair, &other, &op) {
+            fail(seed, shrink(done, error, replay_told));
         }
     }
 }

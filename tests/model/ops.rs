@@ -219,7 +219,7 @@ fn entity_rename(dice: &mut Dice, model: &Model, dirs: &[String], files: &[Strin
         // Names of turns and sessions in the trash that others have are not modelled.
         _ if !is_whole => format!("n{}", dice.below(1_000_000)),
         2 => dice.of(&TYPED_NAMES).to_string(),
-        _ => dice.of(dirs).rsplit_once('/').map_or("", |(_, name)| name).to_owned(),
+        _ => dice.of(dirs).rsplit_once('/').map_or("x", |(_, name)| name).to_owned(),
     };
     Op::Rename { from, to: format!("{dir}/{name}"), mode }
 }

@@ -115,6 +115,12 @@ pub fn place(tx: &mut Transaction<'_>, commit: &Commit, project_row: i64, dir_na
     let gone = (moved || dir_name != commit.dir_name).then(|| commit.dir_name.clone());
     let gone_link = (moved || link_name != commit.link_name).then(|| commit.link_name.clone());
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
+    // A view may lose its link before the feed is read: which ones have it is known now.
+    if gone_link.is_some() {
+        for (facet_row, _) in facets::links_to(tx, commit.row)? {
+            tx.changes.add_full(ChangeKind::Facet, facet_row, 0, gone_link.clone());
+        }
+    }
     tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone_link);
     touch(tx, commit.row)
 }
@@ -203,6 +209,7 @@ pub fn set_deleted(tx: &mut Transaction<'_>, commit: &Commit, at: Option<Millis>
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
     for session in sessions::rows_of_commit(tx, commit.row)? {
+        tx.changes.add(ChangeKind::Session, session);
         sessions::announce_id(tx, session)?;
     }
     for git in crate::store::git::of_commit(tx, commit.row)? {
