@@ -90,44 +90,47 @@ impl CogFs {
         if let Ok(document) = front_matter::parse(&meta.text) {
             shown = shown.as_read(&document);
         }
-        lock(&writing.overlay).note_reading(row, thread, shown);
+        lock(&writing.overlay).note_reading(row, process_of(thread), shown);
         Ok(slice(&meta.text, offset, size).to_vec())
     }
 
     /// Makes the node of a new `meta.md`, where an editor moved the former one away.
     pub(super) fn begin_document(&self, row: i64, thread: u32) -> u64 {
         let Ok(writing) = self.writing() else { return Node::CommitMetaMd(row).ino() };
+        let process = process_of(thread);
         let mut overlay = lock(&writing.overlay);
         let ino = overlay.new_document_ino();
         overlay.set_role(ino, super::overlay::Role::Meta(row));
         let document = overlay.documents.entry(row).or_default();
         document.holder = Holder::Other(ino);
         document.detached = None;
-        document.buffer = Some(buffer(Vec::new(), thread));
+        document.buffer = Some(buffer(Vec::new(), process));
         ino
     }
 
     pub(super) fn write_document(&self, row: i64, offset: u64, bytes: &[u8], thread: u32) -> Result<()> {
+        let process = process_of(thread);
         if offset == 0 {
-            self.end_save_of_another(row, thread);
+            self.end_save_of_another(row, process);
         }
-        self.change_document(row, thread, |old| splice(old, offset, bytes))?;
+        self.change_document(row, process, |old| splice(old, offset, bytes))?;
         self.keep_draft(row)
     }
 
     /// Truncating alone is never kept: it is the first half of a save.
     pub(super) fn truncate_document(&self, row: i64, size: u64, thread: u32) -> Result<()> {
+        let process = process_of(thread);
         if size == 0 {
-            self.end_save_of_another(row, thread);
+            self.end_save_of_another(row, process);
         }
-        self.change_document(row, thread, |old| resize(old, size))?;
+        self.change_document(row, process, |old| resize(old, size))?;
         if size > 0 { self.keep_draft(row) } else { Ok(()) }
     }
 
     /// A process begins a save while that of another is not the record yet: both count, so the other's becomes it now.
-    fn end_save_of_another(&self, row: i64, thread: u32) {
+    fn end_save_of_another(&self, row: i64, process: u32) {
         let Some(buffer) = self.snapshot(row) else { return };
-        if thread == 0 || buffer.writer == 0 || is_same_process(thread, buffer.writer) {
+        if process == 0 || buffer.writer == 0 || process == buffer.writer {
             return;
         }
         self.end_save(row, &buffer);
@@ -148,18 +151,18 @@ impl CogFs {
             self.end_save(row, &buffer);
         }
         let _one = lock(&self.writing()?.publishing);
-        self.save(row, bytes, (Millis::now(), Time::Kept), thread)?;
+        self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;
         then()
     }
 
-    fn change_document(&self, row: i64, thread: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    fn change_document(&self, row: i64, process: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         let writing = self.writing()?;
         let is_new = lock(&writing.overlay).documents.get(&row).is_none_or(|d| d.buffer.is_none());
         let stored = if is_new { Some(self.document_bytes(row)?) } else { None };
         let mut overlay = lock(&writing.overlay);
         // What is refused leaves no trace: not that of being written to either.
         let written = overlay.documents.get_mut(&row).and_then(|document| document.buffer.take());
-        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), thread));
+        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), process));
         let changed = change(&mut next.bytes);
         if changed.is_err() && is_new {
             return changed;
@@ -170,8 +173,8 @@ impl CogFs {
         buffer.version += 1;
         buffer.refused = None;
         // A mapped page that the kernel writes back has no process.
-        if thread != 0 {
-            buffer.writer = thread;
+        if process != 0 {
+            buffer.writer = process;
         }
         drop(overlay);
         self.wake();
@@ -231,7 +234,7 @@ impl CogFs {
         }
         current.refused = Some(reason.to_owned());
         drop(overlay);
-        let path = self.path_of(Node::CommitMetaMd(row).ino());
+        let path = self.path_of_document(row);
         let what_to_do = "correct the document and save it again; what was written is in .cogfs/drafts/";
         self.log_refusal(operation, path, "EIO", reason.to_owned(), what_to_do, Some(&buffer.bytes));
         let refusal = Some(reason.to_owned());
@@ -247,10 +250,10 @@ impl CogFs {
 
     /// Makes a document the record: the fields that differ from what its writer was shown, and the bytes to be served back.
     /// For who holds `Writing::publishing`.
-    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), thread: u32) -> Result<()> {
+    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), process: u32) -> Result<()> {
         let document =
             front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
-        let shown = self.shown_to(row, thread)?;
+        let shown = self.shown_to(row, process)?;
         let mut known = None;
         let outcome = self.edit(|tx| {
             let plan = curation::plan(tx, row, &document, &shown)?;
@@ -272,8 +275,8 @@ impl CogFs {
         match outcome {
             Ok(Outcome::Edits(_)) => {
                 // The next save of the same process is compared with this one.
-                if let Some(known) = known.filter(|_| thread != 0) {
-                    lock(&self.writing()?.overlay).note_reading(row, thread, known);
+                if let Some(known) = known.filter(|_| process != 0) {
+                    lock(&self.writing()?.overlay).note_reading(row, process, known);
                 }
                 Ok(())
             }
@@ -288,9 +291,9 @@ impl CogFs {
     }
 
     /// The states in which the writer of a document may have read it: the one, where the same process did.
-    fn shown_to(&self, row: i64, thread: u32) -> Result<Vec<Shown>> {
+    fn shown_to(&self, row: i64, process: u32) -> Result<Vec<Shown>> {
         let readings = lock(&self.writing()?.overlay).shown(row);
-        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| is_same_process(*reader, thread)) {
+        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| *reader == process && process != 0) {
             return Ok(vec![shown.clone()]);
         }
         let mut states = self.query(|conn| Shown::history(conn, row))?;
@@ -411,7 +414,7 @@ impl CogFs {
             return;
         };
         for (draft, commit) in left.into_iter().filter(|(draft, _)| draft.refusal.is_none()) {
-            let path = self.path_of(Node::CommitMetaMd(draft.commit_row).ino());
+            let path = self.path_of_document(draft.commit_row);
             let reason = "the mount ended before this was saved: it is a draft, and the record is as it was".to_owned();
             let what_to_do =
                 format!("compare .cogfs/drafts/{}.md with meta.md; copy it over to save it, or remove it", commit.id);
@@ -462,14 +465,10 @@ fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis, t
     Ok(())
 }
 
-/// Whether a thread belongs to the same process as another. Requests name threads, and editors read and write from several.
-fn is_same_process(thread: u32, other: u32) -> bool {
-    if thread == other {
-        return true;
-    }
-    let group = |thread: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok())
-    };
-    matches!((group(thread), group(other)), (Some(a), Some(b)) if a == b)
+/// The process that a thread belongs to, told while it waits for its answer: later it may be gone. Requests name threads, and
+/// editors read and write from several.
+fn process_of(thread: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    group.unwrap_or(thread)
 }

@@ -242,13 +242,20 @@ impl CogFs {
     }
 
     pub(super) fn path_of(&self, ino: u64) -> String {
-        let node = match self.role(ino) {
-            Ok(Role::Tree(node)) => Some(node),
-            Ok(Role::Meta(row)) => Some(Node::CommitMetaMd(row)),
-            _ => None,
-        };
-        let path = node.map(|node| self.query(|conn| tree::path(conn, node)));
-        path.and_then(Result::ok).flatten().unwrap_or_else(|| "…".to_owned())
+        match self.role(ino) {
+            Ok(Role::Tree(node)) => self.path_of_node(node),
+            Ok(Role::Meta(row)) => self.path_of_document(row),
+            _ => "…".to_owned(),
+        }
+    }
+
+    /// Whatever its own number stands for at the moment.
+    pub(super) fn path_of_document(&self, row: i64) -> String {
+        self.path_of_node(Node::CommitMetaMd(row))
+    }
+
+    fn path_of_node(&self, node: Node) -> String {
+        self.query(|conn| tree::path(conn, node)).ok().flatten().unwrap_or_else(|| "…".to_owned())
     }
 
     fn not_permitted(&self, operation: &'static str, parent: u64, name: &OsStr, reason: &str) -> FsError {

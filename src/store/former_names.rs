@@ -70,13 +70,3 @@ pub fn commit_of(conn: &Connection, row: i64) -> Result<Option<i64>> {
     let mut query = conn.prepare_cached("SELECT commit_row FROM former_names WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?)
 }
-
-/// The names that lead to a commit: their rows, and the projects they are in.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64, String)>> {
-    let mut query =
-        conn.prepare_cached("SELECT row, project_row, name FROM former_names WHERE commit_row = ?1")?;
-    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?)
-}

@@ -116,6 +116,15 @@ impl<'w> Desk<'w> {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The line of the only write that was refused.
+    #[track_caller]
+    pub fn refusal(&self) -> Value {
+        wait_until(PATIENCE, "the refused write is in the log", || !self.errors().is_empty());
+        let mut errors = self.errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        errors.remove(0)
+    }
+
     /// The texts of the drafts.
     pub fn drafts(&self) -> Vec<String> {
         let mut paths: Vec<_> =
@@ -151,7 +160,8 @@ impl<'w> Desk<'w> {
         assert!(self.read() == text, "later it reads:\n{}", short(&self.read()));
         assert_eq!(self.mtime(), mtime, "the time of the file moved after the save");
         self.is_clean(edits, left);
-        assert!(!edits.contains(&"retitle") || text.contains(&format!("title: {}\n", self.record_title())), "{text}");
+        let title = self.record_title();
+        assert!(text.contains(&format!("title: {title}\n")) || text.contains(&format!("title: {title:?}\n")), "{title}");
         assert_eq!(self.field("title"), Value::from(self.record_title()));
     }
 
@@ -177,11 +187,11 @@ impl<'w> Desk<'w> {
 
     /// Kills the mount as a crash would, and mounts again.
     pub fn crash(self) -> Self {
-        let (world, dir) = (self.world, self.mount.dir().to_owned());
+        let (world, dir, names) = (self.world, self.mount.dir().to_owned(), self.names.clone());
         crate::common::mount::clear(&dir);
         wait_until(PATIENCE, "the killed process is gone", || self.mount.pids().is_empty());
         drop(self);
-        Self::new(world)
+        Self { names, ..Self::new(world) }
     }
 }
 

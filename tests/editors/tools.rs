@@ -179,10 +179,9 @@ fn sed_that_is_refused_says_so_and_changes_nothing() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && message.contains("Input/output error"), "{message}");
     assert_eq!(desk.read(), before);
-    let errors = desk.errors();
-    assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert!(errors[0]["reason"].as_str().unwrap().contains("titel"), "{errors:#?}");
-    assert!(errors[0]["text"].as_str().unwrap().contains("titel:"), "{errors:#?}");
+    let refusal = desk.refusal();
+    assert!(refusal["reason"].as_str().unwrap().contains("titel"), "{refusal:#}");
+    assert!(refusal["text"].as_str().unwrap().contains("titel:"), "{refusal:#}");
     desk.holds_names(&[]);
     assert!(desk.edits().is_empty());
 }
@@ -263,7 +262,7 @@ fn git_works_in_a_commits_directory_and_its_files_are_nobodys_business() {
     desk.run("git checkout -q -- meta.md");
     desk.rest();
     assert_eq!(desk.read(), before);
-    assert_eq!(desk.record_title(), "Build boat 1.");
+    assert_eq!(desk.record_title(), "Build boat 1");
     desk.run("rm -rf .git");
     desk.holds_names(&[]);
 }
@@ -286,7 +285,7 @@ fn a_save_that_takes_back_the_one_before_it_counts() {
     assert_eq!(desk.record_title(), "Storm");
     fs::write(desk.meta(), &before).unwrap();
     desk.holds(&before, &["retitle", "tags", "note", "retitle", "tags", "note"], &[]);
-    assert_eq!(desk.record_title(), "Build boat 1.");
+    assert_eq!(desk.record_title(), "Build boat 1");
 }
 
 #[test]
@@ -298,7 +297,7 @@ fn who_writes_in_place_and_is_refused_finds_it_in_the_log_and_in_the_drafts() {
     desk.run("printf ',s/^title:/titel:/\\nw\\nq\\n' | ed -s meta.md");
     let written = desk.read();
     assert!(written.contains("titel:"), "what was written is shown");
-    crate::common::wait_until(crate::common::mount::PATIENCE, "it is told", || !desk.errors().is_empty());
+    desk.refusal();
     desk.rest();
     assert_eq!(desk.drafts(), [written.clone()]);
     assert_eq!(desk.read(), written);
