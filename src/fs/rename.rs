@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use super::overlay::Role;
 use super::remove::entity_of;
 use super::scratch::{Dir, RenameMode, ScratchId};
-use super::{CogFs, FsError, NAME_MAX, Result, lock};
+use super::{CogFs, FsError, Invalidation, NAME_MAX, Result, lock};
 use crate::curation::{self, CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName, names};
 use crate::model::Millis;
 use crate::store::commits::{self, Home, curated};
@@ -42,6 +42,8 @@ enum Target {
     Trash {
         by_manager: bool,
     },
+    /// Where a file manager moves what it empties out of its Trash.
+    Expunged,
     /// The sessions of a commit, the subagents or the turns of a session.
     Parts,
 }
@@ -52,6 +54,7 @@ fn target(dir: Role) -> Option<Target> {
         Role::Tree(Node::HiddenDir(row)) => Some(Target::Hidden(row)),
         Role::Tree(Node::TrashDir) => Some(Target::Trash { by_manager: false }),
         Role::Tree(Node::ManagerTrashFiles) => Some(Target::Trash { by_manager: true }),
+        Role::Tree(Node::ManagerTrashExpunged) => Some(Target::Expunged),
         Role::Tree(Node::SessionsDir(_) | Node::SubagentsDir(_) | Node::TurnsDir(_)) => Some(Target::Parts),
         _ => None,
     }
@@ -242,6 +245,11 @@ impl CogFs {
                 };
                 self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Delete { entity, name }).map(drop))
             }
+            (_, Target::Expunged, true) => {
+                // The kernel has it under its new name, where nothing is.
+                self.tell(Invalidation::Name { parent: to.parent, name: to.name.to_owned() });
+                self.empty(node)
+            }
             (EntityKind::Commit, Target::Project(_) | Target::Hidden(_), _) => {
                 self.edit(|tx| place_commit(tx, entity.row, target, name, was_in_trash))
             }
@@ -293,7 +301,7 @@ impl CogFs {
             return Err(self.refuse_rename(from, "only commits can be exchanged"));
         };
         let (Some(here), Some(there)) = (target(from.dir), target(to.dir)) else { return Err(FsError::Invalid) };
-        if [here, there].iter().any(|t| matches!(t, Target::Trash { .. } | Target::Parts)) {
+        if [here, there].iter().any(|t| matches!(t, Target::Trash { .. } | Target::Expunged | Target::Parts)) {
             return Err(FsError::Invalid);
         }
         let (Some(from_name), Some(to_name)) = (from.name.to_str(), to.name.to_str()) else {
@@ -320,7 +328,7 @@ fn place_commit(
     let (project, hidden) = match target {
         Target::Project(project) => (project, false),
         Target::Hidden(project) => (project, true),
-        Target::Trash { .. } | Target::Parts => return Err(not_found()),
+        Target::Trash { .. } | Target::Expunged | Target::Parts => return Err(not_found()),
     };
     let mut editor = Editor::new(tx, Origin::Mount);
     if was_in_trash {
