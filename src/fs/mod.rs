@@ -782,6 +782,7 @@ fn can_be_changed(node: Node) -> bool {
             | Node::ManagerTrash
             | Node::ManagerTrashFiles
             | Node::ManagerTrashInfo
+            | Node::ManagerTrashExpunged
     )
 }
 

@@ -87,7 +87,8 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::DraftsDir
         | Node::ManagerTrash
         | Node::ManagerTrashFiles
-        | Node::ManagerTrashInfo => {
+        | Node::ManagerTrashInfo
+        | Node::ManagerTrashExpunged => {
             let at = last_change(conn)?;
             Some(Facts::directory(at, at))
         }
@@ -267,13 +268,16 @@ fn turn_visual_prefix(depth: usize) -> String {
 /// From a session's transcript to its turns.
 const TURN_PREFIX: &str = "turns/";
 
-/// When the database last changed: the time of the fixed nodes.
+/// When the database last changed: the time of the fixed nodes. Who looks for news by a directory's time alone must see it move
+/// with every edit: GNOME's Trash does not list one again otherwise.
 fn last_change(conn: &Connection) -> Result<Millis> {
-    let known = match store::state(conn, "last_import")? {
-        Some(at) => Some(at),
-        None => store::state(conn, "created_at")?,
+    let at =
+        |key| Ok::<i64, store::StoreError>(store::state(conn, key)?.and_then(|at| at.parse().ok()).unwrap_or_default());
+    let found = match at("last_import")? {
+        0 => at("created_at")?,
+        import => import,
     };
-    Ok(Millis(known.and_then(|at| at.parse().ok()).unwrap_or_default()))
+    Ok(Millis(found.max(at(store::edits::LAST_EDIT)?)))
 }
 
 /// A session's directory, from the mount's root; `None` where it has no place.

@@ -37,8 +37,7 @@ impl Slow {
             "text=$(cat meta.md; echo .); echo ready; read go; printf %s \"${{text%.}}\" | sed '{replace}' > $OUTSIDE/slow.$$; \
              cat $OUTSIDE/slow.$$ > meta.md"
         );
-        let mut child =
-            desk.shell(&script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = desk.shell(&script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut ready = [0; 6];
         child.stdout.as_mut().unwrap().read_exact(&mut ready).unwrap();
         Self { child }
@@ -56,10 +55,13 @@ fn a_field_that_changed_while_an_editor_had_the_document_open_is_not_undone_by_i
     let world = world();
     let desk = Desk::new(&world);
     let slow = Slow::open(&desk, "s/^title: .*/title: Storm/");
-    edit_beside(&desk, &[
-        Edit::SetTags { commit: 1, tags: vec!["red".to_owned()] },
-        Edit::SetNote { commit: 1, note: "From elsewhere.".to_owned() },
-    ]);
+    edit_beside(
+        &desk,
+        &[
+            Edit::SetTags { commit: 1, tags: vec!["red".to_owned()] },
+            Edit::SetNote { commit: 1, note: "From elsewhere.".to_owned() },
+        ],
+    );
     wait_until(PATIENCE, "the mount shows it", || desk.read().contains("red"));
     slow.save();
     desk.rest();
@@ -194,7 +196,8 @@ fn saves_of_many_processes_at_once_leave_one_of_them_whole() {
     needs_fuse!();
     let world = world();
     let desk = Desk::new(&world);
-    let texts: Vec<String> = (0..4).map(|n| format!("---\ntitle: Boat {n}\n---\n\n{}\n", format!("{n}").repeat(30_000))).collect();
+    let texts: Vec<String> =
+        (0..4).map(|n| format!("---\ntitle: Boat {n}\n---\n\n{}\n", format!("{n}").repeat(30_000))).collect();
     std::thread::scope(|threads| {
         for (n, text) in texts.iter().enumerate() {
             let dir = desk.dir();

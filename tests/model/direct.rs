@@ -266,7 +266,11 @@ impl Direct {
         }
     }
 
-    fn make(&mut self, path: &str, make: impl Fn(&CogFs, u64, &OsStr) -> std::result::Result<Attr, FsError>) -> Result<()> {
+    fn make(
+        &mut self,
+        path: &str,
+        make: impl Fn(&CogFs, u64, &OsStr) -> std::result::Result<Attr, FsError>,
+    ) -> Result<()> {
         let (dir, name, there) = self.end(path)?;
         if there.is_some() {
             return Err(EEXIST);
@@ -427,7 +431,8 @@ impl Direct {
             let attr = entry.attr.unwrap_or_else(|| panic!("{path}: no attributes"));
             assert_eq!(attr.ino, entry.ino, "{path}");
             if deep || !is_made(entry.ino) || entry.kind == NodeKind::Directory {
-                let found = self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
+                let found =
+                    self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
                 assert_eq!(found, Some(attr), "{path}: listing and lookup differ");
             }
             let seen = match entry.kind {
@@ -473,8 +478,13 @@ impl Direct {
                 vec![from.clone(), to.clone()]
             }
             Op::Save { dir, .. } => ["meta.md", "meta.md~", "meta.md.new"].map(|name| format!("{dir}/{name}")).to_vec(),
-            Op::Create { path, .. } | Op::Mkdir { path } | Op::Symlink { path } | Op::Unlink { path } | Op::Rmdir { path }
-            | Op::Write { path, .. } | Op::Truncate { path, .. } => vec![path.clone()],
+            Op::Create { path, .. }
+            | Op::Mkdir { path }
+            | Op::Symlink { path }
+            | Op::Unlink { path }
+            | Op::Rmdir { path }
+            | Op::Write { path, .. }
+            | Op::Truncate { path, .. } => vec![path.clone()],
             Op::RemoveTree { path } => {
                 let below = self.dump(path, &Look::Deep).into_keys();
                 below.chain([path.clone()]).collect()
@@ -499,7 +509,8 @@ impl Direct {
     pub fn own_after(&mut self, op: &Op, own: &mut Own) {
         if let Op::Rename { from, to, mode } = op
             && let (Ok((_, _, from)), Ok((dir, name, _))) = (self.end(from), self.end(to))
-            && from.is_none() && *mode != Mode::Exchange
+            && from.is_none()
+            && *mode != Mode::Exchange
             && let Some(ino) = own.moving
         {
             own.now.insert((dir, name.to_owned()), ino);
@@ -509,7 +520,8 @@ impl Direct {
     /// What the model begins with.
     pub fn starts(&mut self) -> Vec<Start> {
         let all = self.dump("projects", &Look::Deep);
-        let commits: Vec<&String> = all.keys().filter(|p| p.ends_with("/meta.json") && p.matches('/').count() == 3).collect();
+        let commits: Vec<&String> =
+            all.keys().filter(|p| p.ends_with("/meta.json") && p.matches('/').count() == 3).collect();
         let mut starts = Vec::new();
         for page in commits {
             let dir = page.strip_suffix("/meta.json").unwrap();

@@ -73,7 +73,9 @@ impl Pair {
             for (path, seen) in &wanted {
                 match real.get(path) {
                     Some(other) if other == seen => {}
-                    Some(other) => wrong.push_str(&format!("  {path}: {} is promised, it is {}\n", show(seen), show(other))),
+                    Some(other) => {
+                        wrong.push_str(&format!("  {path}: {} is promised, it is {}\n", show(seen), show(other)))
+                    }
                     None => wrong.push_str(&format!("  {path} is not there\n")),
                 }
             }
@@ -86,7 +88,10 @@ impl Pair {
                 && real.as_ref() != Some(&wanted)
             {
                 let real = real.map_or("nothing".to_owned(), |bytes| show(&Seen::Bytes(bytes)));
-                wrong.push_str(&format!("  open file {handle}: {} is promised, it is {real}\n", show(&Seen::Bytes(wanted))));
+                wrong.push_str(&format!(
+                    "  open file {handle}: {} is promised, it is {real}\n",
+                    show(&Seen::Bytes(wanted))
+                ));
             }
         }
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cogfs::curation::front_matter::{self, Document as Parsed, Field};
-use libc::{
-    EEXIST, EFBIG, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV,
-};
+use libc::{EEXIST, EFBIG, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV};
 
 use super::ops::{How, Mode, Op};
 
@@ -254,7 +252,12 @@ impl Model {
         };
         let (commit, root) = (self.commits.len(), self.made.len());
         let made = |name: &str, parent, kind| Made {
-            name: name.to_owned(), parent, commit, kind, gone: false, deleted: false,
+            name: name.to_owned(),
+            parent,
+            commit,
+            kind,
+            gone: false,
+            deleted: false,
         };
         self.made.push(made("", None, MadeKind::Commit));
         let mut known = BTreeMap::from([(String::new(), root)]);
@@ -314,7 +317,8 @@ impl Model {
     }
 
     fn children(&self, node: &Node) -> Vec<(String, Node)> {
-        let fixed = |names: &[&'static str]| names.iter().map(|n| ((*n).to_owned(), Node::Fixed(n))).collect::<Vec<_>>();
+        let fixed =
+            |names: &[&'static str]| names.iter().map(|n| ((*n).to_owned(), Node::Fixed(n))).collect::<Vec<_>>();
         match node {
             Node::Fixed("") => {
                 let mut all = fixed(&[".cogfs", "projects"]);
@@ -347,14 +351,20 @@ impl Model {
             Node::Project(project) => {
                 let mut all = vec![("project.json".to_owned(), Node::Other(false))];
                 all.extend(self.in_project(*project, false));
-                if self.commits.iter().enumerate().any(|(at, c)| {
-                    c.project == *project && !c.hidden && !self.is_deleted(at)
-                }) {
+                if self
+                    .commits
+                    .iter()
+                    .enumerate()
+                    .any(|(at, c)| c.project == *project && !c.hidden && !self.is_deleted(at))
+                {
                     all.push(("latest".to_owned(), Node::Other(true)));
                 }
-                if self.commits.iter().enumerate().any(|(at, c)| {
-                    c.project == *project && c.hidden && !self.is_deleted(at)
-                }) {
+                if self
+                    .commits
+                    .iter()
+                    .enumerate()
+                    .any(|(at, c)| c.project == *project && c.hidden && !self.is_deleted(at))
+                {
                     all.push(("hidden".to_owned(), Node::Hidden(*project)));
                 }
                 all
@@ -447,7 +457,9 @@ impl Model {
     /// Where scratch files of a directory lie.
     fn scratch_dir(&self, dir: &Node) -> Option<(Place, String)> {
         match dir {
-            Node::Made(made) if self.made[*made].kind == MadeKind::Commit => Some((Some(self.made[*made].commit), String::new())),
+            Node::Made(made) if self.made[*made].kind == MadeKind::Commit => {
+                Some((Some(self.made[*made].commit), String::new()))
+            }
             Node::Fixed("info") => Some((None, String::new())),
             Node::Scratch(place, path) if self.is_dir(dir) => Some((*place, format!("{path}/"))),
             _ => None,
@@ -481,7 +493,12 @@ impl Model {
         let title = c.title.as_ref().unwrap_or(&c.found);
         let mut text = format!(
             "---\ntitle: {}\ntags: [{}]\nhidden: {}\npublished: {}\norder: {}\nproject: {}\n---\n",
-            quoted(title), tags.join(", "), c.hidden, c.published, c.order, quoted(&self.projects[c.project]),
+            quoted(title),
+            tags.join(", "),
+            c.hidden,
+            c.published,
+            c.order,
+            quoted(&self.projects[c.project]),
         );
         if !c.note.is_empty() {
             text.push_str(&format!("\n{}\n", c.note));
@@ -654,9 +671,7 @@ impl Model {
                 Some(held) => self.write(held, *offset, &bytes.0, now),
                 None => Err(EINVAL),
             },
-            Op::Close { handle } => {
-                self.handles.get_mut(*handle).ok_or(EINVAL)?.take().map(drop).ok_or(EINVAL)
-            }
+            Op::Close { handle } => self.handles.get_mut(*handle).ok_or(EINVAL)?.take().map(drop).ok_or(EINVAL),
             Op::Quiet { for_ms } => {
                 self.settle(now + Duration::from_millis(*for_ms));
                 Ok(())
@@ -910,7 +925,8 @@ impl Model {
     /// that are not modelled.
     pub fn would_collide(&self, path: &str) -> bool {
         let Ok(Node::Made(made)) = self.resolve(path) else { return false };
-        let turns = |of: Vec<usize>| of.into_iter().filter(|m| self.made[*m].kind == MadeKind::Turn).collect::<Vec<_>>();
+        let turns =
+            |of: Vec<usize>| of.into_iter().filter(|m| self.made[*m].kind == MadeKind::Turn).collect::<Vec<_>>();
         let new = turns(self.below(made));
         let pending = (0..self.made.len()).filter(|m| self.made[*m].gone && !new.contains(m)).collect();
         let mut names: BTreeSet<String> = self.trash.iter().filter(|t| t.listed).map(|t| t.name.clone()).collect();
@@ -967,7 +983,12 @@ impl Model {
     }
 
     fn rename_scratch(
-        &mut self, from: (Place, String), to_dir: &Node, to_name: &str, target: Option<Node>, mode: Mode,
+        &mut self,
+        from: (Place, String),
+        to_dir: &Node,
+        to_name: &str,
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         let place = self.scratch_dir(to_dir);
         if let (Some((Some(commit), front)), "meta.md") = (&place, to_name)
@@ -1010,7 +1031,8 @@ impl Model {
         {
             return Err(ENOTEMPTY);
         }
-        let keys: Vec<_> = self.scratch.keys().filter(|(p, path)| *p == place && under(path, &from.1)).cloned().collect();
+        let keys: Vec<_> =
+            self.scratch.keys().filter(|(p, path)| *p == place && under(path, &from.1)).cloned().collect();
         self.scratch.remove(&to);
         for key in keys {
             let what = self.scratch.remove(&key).unwrap();
@@ -1045,7 +1067,13 @@ impl Model {
     }
 
     fn rename_document(
-        &mut self, commit: usize, to_dir: &Node, to_name: &str, target: Option<Node>, mode: Mode, now: Instant,
+        &mut self,
+        commit: usize,
+        to_dir: &Node,
+        to_name: &str,
+        target: Option<Node>,
+        mode: Mode,
+        now: Instant,
     ) -> Result<()> {
         let Some((place, front)) = self.scratch_dir(to_dir).filter(|(place, _)| *place == Some(commit)) else {
             return Err(EPERM);
@@ -1068,7 +1096,12 @@ impl Model {
     }
 
     fn rename_project(
-        &mut self, project: usize, to_dir: &Node, name: &str, target: Option<Node>, mode: Mode,
+        &mut self,
+        project: usize,
+        to_dir: &Node,
+        name: &str,
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         if *to_dir != Node::Fixed("projects") {
             return Err(EPERM);
@@ -1090,7 +1123,12 @@ impl Model {
     }
 
     fn rename_made(
-        &mut self, made: usize, (from_dir, from_name): (&Node, &str), (to_dir, name): (&Node, &str), target: Option<Node>, mode: Mode,
+        &mut self,
+        made: usize,
+        (from_dir, from_name): (&Node, &str),
+        (to_dir, name): (&Node, &str),
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         let kind = self.made[made].kind;
         let was_in_trash = matches!(from_dir, Node::Fixed("trash" | "files"));
@@ -1157,9 +1195,8 @@ impl Model {
         };
         let commit = self.made[made].commit;
         Self::check_name(name)?;
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == place.0 && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == place.0 && c.name == name && !self.is_deleted(at);
         if self.commits.iter().enumerate().any(taken) {
             return Err(ENOTEMPTY);
         }
@@ -1178,9 +1215,8 @@ impl Model {
     /// Out of the trash, under the name it had, or one made anew where another has it.
     fn bring_back(&mut self, commit: usize) {
         let (project, name) = (self.commits[commit].project, self.commits[commit].name.clone());
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == project && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == project && c.name == name && !self.is_deleted(at);
         if self.commits.iter().enumerate().any(taken) {
             let title = self.shown(commit).title;
             let name = self.free_name(commit, &title);
@@ -1204,7 +1240,10 @@ impl Model {
     fn title_of(&self, commit: usize, name: &str) -> Option<String> {
         let c = &self.commits[commit];
         let time = name.as_bytes().get(..21).is_some_and(|front| {
-            front.iter().zip(b"0000-00-00T00-00-00Z_").all(|(b, p)| if *p == b'0' { b.is_ascii_digit() } else { b == p })
+            front
+                .iter()
+                .zip(b"0000-00-00T00-00-00Z_")
+                .all(|(b, p)| if *p == b'0' { b.is_ascii_digit() } else { b == p })
         });
         let text = if time { &name[21..] } else { name };
         let text = match text.rsplit_once('_') {
@@ -1334,9 +1373,8 @@ impl Model {
             next.note = parsed.note.clone();
         }
         let name = named.map_or_else(|| next.name.clone(), |title| self.free_name(commit, &title));
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == project && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == project && c.name == name && !self.is_deleted(at);
         if project != next.project && self.commits.iter().enumerate().any(taken) {
             return Err(EIO);
         }
