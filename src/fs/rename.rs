@@ -157,21 +157,20 @@ impl CogFs {
         let bytes = writing.scratch.read(id, 0, u32::try_from(size).unwrap_or(u32::MAX))?;
         // While a former document is away this is its successor; otherwise what it says now goes to a backup or nowhere.
         let former = self.document_bytes(row)?;
-        let holder = lock(&writing.overlay).holder(row);
-        if let Err(error) = self.save(row, &bytes, Millis::now(), thread) {
-            return Err(self.refuse("rename", self.path(from.parent, from.name), error, Some(&bytes)));
-        }
-        let mtime = SystemTime::now();
-        if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
-            writing.scratch.release(id)?;
-            let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, mtime)?;
-            self.take_over(row, ino, Vec::new());
-            lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
-            return Ok(());
-        }
-        self.take_over(row, ino, former);
-        writing.scratch.release(id)?;
-        Ok(())
+        let saved = self.save_whole(row, &bytes, thread, || {
+            let holder = lock(&writing.overlay).holder(row);
+            if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
+                writing.scratch.release(id)?;
+                let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, SystemTime::now())?;
+                self.take_over(row, ino, Vec::new());
+                lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
+            } else {
+                self.take_over(row, ino, former);
+                writing.scratch.release(id)?;
+            }
+            Ok(())
+        });
+        saved.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, Some(&bytes)))
     }
 
     /// Whether scratch files of a directory are beside a commit's document, or below.

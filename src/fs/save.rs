@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 use super::overlay::{Buffer, Holder, Overlay};
 use super::write::Writing;
 use super::{CogFs, FsError, Invalidation, Result, lock, slice};
-use crate::curation::front_matter::Document;
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
-use crate::store::drafts::{self, Draft, Saved};
+use crate::store::drafts::{self, Draft, Kept, Saved};
 use crate::store::{Transaction, commits};
 use crate::tree::{self, Node};
 
@@ -31,6 +30,18 @@ const SHOWN_INVALID: Duration = Duration::from_secs(10 * 60);
 
 /// A `meta.md` that was moved away and has no successor after so long is shown again.
 const DETACHED: Duration = Duration::from_secs(5);
+
+/// The operation whose save nobody waits for.
+const QUIETLY: &str = "write";
+
+/// The time that a document has after a save of the very bytes that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Written,
+    /// Its former one. An editor that was refused puts back what was there; vim asks before it writes again, unless the time
+    /// is what it was when vim read the file.
+    Kept,
+}
 
 /// Puts bytes into others, at an offset.
 pub(super) fn splice(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) -> Result<()> {
@@ -74,7 +85,11 @@ impl CogFs {
             return Ok(part);
         }
         let found = self.query(|conn| Ok(tree::meta_md(conn, row)?.zip(Shown::now(conn, row)?)))?;
-        let (meta, shown) = found.ok_or(FsError::NotFound)?;
+        let (meta, mut shown) = found.ok_or(FsError::NotFound)?;
+        // What a save left as it was typed may say less than the record.
+        if let Ok(document) = front_matter::parse(&meta.text) {
+            shown = shown.as_read(&document);
+        }
         lock(&writing.overlay).note_reading(row, thread, shown);
         Ok(slice(&meta.text, offset, size).to_vec())
     }
@@ -93,14 +108,48 @@ impl CogFs {
     }
 
     pub(super) fn write_document(&self, row: i64, offset: u64, bytes: &[u8], thread: u32) -> Result<()> {
+        if offset == 0 {
+            self.end_save_of_another(row, thread);
+        }
         self.change_document(row, thread, |old| splice(old, offset, bytes))?;
         self.keep_draft(row)
     }
 
     /// Truncating alone is never kept: it is the first half of a save.
     pub(super) fn truncate_document(&self, row: i64, size: u64, thread: u32) -> Result<()> {
+        if size == 0 {
+            self.end_save_of_another(row, thread);
+        }
         self.change_document(row, thread, |old| resize(old, size))?;
         if size > 0 { self.keep_draft(row) } else { Ok(()) }
+    }
+
+    /// A process begins a save while that of another is not the record yet: both count, so the other's becomes it now.
+    fn end_save_of_another(&self, row: i64, thread: u32) {
+        let Some(buffer) = self.snapshot(row) else { return };
+        if thread == 0 || buffer.writer == 0 || is_same_process(thread, buffer.writer) {
+            return;
+        }
+        self.end_save(row, &buffer);
+    }
+
+    /// Makes a whole document the record before something else takes its place.
+    fn end_save(&self, row: i64, buffer: &Buffer) {
+        if front_matter::parse(&buffer.bytes).is_ok()
+            && let Err(error) = self.publish(row, QUIETLY)
+        {
+            tracing::warn!(%error, "a document that another save replaces was not taken; it is a draft");
+        }
+    }
+
+    /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
+    pub(super) fn save_whole(&self, row: i64, bytes: &[u8], thread: u32, then: impl FnOnce() -> Result<()>) -> Result<()> {
+        if let Some(buffer) = self.snapshot(row) {
+            self.end_save(row, &buffer);
+        }
+        let _one = lock(&self.writing()?.publishing);
+        self.save(row, bytes, (Millis::now(), Time::Kept), thread)?;
+        then()
     }
 
     fn change_document(&self, row: i64, thread: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
@@ -149,8 +198,16 @@ impl CogFs {
     /// # Errors
     /// When it is no valid document, which is logged, or cannot be stored: it is then still what is seen.
     pub(super) fn publish(&self, row: i64, operation: &'static str) -> Result<()> {
+        let _one = lock(&self.writing()?.publishing);
+        self.publish_locked(row, operation)
+    }
+
+    /// The same, for who holds `Writing::publishing`: what was written first must not become the record last.
+    fn publish_locked(&self, row: i64, operation: &'static str) -> Result<()> {
         let Some(buffer) = self.snapshot(row) else { return Ok(()) };
-        match self.save(row, &buffer.bytes, buffer.mtime, buffer.writer) {
+        // In a quiet moment its writer has seen the time of the write already.
+        let time = if operation == QUIETLY { Time::Written } else { Time::Kept };
+        match self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer) {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
                 Ok(())
@@ -189,22 +246,35 @@ impl CogFs {
     }
 
     /// Makes a document the record: the fields that differ from what its writer was shown, and the bytes to be served back.
-    pub(super) fn save(&self, row: i64, bytes: &[u8], mtime: Millis, thread: u32) -> Result<()> {
+    /// For who holds `Writing::publishing`.
+    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), thread: u32) -> Result<()> {
         let document =
             front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
         let shown = self.shown_to(row, thread)?;
+        let mut known = None;
         let outcome = self.edit(|tx| {
             let plan = curation::plan(tx, row, &document, &shown)?;
             if let Outcome::Edits(edits) = &plan {
-                Editor::new(tx, Origin::Mount).apply_all(edits)?;
-                serve_back(tx, row, bytes, mtime)?;
-                drafts::remove(tx, row)?;
+                let made = Editor::new(tx, Origin::Mount).apply_all(edits)?;
+                let agree = curation::says_the_record(tx, row, &document)?;
+                if agree {
+                    serve_back(tx, row, bytes, mtime, time)?;
+                } else {
+                    // A field that was changed meanwhile is to be seen.
+                    drafts::remove_saved(tx, row)?;
+                }
+                // An editor that was refused puts back what was there: what it could not save is still all there is of it.
+                drafts::remove_written_until(tx, row, mtime, if made.is_empty() { Kept::Refused } else { Kept::None })?;
+                known = Shown::now(tx, row)?.map(|now| now.as_read(&document));
             }
             Ok(plan)
         });
         match outcome {
             Ok(Outcome::Edits(_)) => {
-                self.note_saved(row, thread, &document, shown)?;
+                // The next save of the same process is compared with this one.
+                if let Some(known) = known.filter(|_| thread != 0) {
+                    lock(&self.writing()?.overlay).note_reading(row, thread, known);
+                }
                 Ok(())
             }
             Ok(Outcome::Refused(refusal)) => Err(FsError::Refused { reason: refusal.to_string() }),
@@ -215,16 +285,6 @@ impl CogFs {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Who saved a document knows what it says now, without reading it again: the next save is compared with that.
-    fn note_saved(&self, row: i64, thread: u32, document: &Document, shown: Vec<Shown>) -> Result<()> {
-        let ([base], Some(found)) = (shown.as_slice(), self.query(|conn| Shown::found_title(conn, row))?) else {
-            return Ok(());
-        };
-        let said = base.clone().with(document, &found);
-        lock(&self.writing()?.overlay).note_reading(row, thread, said);
-        Ok(())
     }
 
     /// The states in which the writer of a document may have read it: the one, where the same process did.
@@ -295,7 +355,7 @@ impl CogFs {
         for due in due {
             match due {
                 Due::Publish(row) => {
-                    if let Err(error) = self.publish(row, "write") {
+                    if let Err(error) = self.publish(row, QUIETLY) {
                         tracing::info!(%error, "a document was not taken");
                     }
                 }
@@ -391,7 +451,10 @@ fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.
-fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis) -> curation::Result<()> {
+fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis, time: Time) -> curation::Result<()> {
+    if time == Time::Kept && tree::meta_md(tx, row)?.is_some_and(|meta| meta.text == bytes) {
+        return Ok(());
+    }
     if let Some(rendering) = tree::meta_md_rendering(tx, row)? {
         let saved = Saved { text: bytes.to_vec(), saved_at: mtime, rendering: drafts::rendering_hash(&rendering) };
         drafts::set_saved(tx, row, &saved)?;

@@ -31,6 +31,8 @@ pub(super) struct Writing {
     pub scratch: Scratch,
     pub errors: ErrorLog,
     pub overlay: Mutex<Overlay>,
+    /// Held from taking what was written to its being the record. Before all other locks.
+    pub publishing: Mutex<()>,
     /// Opened with the first edit.
     writer: Mutex<Option<Writer>>,
     /// What the kernel must forget that no change of the database tells.
@@ -45,6 +47,7 @@ impl Writing {
             scratch,
             errors: ErrorLog::open(places.errors.clone()),
             overlay: Mutex::default(),
+            publishing: Mutex::default(),
             writer: Mutex::new(None),
             told: Mutex::default(),
         })
@@ -97,7 +100,7 @@ impl CogFs {
         Ok(match role {
             Role::Scratch(id) => Some(Dir::Node(id)),
             Role::Tree(Node::Commit(row)) => self.query(|conn| commits::get(conn, row))?.map(|c| Dir::Place(c.id)),
-            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(Id::derive(&[b"scratch", b"trash info"]))),
+            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(trash_info_place())),
             _ => None,
         })
     }
@@ -512,6 +515,12 @@ impl CogFs {
         let found = self.query(|conn| commits::by_id_range(conn, &place.0, &place.0))?;
         Ok(found.first().map(|(_, row)| Node::Commit(*row).ino()))
     }
+}
+
+/// Where the files lie that say where something in a file manager's Trash was.
+#[must_use]
+pub fn trash_info_place() -> Id {
+    Id::derive(&[b"scratch", b"trash info"])
 }
 
 /// How soon what is not settled is looked at again.

@@ -33,6 +33,26 @@ pub fn remove(tx: &mut Transaction<'_>, project_row: i64, name: &str) -> Result<
     Ok(())
 }
 
+/// Forgets all names of a commit that is no more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove_of(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    for (_, project_row, name) in of_commit(tx, commit_row)? {
+        remove(tx, project_row, &name)?;
+    }
+    Ok(())
+}
+
+/// The former names of a commit: row, project and name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64, String)>> {
+    let mut query = conn.prepare_cached("SELECT row, project_row, name FROM former_names WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// The row of a former name.
 ///
 /// # Errors
@@ -49,14 +69,4 @@ pub fn by_name(conn: &Connection, project_row: i64, name: &str) -> Result<Option
 pub fn commit_of(conn: &Connection, row: i64) -> Result<Option<i64>> {
     let mut query = conn.prepare_cached("SELECT commit_row FROM former_names WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?)
-}
-
-/// The names that lead to a commit: their rows, and the projects they are in.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64, String)>> {
-    let mut query =
-        conn.prepare_cached("SELECT row, project_row, name FROM former_names WHERE commit_row = ?1")?;
-    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?)
 }

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, EntityKind, NAME_BYTES, Result, Transaction};
+use super::{ChangeKind, EntityKind, Result, Transaction, cut_name};
 use crate::model::{Id, Millis};
 
 /// How long something deleted is listed in the trash.
@@ -50,24 +50,36 @@ pub struct Name<'a> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64, id: &Id, name: Name<'_>) -> Result<()> {
-    let mut free = cut(name.wanted, "");
-    for suffix in [format!("_{}", id.short()), format!("_{id}")] {
-        if !is_taken(tx, &free)? {
-            break;
-        }
-        free = cut(name.wanted, &suffix);
-    }
+    let free = free_name(tx, name.wanted, id)?;
     tx.prepare_cached("INSERT INTO trash(kind, entity_row, name, deleted_at, by_manager) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![kind as i64, entity_row, free, Millis::now().0, name.by_manager])?;
-    tx.changes.add(ChangeKind::Trash, 0);
+    // The name that was typed, if another has it.
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
     Ok(())
 }
 
-/// A text with a suffix, short enough for a name.
-fn cut(text: &str, suffix: &str) -> String {
-    let room = NAME_BYTES - suffix.len();
-    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}{suffix}", &text[..end])
+/// A name that nothing has in the trash: that or, with the id behind, another.
+fn free_name(conn: &Connection, wanted: &str, id: &Id) -> Result<String> {
+    let mut free = cut_name(wanted, "");
+    for suffix in [format!("_{}", id.short()), format!("_{id}")] {
+        if !is_taken(conn, &free)? {
+            break;
+        }
+        free = cut_name(wanted, &suffix);
+    }
+    Ok(free)
+}
+
+/// The id of something deleted.
+fn id_of(conn: &Connection, trashed: &Trashed) -> Result<Id> {
+    let row = trashed.entity_row;
+    let id = match trashed.kind {
+        EntityKind::Project => super::projects::get(conn, row)?.map(|project| project.id),
+        EntityKind::Commit => super::commits::get(conn, row)?.map(|commit| commit.id),
+        EntityKind::Session => super::sessions::get(conn, row)?.map(|session| session.id),
+        EntityKind::Turn => super::turns::id(conn, row)?,
+    };
+    Ok(id.unwrap_or_else(|| Id::derive(&[b"trash", &row.to_be_bytes()])))
 }
 
 fn is_taken(conn: &Connection, name: &str) -> Result<bool> {
@@ -102,11 +114,15 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Result<()> {
+    let id = id_of(tx, trashed)?;
+    let free = if name.wanted == trashed.name { trashed.name.clone() } else { free_name(tx, name.wanted, &id)? };
     tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?.execute(params![
         trashed.row,
-        name.wanted,
+        free,
         name.by_manager
     ])?;
+    // The name that was typed, if another has it: one that this directory does not list.
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }
@@ -128,6 +144,15 @@ pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Trashed>> {
     let mut query = conn
         .prepare_cached(&format!("SELECT {COLUMNS} FROM trash WHERE name = ?1 AND listed = 1 AND deleted_at >= ?2"))?;
     Ok(query.query_row(params![name, oldest()], read).optional()?)
+}
+
+/// All that is deleted, the latest first; also what the trash lists no more.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all(conn: &Connection) -> Result<Vec<Trashed>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM trash ORDER BY deleted_at DESC, row DESC"))?;
+    Ok(query.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// What the trash lists, behind a row.

@@ -54,9 +54,9 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                     [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
                 out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
             }
-            // They lead elsewhere, or nowhere.
-            for (row, project, name) in former_names::of_commit(conn, row)? {
-                out.push(Stale::Node(Node::Former(row).ino()));
+            // The names it had lead to where it lies, or nowhere: a link's target is cached with the name.
+            for (former, project, name) in former_names::of_commit(conn, row)? {
+                out.push(Stale::Node(Node::Former(former).ino()));
                 push_name(out, Node::Project(project), Some(&name));
             }
             views(conn, row, None, out)?;
@@ -69,33 +69,36 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::SessionSubagents => {
             nodes(&[Node::Session(change.row), Node::SubagentsDir(change.row), Node::SessionMetaJson(change.row)]);
             push_name(out, Node::SubagentsDir(change.row), change.name.as_ref());
+            // The directory goes with the last.
+            push_name(out, Node::Session(change.row), change.name.as_ref().and(Some(&"subagents".to_owned())));
         }
         ChangeKind::Turn => nodes(&[Node::Turn(change.row)]),
         ChangeKind::CommitVisuals => {
             nodes(&[Node::Commit(change.row), Node::VisualsDir(change.row), Node::CommitMetaJson(change.row)]);
+            if change.name.is_some() {
+                nodes(&[Node::Visual(change.parent)]);
+                push_name(out, Node::VisualsDir(change.row), change.name.as_ref());
+                push_name(out, Node::Commit(change.row), Some(&"visuals".to_owned()));
+            }
         }
         ChangeKind::Views => views(conn, change.row, change.name.as_ref(), out)?,
         ChangeKind::Facet => {
             nodes(&[Node::Facet(change.row)]);
             push_name(out, Node::Facet(change.row), change.name.as_ref());
-            // A day that nothing started on any more, a file that nothing changed.
-            if let Some((kind, parent, name)) = facets::emptied(conn, change.row)? {
-                let dir = match parent {
-                    0 => Node::ViewDir(kind),
-                    1.. => Node::Facet(parent),
-                    _ => Node::ProjectFiles(-parent),
-                };
-                push_name(out, dir, Some(&name));
-                if let Node::ProjectFiles(project) = dir {
-                    // It may have been the last.
-                    let name = projects::get(conn, project)?.map(|project| project.dir_name);
-                    push_name(out, Node::ViewDir(FacetKind::File), name.as_ref());
-                }
-            }
+            emptied_facet(conn, change.row, out)?;
         }
         ChangeKind::Git => {
             nodes(&[Node::GitLink(change.row)]);
             push_name(out, Node::ByGitDir, change.name.as_ref());
+        }
+        ChangeKind::FacetGone => {
+            let parent = match (change.row, FacetKind::from_i64(change.parent)) {
+                (0, Some(kind)) => Node::ViewDir(kind),
+                (row @ 1.., _) => Node::Facet(row),
+                (row, _) => Node::ProjectFiles(-row),
+            };
+            nodes(&[parent]);
+            push_name(out, parent, change.name.as_ref());
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
         ChangeKind::Trash => {
@@ -186,6 +189,29 @@ fn views(conn: &Connection, commit_row: i64, gone: Option<&String>, out: &mut Ve
     Ok(())
 }
 
+/// A directory of a view with nothing in it any more: a day that nothing started on, a file that nobody wrote.
+fn emptied_facet(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
+    match facets::emptied(conn, row)? {
+        Some((FacetKind::File, parent @ 1.., name)) => {
+            push_name(out, Node::Facet(parent), Some(&name));
+            out.push(Stale::Node(Node::Facet(parent).ino()));
+        }
+        Some((FacetKind::File, top, name)) => {
+            let project = facets::project_of_files(top);
+            push_name(out, Node::ProjectFiles(project), Some(&name));
+            out.push(Stale::Node(Node::ProjectFiles(project).ino()));
+            if !facets::any_file(conn, project)?
+                && let Some(project) = projects::get(conn, project)?
+            {
+                push_name(out, Node::ViewDir(FacetKind::File), Some(&project.dir_name));
+            }
+        }
+        Some((kind, _, name)) => push_name(out, Node::ViewDir(kind), Some(&name)),
+        None => {}
+    }
+    Ok(())
+}
+
 fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
     let own = [
         Node::Session(row),
@@ -193,6 +219,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
         Node::SessionMetaJson(row),
         Node::SessionRaw(row),
         Node::TurnsDir(row),
+        Node::SubagentsDir(row),
         Node::IdSession(row),
         Node::ByIdDir,
     ];

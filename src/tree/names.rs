@@ -23,6 +23,9 @@ pub enum Found {
     Never,
 }
 
+/// The first and the last id of a range.
+pub type IdRange = ([u8; 16], [u8; 16]);
+
 /// Hex digits of an id that name it at the least.
 const SHORTEST_ID: usize = 6;
 
@@ -145,7 +148,8 @@ fn by_id(conn: &Connection, name: &str) -> Result<Option<Node>> {
 }
 
 /// The ids that begin with these hex digits (dashes of a UUID left out).
-fn id_range(text: &str) -> Option<([u8; 16], [u8; 16])> {
+#[must_use]
+pub fn id_range(text: &str) -> Option<IdRange> {
     let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
     let hex = |b: u8| (b as char).to_digit(16).and_then(|d| u8::try_from(d).ok()).filter(|_| !b.is_ascii_uppercase());
     if !(SHORTEST_ID..=32).contains(&digits.len()) {
