@@ -53,16 +53,11 @@ pub fn add(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64, id: &Id,
     if name.by_manager {
         give_way(tx, name)?;
     }
-    let mut free = cut_name(name.wanted, "");
-    for suffix in [format!("_{}", id.short()), format!("_{id}")] {
-        if !is_taken(tx, &free)? {
-            break;
-        }
-        free = cut_name(name.wanted, &suffix);
-    }
+    let free = free_name(tx, name.wanted, id)?;
     tx.prepare_cached("INSERT INTO trash(kind, entity_row, name, deleted_at, by_manager) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![kind as i64, entity_row, free, Millis::now().0, name.by_manager])?;
-    tx.changes.add(ChangeKind::Trash, 0);
+    // The name that was typed, if another has it.
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
     Ok(())
 }
 
@@ -85,6 +80,30 @@ fn give_way(tx: &mut Transaction<'_>, name: Name<'_>) -> Result<()> {
     tx.prepare_cached("UPDATE trash SET name = ?2 WHERE row = ?1")?.execute(params![row, free])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(name.to_owned()));
     Ok(())
+}
+
+/// A name that nothing has in the trash: that or, with the id behind, another.
+fn free_name(conn: &Connection, wanted: &str, id: &Id) -> Result<String> {
+    let mut free = cut_name(wanted, "");
+    for suffix in [format!("_{}", id.short()), format!("_{id}")] {
+        if !is_taken(conn, &free)? {
+            break;
+        }
+        free = cut_name(wanted, &suffix);
+    }
+    Ok(free)
+}
+
+/// The id of something deleted.
+fn id_of(conn: &Connection, trashed: &Trashed) -> Result<Id> {
+    let row = trashed.entity_row;
+    let id = match trashed.kind {
+        EntityKind::Project => super::projects::get(conn, row)?.map(|project| project.id),
+        EntityKind::Commit => super::commits::get(conn, row)?.map(|commit| commit.id),
+        EntityKind::Session => super::sessions::get(conn, row)?.map(|session| session.id),
+        EntityKind::Turn => super::turns::id(conn, row)?,
+    };
+    Ok(id.unwrap_or_else(|| Id::derive(&[b"trash", &row.to_be_bytes()])))
 }
 
 fn is_taken(conn: &Connection, name: &str) -> Result<bool> {
@@ -125,12 +144,16 @@ pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Re
     if name.wanted != trashed.name {
         give_way(tx, name)?;
     }
+    let id = id_of(tx, trashed)?;
+    let free = if name.wanted == trashed.name { trashed.name.clone() } else { free_name(tx, name.wanted, &id)? };
     tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?.execute(params![
         trashed.row,
-        name.wanted,
+        free,
         name.by_manager
     ])?;
     edits::note_time(tx)?;
+    // The name that was typed, if another has it: one that this directory does not list.
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }

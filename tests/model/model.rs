@@ -1180,8 +1180,10 @@ impl Model {
             Some(_) => return Err(EEXIST),
         }
         if to_trash && was_in_trash {
+            // One that a file manager does not list may have the name.
+            let name = self.free_trash_name(name, made);
             let trashed = self.trash.iter_mut().find(|t| t.made == made).unwrap();
-            (trashed.name, trashed.by_manager) = (name.to_owned(), by_manager);
+            (trashed.name, trashed.by_manager) = (name, by_manager);
             return Ok(());
         }
         if to_trash {
