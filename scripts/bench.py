@@ -3,6 +3,7 @@
 Everything is compared within one run, because times of two runs on a shared machine say little: take the ratios, not the
 seconds. `pinned` has the client and the server on one CPU, which takes the scheduler's whims out; `free` lets them run
 where they like. Needs Linux, /dev/fuse and Python 3; started by `scripts/bench`, which builds what is measured.
+`scripts/bench --writes` measures what is written instead.
 """
 
 import argparse
@@ -172,7 +173,8 @@ class Bench:
 
     def env(self, home):
         kept = {key: value for key, value in os.environ.items() if key not in ("COGFS_REQUEST_LOG", "RUST_LOG")}
-        return kept | {"COGFS_HOME": str(home)}
+        # Without the logs of whoever measures: a mount would follow them.
+        return kept | {"COGFS_HOME": str(home), "HOME": str(self.dir / "nobody")}
 
     def row(self, what, measured, unit="×", target=None, least=False, **more):
         """One line of the table; `least`: the target is a lower bound."""

@@ -24,9 +24,8 @@ pub fn is_current(render_version: u32) -> bool {
     render_version == render::VERSION
 }
 
-/// Enters a turn into an index, with the length of its file.
-pub fn enter(index: &mut TurnIndex, turn: &Turn) {
-    let (bytes, visual_links) = render::turn_len(turn);
+/// Enters a turn into an index, with the length of its file and the links to visuals in it ([`render::turn_len`]).
+pub fn enter(index: &mut TurnIndex, turn: &Turn, (bytes, visual_links): (u64, u64)) {
     let tool_name = turn.tool.as_ref().map_or(0, |t| index.name_number(&t.name));
     let entry = Entry {
         role: turn.role,
@@ -46,12 +45,14 @@ pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
     let mut lengths =
         Lengths { index: TurnIndex { render_version: render::VERSION, ..TurnIndex::default() }, ..Lengths::default() };
     turns::for_each_stored(conn, row, |turn, deleted| {
-        enter(&mut lengths.index, &turn);
+        let (section, file) = render::turn_sizes(&turn);
+        enter(&mut lengths.index, &turn, file);
         lengths.index.set_deleted(turn.number, deleted);
         if !deleted {
-            lengths.sections += render::section_size(&turn);
+            lengths.sections += section;
         }
     })?;
+    lengths.index.grow_to(turns::last(conn, row)?.unwrap_or(0));
     Ok(lengths)
 }
 
@@ -86,13 +87,16 @@ pub fn session(conn: &Connection, stored: &Session) -> Result<(Session, TurnInde
     let mut index = TurnIndex { render_version: render::VERSION, ..TurnIndex::default() };
     turns::for_each_stored(conn, stored.row, |turn, deleted| {
         note(&mut new, &turn, index.is_empty());
-        enter(&mut index, &turn);
-        new.sections += render::section_size(&turn);
+        let (section, file) = render::turn_sizes(&turn);
+        enter(&mut index, &turn, file);
+        new.sections += section;
         if deleted {
             index.set_deleted(turn.number, true);
             leave_out(&mut new, &turn);
         }
     })?;
+    // Forgotten turns keep their numbers.
+    index.grow_to(turns::last(conn, stored.row)?.unwrap_or(0));
     new.images = visuals::of_session(conn, stored.row)?;
     (new.raw_bytes, new.raw_records) = raw::measure(conn, stored.row)?;
     Ok((new, index))

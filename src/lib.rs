@@ -6,6 +6,7 @@ pub mod curation;
 pub mod demo;
 pub mod derived;
 pub mod follow;
+pub mod forget;
 pub mod fs;
 pub mod fuse;
 pub mod ingest;

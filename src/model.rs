@@ -45,15 +45,21 @@ impl Millis {
         if !(0..=9999).contains(&at.year()) {
             return at.format("%Y-%m-%d %H:%M:%S").to_string();
         }
-        // Stands in every turn: chrono reads its pattern anew each time, which takes four times as long.
-        format!("{:04}-{:02}-{:02} {}", at.year(), at.month(), at.day(), self.clock())
+        // Stands in every turn: digit by digit takes a tenth of what formatting takes.
+        let mut text = *b"0000-00-00 00:00:00";
+        put_digits(&mut text[..4], at.year().unsigned_abs());
+        put_digits(&mut text[5..7], at.month());
+        put_digits(&mut text[8..10], at.day());
+        put_clock(&mut text[11..], at);
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// `14:03:22`.
     #[must_use]
     pub fn clock(self) -> String {
-        let at = self.utc();
-        format!("{:02}:{:02}:{:02}", at.hour(), at.minute(), at.second())
+        let mut text = *b"00:00:00";
+        put_clock(&mut text, self.utc());
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// `2026-08-19T14-03-22Z`, for file names: sorts by time, holds no colon.
@@ -66,6 +72,20 @@ impl Millis {
     #[must_use]
     pub fn date(self) -> String {
         self.utc().format("%Y-%m-%d").to_string()
+    }
+}
+
+fn put_clock(text: &mut [u8], at: DateTime<Utc>) {
+    put_digits(&mut text[..2], at.hour());
+    put_digits(&mut text[3..5], at.minute());
+    put_digits(&mut text[6..8], at.second());
+}
+
+/// Writes a number with as many digits as there is room for.
+fn put_digits(text: &mut [u8], mut number: u32) {
+    for digit in text.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 

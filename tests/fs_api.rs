@@ -7,9 +7,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use cogfs::curation::{Edit, Editor, Entity, Origin, Title, TrashName};
+use cogfs::forget::{self, Target};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
-use cogfs::ingest::{Options, import};
+use cogfs::ingest::{Options, import, index_words};
 use cogfs::store::{Layout, Writer};
+use cogfs::upkeep::repair::{self, Mode};
 use common::ClaudeLog;
 use serde_json::{Value, json};
 
@@ -319,6 +322,99 @@ fn what_moves_in_the_views_is_told() {
     assert!(!before.paths.values().any(|path| path.starts_with("/by/git/4be91d7-")), "one commit, one link");
 }
 
+/// Former names are not listed: a kernel knows those that somebody looked up.
+fn remember_former(tree: &Tree, known: &mut Remembered, paths: &BTreeSet<(u64, OsString)>) {
+    for (parent, name) in paths {
+        if let Ok(Lookup::Found(attr)) = tree.fs.lookup(*parent, name) {
+            known.names.insert((*parent, name.clone()), attr.ino);
+            known.attrs.insert(attr.ino, attr);
+            known.paths.insert(attr.ino, format!("former name {name:?}"));
+        }
+    }
+}
+
+#[test]
+fn everything_an_edit_changes_is_told() {
+    let tree = Tree::new();
+    let dir = tempfile::tempdir().unwrap();
+    for (project, number) in [("boats", 1), ("boats", 2), ("cars", 3)] {
+        let mut log = ClaudeLog::new(project, number);
+        log.user(&format!("Do {number}.")).write_file(&format!("/w/{project}/a.rs")).git_commit("4be91d7", "Add it");
+        log.user("And then?").assistant("That is all.");
+        log.write(dir.path());
+    }
+    tree.import(&[dir.path().to_owned(), common::demo_logs()]);
+    tree.fs.changes().unwrap();
+    let rows = |sql: &str| -> Vec<i64> {
+        let conn = rusqlite::Connection::open(tree.layout.database()).unwrap();
+        let mut query = conn.prepare(sql).unwrap();
+        query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let commits = rows(
+        "SELECT c.row FROM cognitive_commits c ORDER BY (SELECT count(*) FROM sessions s
+        WHERE s.commit_row = c.row AND s.parent_row IS NOT NULL) DESC, c.row",
+    );
+    let commit = commits[0];
+    let parent = rows("SELECT parent_row FROM sessions WHERE parent_row IS NOT NULL")[0];
+    let cars = rows("SELECT row FROM projects WHERE dir_name = 'cars'")[0];
+    let title = |text: &str| Title::User(text.to_owned());
+    let retitle = |text: &str| Edit::Retitle { commit, title: title(text), name: None };
+    let delete = |entity| Edit::Delete { entity, name: TrashName::Own };
+    let restore = |entity| Edit::Restore { entity };
+    let (whole, session, turn) = (Entity::commit(commit), Entity::session(parent), Entity::turn(parent << 16 | 2));
+    let steps = vec![
+        retitle("One"),
+        retitle("Two"),
+        Edit::Retitle { commit, title: title("Three"), name: Some("Three".to_owned()) },
+        Edit::Retitle { commit: commits[1], title: title("Two"), name: Some("three".to_owned()) },
+        Edit::SetTags { commit, tags: vec!["a".to_owned(), "b".to_owned()] },
+        Edit::SetTags { commit, tags: vec!["b".to_owned()] },
+        Edit::SetNote { commit, note: "Because.".to_owned() },
+        Edit::SetPublished { commit, published: true },
+        Edit::Reorder { commit, order: 2 },
+        Edit::SetHidden { commit, hidden: true },
+        retitle("Four"),
+        Edit::SetHidden { commit, hidden: false },
+        Edit::MoveToProject { commit, project: cars, name: None },
+        Edit::RenameProject { project: cars, name: "Cars and boats".to_owned() },
+        delete(turn),
+        restore(turn),
+        delete(turn),
+        delete(session),
+        delete(whole),
+        retitle("Five"),
+        restore(whole),
+        Edit::Retitle { commit, title: Title::Found, name: None },
+        delete(session),
+        restore(session),
+    ];
+    let mut former: BTreeSet<(u64, OsString)> = BTreeSet::new();
+    let mut before = remember(&tree);
+    let mut writer = Writer::open(&tree.layout).unwrap();
+    for step in steps {
+        let mut tx = writer.begin_urgent().unwrap();
+        assert!(Editor::new(&mut tx, Origin::Command).apply(&step).unwrap().is_some(), "{step:?} changes nothing");
+        tx.commit().unwrap();
+        let told = tree.fs.changes().unwrap();
+        let mut after = remember(&tree);
+        former.extend(before.names.keys().filter(|key| !after.names.contains_key(*key)).cloned());
+        remember_former(&tree, &mut after, &former);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {step:?}: stale: {untold:#?}");
+        // Where a link leads is kept by the kernel with the link's name.
+        for ((parent, name), ino) in &before.names {
+            let is_link = before.attrs[ino].kind == NodeKind::Symlink;
+            let led = |all: &Remembered| all.contents.get(ino).cloned();
+            if is_link && after.contents.contains_key(ino) && led(&before) != led(&after) {
+                let told = told.contains(&Invalidation::Node(*ino));
+                assert!(told, "after {step:?}: {parent:#x}/{name:?} leads elsewhere");
+            }
+        }
+        before = after;
+    }
+    assert!(former.len() > 10, "nothing was called otherwise");
+}
+
 #[test]
 fn a_state_is_seen_only_once_it_is_published() {
     let tree = Tree::new();
@@ -350,4 +446,81 @@ fn sizes_are_exact_also_of_sessions_that_another_version_of_the_renderer_measure
         }
     });
     assert!(files > 100, "only {files} files");
+}
+
+/// What a full look at the stored finds.
+fn assert_sound(tree: &Tree, what: &str) {
+    let mut writer = Writer::open(&tree.layout).unwrap();
+    let stop = AtomicBool::new(false);
+    index_words(&writer, &stop, &mut |_| {}).unwrap();
+    let report = repair::run(&mut writer, Mode::Look, &stop, &mut |_| {}).unwrap();
+    assert!(!report.is_wrong() && !report.is_beyond_repair(), "after {what}: {report:?}");
+}
+
+#[test]
+fn everything_that_is_forgotten_is_told() {
+    let tree = Tree::with_samples();
+    let dir = tempfile::tempdir().unwrap();
+    let claude = |number, hash: &str| {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user(&format!("Do {number}.")).write_file(&format!("/w/boats/src/{number}/a.rs"));
+        log.git_commit(hash, "Add it");
+        log.write(dir.path());
+        log.path(dir.path())
+    };
+    // Two sessions that share a commit, and one beside them.
+    tree.import(&[claude(1, "4be91d7"), claude(30, "4be91d7"), claude(60, "5be91d7")]);
+    tree.fs.changes().unwrap();
+    let mut before = remember(&tree);
+    let mut step = |what: &str, target: &Target| {
+        let mut writer = Writer::open(&tree.layout).unwrap();
+        let report = forget::run(&mut writer, target, false).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(!report.removed.is_nothing(), "{what}");
+        let told = tree.fs.changes().unwrap();
+        let after = remember(&tree);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {what}: stale: {untold:#?}");
+        let gone = before.paths.keys().filter(|ino| !after.paths.contains_key(ino)).count();
+        before = after;
+        assert_sound(&tree, what);
+        gone
+    };
+    let ids = |sql: &str| -> Vec<Target> {
+        let conn = rusqlite::Connection::open(tree.layout.database()).unwrap();
+        let mut query = conn.prepare(sql).unwrap();
+        let found = query.query_map([], |r| r.get(0)).unwrap();
+        found.map(|id| Target::Id(id.unwrap())).collect()
+    };
+    let shared = "SELECT lower(hex(s.id)) FROM sessions s WHERE commit_row = (SELECT commit_row FROM sessions
+        WHERE commit_row IS NOT NULL AND parent_row IS NULL GROUP BY 1 HAVING count(*) > 1 ORDER BY count(*) DESC) LIMIT 1";
+    assert!(step("the first session of a shared commit", &ids(shared)[0]) > 3);
+    let with_picture = "SELECT lower(hex(id)) FROM turns WHERE images > 0 LIMIT 1";
+    assert!(step("a turn with a picture", &ids(with_picture)[0]) > 1);
+    let subagent = "SELECT lower(hex(id)) FROM sessions WHERE parent_row IS NOT NULL AND commit_row IS NOT NULL";
+    assert!(step("a subagent", &ids(subagent)[0]) > 3);
+    step("a word", &Target::Match("login".to_owned()));
+    let parts = "SELECT lower(hex(id)) FROM sessions WHERE part > 1 AND commit_row IS NOT NULL";
+    assert!(step("a later part", &ids(parts)[0]) > 3);
+    let commits = ids("SELECT lower(hex(id)) FROM cognitive_commits ORDER BY row DESC LIMIT 3");
+    for commit in commits {
+        assert!(step("a commit", &commit) > 3);
+    }
+    let projects =
+        "SELECT dir_name FROM projects p WHERE EXISTS (SELECT 1 FROM cognitive_commits c WHERE project_row = p.row)";
+    let names: Vec<Target> = ids(projects)
+        .into_iter()
+        .map(|id| if let Target::Id(name) = id { Target::Project(name) } else { id })
+        .collect();
+    for project in names {
+        step("a project", &project);
+    }
+    assert!(!before.paths.values().any(|path| path.starts_with("/projects/")), "{:?}", before.paths.values());
+    let views = before.paths.values().filter(|path| path.starts_with("/by/") && path.matches('/').count() > 2);
+    assert_eq!(views.collect::<Vec<_>>(), Vec::<&String>::new());
+    tree.import(&[common::demo_logs(), common::fixtures(), dir.path().to_owned()]);
+    tree.fs.changes().unwrap();
+    let after = remember(&tree);
+    let back: Vec<&String> = after.paths.values().filter(|path| path.starts_with("/projects/")).collect();
+    assert!(back.is_empty(), "an import brings back {back:#?}");
+    assert_sound(&tree, "an import");
 }

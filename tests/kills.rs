@@ -1,4 +1,4 @@
-//! The program killed at any moment of an import: the database opens, the next import completes it, nothing is doubled.
+//! The program killed at any moment of an import (or of a `cogfs forget`, which has then forgotten all or nothing): the database opens, the next import completes it, nothing is doubled.
 //!
 //! The moments are spread over the whole of an undisturbed run, search index and all. `COGFS_KILLS` says how many there are.
 
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::mount::{PATIENCE, clear, kill, server_pids};
 use common::world::assert_integrity;
 use common::{ClaudeLog, Mount, World, wait_until};
+use serde_json::json;
 
 /// Moments of an import, and of a mount that follows, where nothing else is said.
 const KILLS: u32 = 12;
@@ -184,4 +185,53 @@ fn a_mount_killed_in_its_first_import_leaves_what_the_next_one_completes() {
         assert_eq!(again["new_turns"], 0, "{again}");
         assert_eq!(again["turns"], turns(&original), "{again}");
     }
+}
+
+#[test]
+fn a_forget_that_is_killed_has_forgotten_all_or_nothing_and_the_next_one_ends_it() {
+    const TURNS: u64 = 40;
+    let garden = || {
+        let world = World::new();
+        for (project, number) in [("beds", 1), ("paths", 2)] {
+            let mut log = ClaudeLog::new(project, number);
+            for step in 0..TURNS / 2 {
+                let picture = json!({"type": "image", "source": {"type": "base64", "media_type": "image/png",
+                    "data": format!("iVBORw0KGgo{number:04}{step:04}AAAA=")}});
+                log.record("user", &json!({"message": {"role": "user", "content": [picture]}}));
+                log.assistant(&format!("{project} {step} ").repeat(500));
+            }
+            log.write(&world.logs());
+        }
+        world.import(&[&world.logs()]);
+        world
+    };
+    let begin = |world: &World| {
+        let mut command = world.cogfs(&["forget", "--yes", "--project", "beds"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let (world, began) = (garden(), Instant::now());
+    assert!(begin(&world).wait().unwrap().success());
+    let whole = began.elapsed();
+    let (mut before, mut after) = (0, 0);
+    let count = kills().unwrap_or(KILLS);
+    for n in 0..count {
+        let world = garden();
+        let mut child = begin(&world);
+        // Closer to each other at the start, where the transaction is.
+        kill_after(&mut child, Instant::now(), whole * (n * n) / (count * count));
+        assert_integrity(&world.home());
+        match world.stats()["turns"].as_u64() {
+            Some(turns) if turns == 2 * TURNS => before += 1,
+            Some(TURNS) => after += 1,
+            turns => panic!("{turns:?} turns are left"),
+        }
+        world.assert_consistent();
+        // It may be gone already: what is left in the files is erased all the same.
+        world.run(&["forget", "--yes", "--project", "beds"]);
+        assert_eq!(world.stats()["turns"], TURNS);
+        let files: Vec<_> = common::files_of(&world.home()).collect();
+        assert!(!common::stands_in(&files, "beds 7 beds"));
+        assert_eq!(common::files(&world.home().join("data/blobs")).len(), TURNS as usize / 2);
+    }
+    eprintln!("{before} killed before, {after} behind the transaction");
 }

@@ -144,6 +144,8 @@ CREATE TABLE sessions (
     deleted_at            INTEGER,                                    -- NULL: not deleted
     local_version         INTEGER NOT NULL DEFAULT 0,
     cloud_version         INTEGER NOT NULL DEFAULT 0,
+    forgotten             INTEGER NOT NULL DEFAULT 0,                 -- a husk: it keeps what its log brings from coming back
+    forgotten_turns       INTEGER NOT NULL DEFAULT 0,                 -- of its turns, those that are husks
     UNIQUE (agent, native_id, part)
 );
 CREATE INDEX sessions_by_commit ON sessions(commit_row, ordinal);
@@ -151,7 +153,7 @@ CREATE INDEX sessions_by_parent ON sessions(parent_row, ordinal) WHERE parent_ro
 CREATE INDEX sessions_by_render_version ON sessions(render_version);
 CREATE INDEX sessions_unlinked ON sessions(parent_native) WHERE parent_native IS NOT NULL AND parent_row IS NULL;
 
--- row = session row << 16 | number: a session's turns lie side by side.
+-- row = session row << 16 | number: a session's turns lie side by side. Role 0: a forgotten turn, of which id and time are left.
 CREATE TABLE turns (
     row          INTEGER PRIMARY KEY,
     id           BLOB NOT NULL,
@@ -207,6 +209,17 @@ CREATE TABLE raw_chunks (
     data        BLOB NOT NULL                 -- zstd
 );
 CREATE INDEX raw_chunks_by_start ON raw_chunks(session_row, start);
+
+-- Records that were forgotten, by their hashes: a log that is read again from its start does not bring them back.
+CREATE TABLE forgotten_records (
+    session_row INTEGER NOT NULL,
+    hash        BLOB NOT NULL,
+    count       INTEGER NOT NULL,             -- a session may hold equal records
+    PRIMARY KEY (session_row, hash)
+) WITHOUT ROWID;
+
+-- Files of forgotten pictures that are still to be removed.
+CREATE TABLE forgotten_blobs (sha256 TEXT PRIMARY KEY) WITHOUT ROWID;
 
 -- What a message cost: once a message, whatever the number of records that repeat it. Two tables, as for turn_ids.
 CREATE TABLE usage_sorted (
@@ -285,7 +298,8 @@ CREATE TABLE edits (
     action     TEXT NOT NULL,
     before     TEXT NOT NULL,                 -- JSON
     after      TEXT NOT NULL,
-    undoes     INTEGER                        -- the edit it takes back
+    undoes     INTEGER,                       -- the edit it takes back
+    undone_by  INTEGER                        -- the edit that took it back; NULL: it holds
 );
 CREATE INDEX edits_by_entity ON edits(kind, entity_row);
 
@@ -327,6 +341,7 @@ CREATE TABLE former_names (
     commit_row  INTEGER NOT NULL,
     UNIQUE (project_row, name)
 );
+CREATE INDEX former_names_by_commit ON former_names(commit_row);
 
 -- Kinds of records that no parser knew: how many, and where the first one is.
 CREATE TABLE unknown_kinds (

@@ -36,7 +36,7 @@ pub struct DoctorArgs {
     full: bool,
     /// Put right what can be computed anew: search index, lengths, counters, times, missing pictures
     ///
-    /// Conversations and raw records are never changed, nothing is deleted. Mounts may stay; imports wait. Interrupted, what
+    /// Conversations and raw records are never changed, and nothing is deleted but what a killed `cogfs forget` left. Mounts may stay; imports wait. Interrupted, what
     /// was repaired stays, and the next run goes on.
     #[arg(long, conflicts_with = "formats")]
     repair: bool,

@@ -62,6 +62,10 @@ pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
     let _lock = if args.dry_run { None } else { Some(lock(&layout)?) };
     let summary =
         import(&layout, Options { places: args.paths.clone(), dry_run: args.dry_run }, args.quiet || args.json)?;
+    if !args.dry_run {
+        // What a killed `cogfs forget` left.
+        super::forget::warn(&super::forget::erase_rest(&mut Writer::open(&layout)?)?)?;
+    }
     if args.json {
         output::json(&summary)?;
     } else if !args.quiet {

@@ -4,10 +4,18 @@
 mod completions;
 mod demo;
 mod doctor;
+mod edit;
+mod forget;
 mod import;
+mod log;
 pub mod mount;
 mod output;
+mod resolve;
+mod restore;
 mod stats;
+mod status;
+mod trash;
+mod undo;
 pub mod unmount;
 mod watch;
 
@@ -16,13 +24,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Folders;
 use crate::follow;
 use crate::fs::{CogFs, Places};
-use crate::store::Writer;
-use crate::upkeep;
+use crate::store::{self, Layout, StoreError, Writer, sessions};
+use crate::{render, upkeep};
 use mount::BoxError;
 
 /// Your AI coding conversations as ordinary files
@@ -55,8 +64,15 @@ enum Command {
     /// A busy mount is detached: it goes away when the last program that uses it leaves. A mount whose process died is cleared.
     Unmount(unmount::UnmountArgs),
     Watch(watch::WatchArgs),
+    Status(status::StatusArgs),
+    Edit(edit::EditArgs),
+    Trash(trash::TrashArgs),
+    Restore(restore::RestoreArgs),
+    Log(log::LogArgs),
+    Undo(undo::UndoArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
+    Forget(forget::ForgetArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -89,8 +105,15 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         }
         Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&folders, args),
+        Command::Status(args) => status::run(&folders, &args),
+        Command::Edit(args) => edit::run(&folders, &args),
+        Command::Trash(args) => trash::run(&folders, &args),
+        Command::Restore(args) => restore::run(&folders, &args),
+        Command::Log(args) => log::run(&folders, &args),
+        Command::Undo(args) => undo::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
+        Command::Forget(args) => forget::run(&folders, &args),
         Command::Demo(args) => demo::run(&folders, &args),
         Command::Completions(args) => completions::run(&args),
     }
@@ -99,14 +122,30 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
 /// Opens the tree to be mounted; an empty database is made where there is none.
 fn open_tree(folders: &Folders, dir: &std::path::Path, read_only: bool) -> Result<mount::Serving, BoxError> {
     let layout = folders.layout();
-    // Makes the database and brings it up to date; readers only read.
-    let unwanted = follow::is_unwanted(Writer::open(&layout)?.conn())?;
-    // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
-    upkeep::lengths::update_in_background(&layout);
+    let conn = open_current(&layout)?;
+    let unwanted = follow::is_unwanted(&conn)?;
+    if sessions::outdated_count(&conn, render::VERSION)? > 0 {
+        // The mount does not wait for it: what is not measured again yet is measured when it is asked for.
+        upkeep::lengths::update_in_background(&layout);
+    }
     let dir = std::path::absolute(dir)?;
     let dir = dir.to_string_lossy();
-    let places = Places { scratch: folders.scratch(), errors: folders.errors_log() };
-    let fs = if read_only { CogFs::open(&layout, &dir)? } else { CogFs::open_writable(&layout, &dir, &places)? };
+    let mut fs = CogFs::with_connection(conn, &layout, &dir)?;
+    if !read_only {
+        fs.make_writable(&Places { scratch: folders.scratch(), errors: folders.errors_log() })?;
+    }
     let fs = Arc::new(fs);
     Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
+}
+
+/// A reader of the database. One that is not there or not up to date is made so first, which takes a writer.
+fn open_current(layout: &Layout) -> Result<Connection, StoreError> {
+    match store::open_reader(layout) {
+        Ok(conn) if store::is_current(&conn)? => Ok(conn),
+        // A writer makes the database, or says better what is wrong with it.
+        _ => {
+            drop(Writer::open(layout)?);
+            store::open_reader(layout)
+        }
+    }
 }

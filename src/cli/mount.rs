@@ -1,20 +1,22 @@
 //! `cogfs mount`: in the foreground, or in a background process that outlives the terminal.
 //!
-//! The background process is this program run again with the same arguments and a pipe to say "ok" or why not: a fork without
-//! exec would leave threads, locks and database connections in an unknown state.
+//! The background process is a fork of this one with a pipe to say "ok" or why not. It is made before anything else is: there is
+//! one thread, no lock and no database connection that it could find in an unknown state. To run the program again would take
+//! a third of the time until the mount answers.
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustix::io::FdFlags;
+use rustix::process::{Pid, WaitOptions, waitpid};
 use serde::Serialize;
 
 use crate::follow::{self, Follower, News};
@@ -25,11 +27,12 @@ use crate::render::{FollowState, Following};
 /// What a command fails with: its text is for the user.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// What the background process writes when the mount stands.
-const READY: &str = "ok\n";
+/// What the background process writes when the mount stands, in front of what was done for it (see [`ready_message`]).
+const READY: &[u8] = b"ok";
 /// What it writes in front of the reason when it does not.
-const FAILED: &str = "error: ";
-const READY_FD: &str = "--ready-fd";
+const FAILED: &[u8] = b"error: ";
+/// Following begins so long after the mount answers: who mounted looks first, and the logs are not where they look.
+const FOLLOW_AFTER: Duration = Duration::from_millis(100);
 /// Lines of the log that are shown when the background process died without a word.
 const LOG_LINES: usize = 10;
 
@@ -41,7 +44,7 @@ pub struct MountArgs {
     /// Stay in the foreground until interrupted or unmounted
     #[arg(short, long)]
     pub foreground: bool,
-    /// Refuse every change (the tree of this version is always read-only)
+    /// Refuse every change
     #[arg(long)]
     pub read_only: bool,
     /// Let other users of this machine in; needs `user_allow_other` in /etc/fuse.conf
@@ -53,9 +56,6 @@ pub struct MountArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
-    /// The pipe on which the process that started this one in the background waits.
-    #[arg(long, hide = true, value_name = "FD")]
-    pub ready_fd: Option<RawFd>,
     /// Where the background process writes its messages.
     #[arg(long, hide = true, value_name = "FILE")]
     pub log_file: Option<PathBuf>,
@@ -81,10 +81,10 @@ pub type MakeFs<'a> = &'a dyn Fn() -> Result<Serving, BoxError>;
 /// # Errors
 /// When it could not be mounted; the text says why and what to do.
 pub fn run(args: &MountArgs, log_file: &Path, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
-    match args.ready_fd {
-        Some(fd) => serve_in_background(args, fd, make_fs),
-        None if args.foreground => serve_in_foreground(args, make_fs),
-        None => start_background(args, args.log_file.as_deref().unwrap_or(log_file)),
+    if args.foreground {
+        serve_in_foreground(args, make_fs)
+    } else {
+        start_background(args, args.log_file.as_deref().unwrap_or(log_file), make_fs)
     }
 }
 
@@ -133,12 +133,14 @@ struct Served {
 
 impl Served {
     fn start(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<Self, BoxError> {
+        // Before anything is opened: what is wrong with the directory is found at once.
+        let prepared = fuse::prepare(&args.dir, args.options())?;
         let serving = make_fs()?;
         let signals = StopSignals::install()?;
         let follower =
             serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
         serving.fs.show();
-        let mounted = fuse::mount(serving.fs, &args.dir, args.options())?;
+        let mounted = fuse::mount(serving.fs, prepared, args.options())?;
         Ok(Self { follower, mounted, signals })
     }
 
@@ -150,7 +152,8 @@ impl Served {
 }
 
 /// A mount without a follower is worth having: it shows what is imported otherwise.
-fn start_follower(fs: &Arc<CogFs>, options: follow::Options) -> Option<Follower> {
+fn start_follower(fs: &Arc<CogFs>, mut options: follow::Options) -> Option<Follower> {
+    options.begin_after = FOLLOW_AFTER;
     fs.set_following(Following { state: FollowState::Following, problem: None });
     let told = Arc::clone(fs);
     let follower = Follower::start(options, Arc::new(move |news| told.set_following(following(news, &told))));
@@ -176,9 +179,8 @@ fn following(news: News, fs: &CogFs) -> Following {
 }
 
 fn serve_in_foreground(args: &MountArgs, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
-    // Before anything is opened: what is wrong with the directory is found at once.
-    let prepared = fuse::prepare(&args.dir, args.options())?;
     let served = Served::start(args, make_fs)?;
+    let prepared = served.mounted.prepared().clone();
     Report::new(&prepared, std::process::id(), None).print(args.json, " (Ctrl-C unmounts it)")?;
     let ended = served.wait()?;
     if !args.json {
@@ -199,12 +201,11 @@ fn farewell(dir: &Path, ended: &Ended) -> String {
 }
 
 /// The background process itself.
-fn serve_in_background(args: &MountArgs, fd: RawFd, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
-    let mut starter = take_pipe(fd)?;
+fn serve_in_background(args: &MountArgs, mut starter: PipeWriter, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
     match Served::start(args, make_fs) {
         Ok(served) => {
             // The starter may have been interrupted; the mount is wanted all the same.
-            let _ = starter.write_all(READY.as_bytes());
+            let _ = starter.write_all(&ready_message(served.mounted.prepared()));
             drop(starter);
             // Not to keep whatever filesystem this was started in from being unmounted.
             std::env::set_current_dir("/")?;
@@ -212,47 +213,84 @@ fn serve_in_background(args: &MountArgs, fd: RawFd, make_fs: MakeFs<'_>) -> Resu
             Ok(())
         }
         Err(error) => {
-            let _ = write!(starter, "{FAILED}{error}");
+            let _ = starter.write_all(&[FAILED, error.to_string().as_bytes()].concat());
             Err(error)
         }
     }
 }
 
-fn take_pipe(fd: RawFd) -> Result<File, BoxError> {
-    if fd <= libc::STDERR_FILENO {
-        return Err(format!("{READY_FD} {fd} is not a pipe to report on").into());
-    }
-    // SAFETY: only looked at; a number that is no open descriptor is refused by the kernel (EBADF).
-    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    // Also keeps fusermount3, started later, from holding the pipe open.
-    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC).map_err(|error| format!("{READY_FD} {fd}: {error}"))?;
-    // SAFETY: it is open, was passed for this use alone by the process that started this one, and nothing else closes it.
-    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+/// What was done for a mount that stands, for the process that waits for it: two digits and the directory.
+fn ready_message(prepared: &Prepared) -> Vec<u8> {
+    let digit = |done| if done { b'1' } else { b'0' };
+    let mut message = READY.to_vec();
+    message.extend([digit(prepared.created), digit(prepared.cleared_dead)]);
+    message.extend(prepared.dir.as_os_str().as_bytes());
+    message
 }
 
-/// Starts the background process and waits until its mount answers.
-fn start_background(args: &MountArgs, log_path: &Path) -> Result<(), BoxError> {
-    let prepared = fuse::prepare(&args.dir, args.options())?;
+fn read_ready_message(message: &[u8]) -> Option<Prepared> {
+    match message.strip_prefix(READY)? {
+        [created, cleared_dead, dir @ ..] => Some(Prepared {
+            dir: OsString::from_vec(dir.to_vec()).into(),
+            created: *created == b'1',
+            cleared_dead: *cleared_dead == b'1',
+        }),
+        _ => None,
+    }
+}
+
+/// Starts the background process and waits until its mount answers. Returns in both processes.
+fn start_background(args: &MountArgs, log_path: &Path, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
     let mut log = open_log(log_path)?;
     let log_start = log.seek(SeekFrom::End(0))?;
     let (mut reader, writer) = io::pipe()?;
-    let mut command = background_command(writer, &log)?;
-    let mut child = command.spawn().map_err(|error| format!("the background process could not be started: {error}"))?;
-    // The command holds this process's end of the pipe, which would keep it open.
-    drop(command);
+    let Some(child) = fork()? else {
+        drop(reader);
+        detach(log)?;
+        return serve_in_background(args, writer, make_fs);
+    };
+    drop(writer);
     let mut message = Vec::new();
     reader.read_to_end(&mut message)?;
-    let message = String::from_utf8_lossy(&message);
-    if message == READY {
+    if let Some(prepared) = read_ready_message(&message) {
         check_answers(&prepared.dir)?;
-        Report::new(&prepared, child.id(), Some(log_path)).print(args.json, "")?;
+        let pid = child.as_raw_nonzero().get().unsigned_abs();
+        Report::new(&prepared, pid, Some(log_path)).print(args.json, "")?;
         return Ok(());
     }
-    let status = child.wait()?;
+    let status = waitpid(Some(child), WaitOptions::empty())?;
     match message.strip_prefix(FAILED) {
-        Some(reason) => Err(reason.to_owned().into()),
-        None => Err(death_notice(&status.to_string(), log_path, log_start).into()),
+        Some(reason) => Err(String::from_utf8_lossy(reason).into()),
+        None => {
+            let status = status.map_or(0, |(_, status)| status.as_raw());
+            Err(death_notice(&ExitStatus::from_raw(status).to_string(), log_path, log_start).into())
+        }
     }
+}
+
+/// Makes a second process of this one; `None` in that.
+fn fork() -> Result<Option<Pid>, BoxError> {
+    let failed = |error: io::Error| format!("the background process could not be started: {error}");
+    if fs::read_dir("/proc/self/task").map_err(failed)?.count() != 1 {
+        return Err("the background process cannot be started by a process of several threads".into());
+    }
+    // It would be printed twice.
+    io::stdout().flush()?;
+    // SAFETY: this process has one thread, as was just seen: the child is a whole copy of it, with no lock held by a thread that
+    // is not there, and may do whatever this one may (fork(2)).
+    match unsafe { libc::fork() } {
+        -1 => Err(failed(io::Error::last_os_error()).into()),
+        pid => Ok(Pid::from_raw(pid)),
+    }
+}
+
+/// Frees the background process of the terminal that it was started at, and of its output.
+fn detach(log: File) -> io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+    rustix::stdio::dup2_stdout(&log)?;
+    rustix::stdio::dup2_stderr(&log)?;
+    Ok(())
 }
 
 fn open_log(path: &Path) -> Result<File, BoxError> {
@@ -263,27 +301,6 @@ fn open_log(path: &Path) -> Result<File, BoxError> {
     // Titles and paths of private conversations may be in it.
     options.append(true).create(true).read(true).mode(0o600);
     options.open(path).map_err(|error| format!("the log {} could not be opened: {error}", path.display()).into())
-}
-
-fn background_command(writer: PipeWriter, log: &File) -> Result<Command, BoxError> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(with_ready_fd(std::env::args_os().skip(1).collect(), writer.as_raw_fd()));
-    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log.try_clone()?);
-    let detach = move || {
-        rustix::process::setsid()?;
-        rustix::io::fcntl_setfd(&writer, FdFlags::empty())?;
-        Ok(())
-    };
-    // SAFETY: between fork and exec only two system calls are made, nothing is allocated and no lock is taken.
-    unsafe { command.pre_exec(detach) };
-    Ok(command)
-}
-
-/// The arguments this process was given, with the pipe in front of a `--`, after which it would be taken for a path.
-fn with_ready_fd(mut args: Vec<OsString>, fd: RawFd) -> Vec<OsString> {
-    let end = args.iter().position(|arg| arg == OsStr::new("--")).unwrap_or(args.len());
-    args.splice(end..end, [OsString::from(READY_FD), OsString::from(fd.to_string())]);
-    args
 }
 
 fn check_answers(dir: &Path) -> Result<(), BoxError> {
@@ -321,29 +338,33 @@ mod tests {
         mount: MountArgs,
     }
 
-    fn os(args: &[&str]) -> Vec<OsString> {
-        args.iter().map(OsString::from).collect()
-    }
-
     #[test]
-    fn the_inner_flags_are_not_in_the_help_but_are_understood() {
+    fn the_inner_flag_is_not_in_the_help_but_is_understood() {
         let help = Program::command().render_long_help().to_string();
         assert!(help.contains("--allow-other") && help.contains("--foreground"), "{help}");
-        assert!(!help.contains("ready-fd") && !help.contains("log-file"), "{help}");
-        let args = Program::parse_from(["mount", "/m", "--ready-fd", "7", "--log-file", "/l"]).mount;
-        assert_eq!((args.ready_fd, args.log_file), (Some(7), Some(PathBuf::from("/l"))));
+        assert!(!help.contains("log-file"), "{help}");
+        let args = Program::parse_from(["mount", "/m", "--log-file", "/l"]).mount;
+        assert_eq!(args.log_file, Some(PathBuf::from("/l")));
     }
 
     #[test]
-    fn the_pipe_is_passed_in_front_of_a_double_dash() {
-        assert_eq!(with_ready_fd(os(&["mount", "/m"]), 5), os(&["mount", "/m", "--ready-fd", "5"]));
-        assert_eq!(with_ready_fd(os(&["mount", "--", "-m"]), 5), os(&["mount", "--ready-fd", "5", "--", "-m"]));
+    fn the_starter_is_told_what_was_done_for_the_mount() {
+        for (created, cleared_dead) in [(true, false), (false, true)] {
+            let dir = OsString::from_vec(b"/m/not \xff UTF-8\n".to_vec()).into();
+            let prepared = Prepared { dir, created, cleared_dead };
+            assert_eq!(read_ready_message(&ready_message(&prepared)), Some(prepared));
+        }
+        assert_eq!(read_ready_message(b"error: ok00/m"), None);
+        assert_eq!(read_ready_message(b""), None);
     }
 
     #[test]
-    fn a_descriptor_that_is_no_pipe_is_refused() {
-        assert!(take_pipe(1).is_err());
-        assert!(take_pipe(987_654).unwrap_err().to_string().contains("987654"));
+    fn a_process_of_several_threads_does_not_fork() {
+        let (stay, wait) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || wait.recv());
+        assert!(fork().unwrap_err().to_string().contains("several threads"));
+        drop(stay);
+        let _ = other.join();
     }
 
     #[test]

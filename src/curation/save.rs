@@ -46,6 +46,12 @@ impl Shown {
         for edit in edits::since(conn, yesterday, Some((EntityKind::Commit, commit_row)))?.into_iter().take(MOST_STATES)
         {
             state.step_back(&edit.action, &edit.before);
+            if edit.action == "move"
+                && let Some(row) = edit.before.get("project_row").and_then(Value::as_i64)
+                && let Some(project) = projects::get(conn, row)?
+            {
+                state.project = project.dir_name;
+            }
             states.push(state.clone());
         }
         states.reverse();
@@ -57,7 +63,8 @@ impl Shown {
         let texts = |value: &Value| serde_json::from_value::<Vec<String>>(value.clone()).ok();
         match action {
             "retitle" => {
-                if let Some(title) = before.get("title").and_then(Value::as_str) {
+                // Without a title of a user's it was called as it was found.
+                if let Some(title) = before["title"].as_str().or(before["found"].as_str()) {
                     title.clone_into(&mut self.title);
                 }
             }

@@ -43,6 +43,8 @@ pub struct Options {
     pub places: Vec<PathBuf>,
     /// Look at the files every second in place of waiting for inotify.
     pub poll: bool,
+    /// How long the first look at the places waits.
+    pub begin_after: Duration,
     after_panic: Duration,
 }
 
@@ -51,7 +53,7 @@ impl Options {
     #[must_use]
     pub fn new(layout: Layout, places: Vec<PathBuf>) -> Self {
         let poll = env::var_os(MODE_VARIABLE).is_some_and(|mode| mode == "poll");
-        Self { layout, places, poll, after_panic: AFTER_PANIC }
+        Self { layout, places, poll, begin_after: Duration::ZERO, after_panic: AFTER_PANIC }
     }
 
     fn wanted(&self) -> Vec<PathBuf> {
@@ -129,7 +131,9 @@ impl Follower {
         worker.try_to_begin();
         let (for_thread, inbox_of_thread) = (Arc::clone(&stop), Arc::clone(&inbox));
         let thread = thread::Builder::new().name("cogfs-follow".to_owned()).spawn(move || {
-            keep_going(worker, &options, &for_thread, &inbox_of_thread, &told);
+            if !inbox_of_thread.rest(options.begin_after) {
+                keep_going(worker, &options, &for_thread, &inbox_of_thread, &told);
+            }
         })?;
         Ok(Self { stop, inbox, thread: Some(thread) })
     }

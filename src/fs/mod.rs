@@ -34,7 +34,7 @@ pub use gate::RequestGuard;
 use readers::Readers;
 pub use scratch::RenameMode;
 use write::Writing;
-pub use write::{Places, SetAttr};
+pub use write::{Places, SetAttr, trash_info_place};
 
 /// What kind of node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,18 @@ impl CogFs {
     /// # Errors
     /// When the database cannot be read.
     pub fn open(layout: &Layout, mountpoint: &str) -> std::result::Result<Self, StoreError> {
-        let conn = store::open_reader(layout)?;
+        Self::with_connection(store::open_reader(layout)?, layout, mountpoint)
+    }
+
+    /// The same with a connection of [`store::open_reader`] that is there already.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn with_connection(
+        conn: Connection,
+        layout: &Layout,
+        mountpoint: &str,
+    ) -> std::result::Result<Self, StoreError> {
         let data_version = data_version(&conn)?;
         let seen = changes::head(&conn)?;
         Ok(Self {
@@ -200,10 +211,19 @@ impl CogFs {
     /// When the database or the folder of scratch files cannot be read.
     pub fn open_writable(layout: &Layout, mountpoint: &str, places: &Places) -> std::result::Result<Self, StoreError> {
         let mut fs = Self::open(layout, mountpoint)?;
-        fs.writing = Some(Writing::open(places)?);
-        fs.tell_of_drafts();
-        fs.show();
+        fs.make_writable(places)?;
         Ok(fs)
+    }
+
+    /// Makes a tree that was opened for reading one that can be written to.
+    ///
+    /// # Errors
+    /// When the folder of scratch files cannot be read.
+    pub fn make_writable(&mut self, places: &Places) -> std::result::Result<(), StoreError> {
+        self.writing = Some(Writing::open(places)?);
+        self.tell_of_drafts();
+        self.show();
+        Ok(())
     }
 
     /// Whether it can be written to.

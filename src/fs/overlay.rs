@@ -15,9 +15,9 @@ use crate::tree::Node;
 /// Numbers of nodes made for documents, among those of scratch files, which count up from 1.
 const FIRST_DOCUMENT: u64 = 1 << 40;
 
-/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor one.
-const MOST_READINGS: usize = 256;
-const MOST_OF_ONE: usize = 4;
+/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor those it has open.
+const MOST_READINGS: usize = 512;
+const MOST_OF_ONE: usize = 32;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,8 @@ pub struct Buffer {
     pub writer: u32,
     /// It was found to be no valid document, and that was told.
     pub refused: Option<String>,
+    /// A write of it was refused: what is here is not all that its writer has.
+    pub cut: Option<String>,
 }
 
 /// A commit's document, while it is not simply the record.
@@ -183,6 +185,17 @@ impl Overlay {
             && document.buffer.is_none()
         {
             self.documents.remove(&commit_row);
+        }
+    }
+
+    /// Gives the name `meta.md` back to the record, whatever became of what had it: under the document's own number, or under a
+    /// new one where that is a backup's by now, or of a file that is open and has no name.
+    pub fn come_to_rest(&mut self, commit_row: i64) {
+        self.documents.remove(&commit_row);
+        if !matches!(self.role(Node::CommitMetaMd(commit_row).ino()), Some(Role::Meta(_))) {
+            let ino = self.new_document_ino();
+            self.set_role(ino, Role::Meta(commit_row));
+            self.documents.entry(commit_row).or_default().holder = Holder::Other(ino);
         }
     }
 

@@ -146,7 +146,13 @@ impl CogFs {
     }
 
     /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
-    pub(super) fn save_whole(&self, row: i64, bytes: &[u8], thread: u32, then: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn save_whole(
+        &self,
+        row: i64,
+        bytes: &[u8],
+        thread: u32,
+        then: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if let Some(buffer) = self.snapshot(row) {
             self.end_save(row, &buffer);
         }
@@ -165,7 +171,13 @@ impl CogFs {
             document.buffer = Some(buffer(stored.unwrap_or_default(), process));
         }
         let Some(buffer) = document.buffer.as_mut() else { return Ok(()) };
-        change(&mut buffer.bytes)?;
+        let changed = change(&mut buffer.bytes);
+        buffer.cut = match &changed {
+            Err(error) => Some(error.to_string()),
+            // Begun anew.
+            Ok(()) if buffer.bytes.is_empty() => None,
+            Ok(()) => buffer.cut.take(),
+        };
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;
@@ -175,7 +187,7 @@ impl CogFs {
         }
         drop(overlay);
         self.wake();
-        Ok(())
+        changed
     }
 
     fn snapshot(&self, row: i64) -> Option<Buffer> {
@@ -190,7 +202,14 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        self.edit(|tx| Ok(drafts::keep(tx, &draft)?))
+        let kept = self.edit(|tx| Ok(drafts::keep(tx, &draft)?));
+        if let Err(error) = &kept
+            && let Some(buffer) =
+                lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())
+        {
+            buffer.cut = Some(error.to_string());
+        }
+        kept
     }
 
     /// Makes what was written the record.
@@ -207,7 +226,11 @@ impl CogFs {
         let Some(buffer) = self.snapshot(row) else { return Ok(()) };
         // In a quiet moment its writer has seen the time of the write already.
         let time = if operation == QUIETLY { Time::Written } else { Time::Kept };
-        match self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer) {
+        let saved = match &buffer.cut {
+            Some(error) => Err(FsError::Refused { reason: format!("a part of it could not be written: {error}") }),
+            None => self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer),
+        };
+        match saved {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
                 Ok(())
@@ -370,17 +393,8 @@ impl CogFs {
 
     fn reattach(&self, writing: &Writing, row: i64) {
         let mut overlay = lock(&writing.overlay);
-        if let Some(document) = overlay.documents.get_mut(&row)
-            && document.holder == Holder::Nothing
-        {
-            let own = Node::CommitMetaMd(row).ino();
-            overlay.documents.remove(&row);
-            // Its own number may be a backup's by now: a new one then.
-            if !matches!(overlay.role(own), Some(super::overlay::Role::Meta(_))) {
-                let ino = overlay.new_document_ino();
-                overlay.set_role(ino, super::overlay::Role::Meta(row));
-                overlay.documents.entry(row).or_default().holder = Holder::Other(ino);
-            }
+        if overlay.documents.get(&row).is_some_and(|document| document.holder == Holder::Nothing) {
+            overlay.come_to_rest(row);
         }
         drop(overlay);
         self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });
@@ -456,7 +470,7 @@ fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
 }
 
 fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
-    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None }
+    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None, cut: None }
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.

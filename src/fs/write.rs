@@ -100,7 +100,7 @@ impl CogFs {
         Ok(match role {
             Role::Scratch(id) => Some(Dir::Node(id)),
             Role::Tree(Node::Commit(row)) => self.query(|conn| commits::get(conn, row))?.map(|c| Dir::Place(c.id)),
-            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(Id::derive(&[b"scratch", b"trash info"]))),
+            Role::Tree(Node::ManagerTrashInfo) => Some(Dir::Place(trash_info_place())),
             _ => None,
         })
     }
@@ -279,11 +279,26 @@ impl CogFs {
             let ino = self.begin_document(row, thread);
             return self.getattr(ino);
         }
+        self.check_not_made("create", parent, name)?;
         let Some(dir) = self.scratch_dir(role)? else {
             return Err(self.not_permitted("create", parent, name, "files can be made beside a meta.md alone"));
         };
         let (id, _) = writing.scratch.create(&dir, name, mode, exclusive)?;
         self.made(id)
+    }
+
+    /// Holds that a name is not one of the tree's own, which is only gone for a moment: `meta.md` that an editor moved away, what
+    /// `rm` unlinked and will be back.
+    pub(super) fn check_not_made(&self, operation: &'static str, parent: u64, name: &OsStr) -> Result<()> {
+        let (Role::Tree(dir), Some(text)) = (self.role(parent)?, name.to_str()) else { return Ok(()) };
+        let view = self.view();
+        match self.query(|conn| tree::lookup(conn, &view, dir, text))? {
+            tree::Found::Node(_) => {
+                let reason = "the name is that of a file made from the conversation";
+                Err(self.not_permitted(operation, parent, name, reason))
+            }
+            tree::Found::Absent | tree::Found::Never => Ok(()),
+        }
     }
 
     fn made(&self, id: ScratchId) -> Result<Attr> {
@@ -301,6 +316,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("mkdir", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("mkdir", parent, name, "directories can be made beside a meta.md alone"));
         };
@@ -316,6 +332,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("symlink", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("symlink", parent, name, "links can be made beside a meta.md alone"));
         };
@@ -505,6 +522,12 @@ impl CogFs {
         let found = self.query(|conn| commits::by_id_range(conn, &place.0, &place.0))?;
         Ok(found.first().map(|(_, row)| Node::Commit(*row).ino()))
     }
+}
+
+/// Where the files lie that say where something in a file manager's Trash was.
+#[must_use]
+pub fn trash_info_place() -> Id {
+    Id::derive(&[b"scratch", b"trash info"])
 }
 
 /// How soon what is not settled is looked at again.

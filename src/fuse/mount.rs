@@ -152,12 +152,12 @@ pub fn prepare(dir: &Path, options: MountOptions) -> Result<Prepared, MountError
     Ok(Prepared { dir, created, cleared_dead })
 }
 
-/// Mounts `fs` on `dir` and serves it from threads of its own until [`Mounted::wait`] returns or the value is dropped.
+/// Mounts `fs` on a directory that was prepared for it, and serves it from threads of its own until [`Mounted::wait`] returns
+/// or the value is dropped.
 ///
 /// # Errors
-/// When the directory or the machine is not fit for it, with what to do.
-pub fn mount(fs: Arc<CogFs>, dir: &Path, options: MountOptions) -> Result<Mounted, MountError> {
-    let prepared = prepare(dir, options)?;
+/// When the kernel or `fusermount3` refuses, with what to do.
+pub fn mount(fs: Arc<CogFs>, prepared: Prepared, options: MountOptions) -> Result<Mounted, MountError> {
     let counters = Arc::new(Counters::default());
     let (to_self, events) = mpsc::channel();
     let (ahead, jobs) = ahead::channel();

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use self::calls::{Calls, Pending, Place, Repeated};
+use self::forgotten::{Forgetting, Met};
 use super::drift::{self, Drift};
 use super::part::{KnownRecords, Part};
 use super::project::Resolver;
@@ -25,6 +26,7 @@ use crate::store::sessions::Usage;
 use crate::store::{ChangeKind, Result, Transaction, git, sessions, turns};
 
 mod calls;
+mod forgotten;
 mod revise;
 
 #[cfg(test)]
@@ -98,6 +100,9 @@ pub struct Assembler {
     stored: bool,
     /// See [`Assembler::is_older_copy`].
     older: bool,
+    forgetting: Forgetting,
+    /// What the turns of the record at hand are.
+    met: Met,
     context: Context,
     last_at: Millis,
     /// The time of what has none: when the file was last written.
@@ -136,6 +141,8 @@ impl Assembler {
             known,
             stored: false,
             older: false,
+            forgetting: Forgetting::load(tx)?,
+            met: Met::default(),
             context: Context::default(),
             last_at: Millis::default(),
             written_at,
@@ -191,6 +198,8 @@ impl Assembler {
         let mut stream = Stream::Main;
         let stored = self.known.as_mut().is_some_and(|known| known.take(raw));
         self.stored = stored || self.older;
+        self.met = Met::default();
+        self.forgetting.next_record();
         // What is told again for the sake of what follows it has no bytes: it was counted when they were stored.
         let again = stored || raw.len() == 0;
         let unknown = if again { BTreeSet::new() } else { drift::unknown_kinds(&items) };
@@ -199,13 +208,13 @@ impl Assembler {
                 stream = s.clone();
             }
             // A title of a record that is stored was given already, and maybe another one since.
-            if !(self.stored && matches!(item, Item::Title(_))) {
+            if !((self.stored || self.forgetting.behind) && matches!(item, Item::Title(_))) {
                 self.item(tx, projects, item, &Origin { raw, nth })?;
             }
         }
         // After the items: the record itself may name the version.
         self.drift.note(self.context.agent_version.as_deref(), unknown, line);
-        if stored { Ok(()) } else { self.raw(tx, raw, &stream) }
+        self.keep_or_drop(tx, raw, stream, stored)
     }
 
     fn item(
@@ -219,8 +228,9 @@ impl Assembler {
             Item::Context(context) => self.learn(context),
             Item::Turn(new) => {
                 let id = turn_id(&self.head, &new, origin);
+                self.forgetting.given(id);
                 for admitted in self.replay.admit(tx, new, id)? {
-                    self.admitted(tx, projects, admitted)?;
+                    self.resolved(tx, projects, admitted)?;
                 }
             }
             Item::Result(result) => self.result(tx, projects, result)?,
@@ -257,7 +267,7 @@ impl Assembler {
     fn admitted(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver, admitted: Admitted) -> Result<()> {
         match admitted {
             Admitted::Own(new, id) => self.turn(tx, projects, *new, id),
-            Admitted::Copy { turn, row } => {
+            Admitted::Copy { turn, row, .. } => {
                 let (call_id, shell) = turn.call.map_or((None, None), |c| (Some(c.call_id), c.shell));
                 self.repeat_call(tx, call_id, Repeated { shell, revises: false }, row)
             }
@@ -278,11 +288,20 @@ impl Assembler {
                 return self.repeat_call(tx, call_id, Repeated { shell, revises }, row);
             }
             Seen::Stored(row) => return self.repeat_call(tx, call_id, Repeated { shell, revises }, row),
-            Seen::Held => return Ok(()),
+            Seen::Held => {
+                self.met.live = true;
+                return Ok(());
+            }
+            Seen::Forgotten(row) => return self.forgotten_call(tx, call_id, shell, row),
             Seen::New(id) => id,
         };
         let row = self.part_for_turn(tx, projects, &stream, &turn)?;
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        if part.hidden.forgotten {
+            let row = part.write_forgotten(tx, &id, at)?;
+            return self.forgotten_call(tx, call_id, shell, row);
+        }
+        self.met.live = true;
         turn.number = part.next_number();
         self.counts.new_turns += 1;
         match call_id {
@@ -307,8 +326,11 @@ impl Assembler {
     /// Whether a turn is stored already. The same native id with other contents is another turn: some writers give an id
     /// twice.
     fn known_turn(&self, tx: &Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
-        let distinct = Id::derive(&[&id.0, &content(turn).0]);
-        for id in [id, distinct] {
+        // The contents are taken into account only where the id is given already.
+        let distinct = || Id::derive(&[&id.0, &content(turn).0]);
+        let mut forgotten = None;
+        for is_given in [false, true] {
+            let id = if is_given { distinct() } else { id };
             if self.held_ids.contains(&id) {
                 let same = self.pending.values().flat_map(|calls| &calls.waiting).any(
                     |p| matches!(&p.place, Place::Held { id: held, turn: t } if *held == id && content(t) == content(turn)),
@@ -319,15 +341,15 @@ impl Assembler {
                 continue;
             }
             match turns::row_by_id(tx, &id)? {
-                None => return Ok(Seen::New(id)),
-                Some(row) => {
-                    if turns::get(tx, row)?.is_some_and(|stored| content(&stored) == content(turn)) {
-                        return Ok(Seen::Stored(row));
-                    }
-                }
+                None => return Ok(forgotten.map_or(Seen::New(id), Seen::Forgotten)),
+                Some(row) => match turns::get(tx, row)? {
+                    Some(stored) if content(&stored) == content(turn) => return Ok(Seen::Stored(row)),
+                    Some(_) => {}
+                    None => forgotten = Some(row),
+                },
             }
         }
-        Ok(Seen::New(distinct))
+        Ok(forgotten.map_or_else(|| Seen::New(distinct()), Seen::Forgotten))
     }
 
     /// The time of a record that has none: that of the one before.
@@ -406,7 +428,8 @@ impl Assembler {
             }
         }
         self.update_context(row);
-        if self.parts.get(&row).is_some_and(|p| p.session.commit_row.is_none() && !p.place_tried) {
+        if self.parts.get(&row).is_some_and(|p| p.session.commit_row.is_none() && !p.place_tried && !p.hidden.forgotten)
+        {
             self.place(tx, projects, row, turn)?;
         }
         Ok(row)
@@ -436,7 +459,7 @@ impl Assembler {
     }
 
     fn update_context(&mut self, row: i64) {
-        let Some(part) = self.parts.get_mut(&row) else { return };
+        let Some(part) = self.parts.get_mut(&row).filter(|part| !part.hidden.forgotten) else { return };
         let session = &mut part.session;
         // The folder a part began in names its project; branch and version are the latest.
         session.cwd = session.cwd.take().or_else(|| self.context.cwd.clone());
@@ -478,9 +501,16 @@ impl Assembler {
         found: &[GitCommit],
     ) -> Result<()> {
         let Some(last) = found.last() else { return Ok(()) };
-        self.counts.git_commits += found.len() as u64;
         let main = self.part(tx, &Stream::Main)? == row;
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        if part.hidden.forgotten {
+            if main && matches!(stream, Stream::Main) && part.hidden.parent_native.is_none() && !part.hidden.closed {
+                part.hidden.closed = true;
+                part.touch();
+            }
+            return Ok(());
+        }
+        self.counts.git_commits += found.len() as u64;
         if part.session.commit_row.is_none() && part.hidden.parent_native.is_some() {
             // A subagent whose parent is not there yet: what it committed moves with it once the parent comes.
             super::link::stand_alone(tx, projects, part)?;
@@ -516,7 +546,7 @@ impl Assembler {
 
     // --- saving ------------------------------------------------------------------------------------------------------
 
-    fn raw(&mut self, tx: &mut Transaction<'_>, raw: &RawRecord, stream: &Stream) -> Result<()> {
+    fn raw(&mut self, tx: &mut Transaction<'_>, raw: &RawRecord, stream: &Stream, forgotten: bool) -> Result<()> {
         // A line that was too long to be read has no bytes to keep.
         if raw.len() == 0 {
             return Ok(());
@@ -524,7 +554,10 @@ impl Assembler {
         let streams = if matches!(stream, Stream::Main) { vec![] } else { vec![stream.clone()] };
         for stream in streams.into_iter().chain([Stream::Main]) {
             let row = self.part(tx, &stream)?;
-            if let Some(part) = self.parts.get_mut(&row) {
+            let Some(part) = self.parts.get_mut(&row) else { continue };
+            if forgotten || part.hidden.forgotten {
+                part.forget_raw(tx, raw)?;
+            } else {
                 part.append_raw(tx, raw)?;
             }
         }
@@ -537,15 +570,17 @@ impl Assembler {
     /// When the database cannot be written.
     pub fn save(&mut self, tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<State> {
         for admitted in self.replay.finish(tx)? {
-            self.admitted(tx, projects, admitted)?;
+            self.resolved(tx, projects, admitted)?;
         }
+        self.decide(tx)?;
         self.store_pending(tx)?;
         self.save_parts(tx)?;
         self.save_usage(tx)?;
         let mut rows: Vec<i64> = self.changed.drain().collect();
         rows.sort_unstable();
         self.name_commits(tx, &rows)?;
-        for title in std::mem::take(&mut self.titles) {
+        let forgotten = !self.titles.is_empty() && self.goes_on_forgotten(tx)?;
+        for title in std::mem::take(&mut self.titles).into_iter().filter(|t| !forgotten || t.leaf.is_some()) {
             super::link::apply_title(tx, self.head.agent, &self.head.native_id, &title)?;
         }
         self.drift.store(tx, self.head.agent, &self.file)?;
@@ -564,7 +599,7 @@ impl Assembler {
                 Place::Stored { number } => {
                     pending.push((call_id.clone(), turns::row_of(waiting.part, number), waiting.shell.clone()));
                 }
-                Place::Done { row } => copied.push((call_id.clone(), row)),
+                Place::Done { row } | Place::Forgotten { row } => copied.push((call_id.clone(), row)),
                 Place::Held { .. } => {}
             }
         }
@@ -588,6 +623,11 @@ impl Assembler {
 
     fn save_usage(&mut self, tx: &mut Transaction<'_>) -> Result<()> {
         let mut usage: Vec<(Id, Usage)> = self.usage.drain().collect();
+        for (_, usage) in &mut usage {
+            if self.parts.get(&usage.session_row).is_some_and(|part| part.hidden.forgotten) {
+                (usage.model, usage.tokens) = (None, Tokens::default());
+            }
+        }
         usage.sort_unstable_by_key(|(key, _)| *key);
         for row in sessions::add_usage(tx, &usage)? {
             self.changed.insert(row);
@@ -627,6 +667,8 @@ enum Seen {
     Stored(i64),
     /// A call of this very run whose result is not read yet.
     Held,
+    /// Row of a turn that is forgotten.
+    Forgotten(i64),
 }
 
 /// Makes the commit that a part belongs to.
@@ -638,7 +680,7 @@ pub(super) fn give_commit(
     rank: TitleRank,
     at: Millis,
 ) -> Result<()> {
-    let id = Id::derive(&[b"commit", &part.session.id.0]);
+    let id = commits::id_of_first(&part.session.id);
     let dir_name = render::commit_dir_name(at, title, &id.short());
     let dir_name = commits::free_dir_name(tx, &dir_name, &id)?;
     let new = NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };

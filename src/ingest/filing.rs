@@ -9,7 +9,7 @@ use crate::model::Session;
 use crate::render;
 use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
-use crate::store::{Result, Transaction, commits, machines, projects, turns};
+use crate::store::{Result, Transaction, commits, machines, projects, sessions, turns};
 
 /// What the views have of a part, and what they are to get.
 #[derive(Default)]
@@ -41,6 +41,22 @@ impl Filing {
     /// Files the part with its commit; without one it waits.
     pub fn file(&mut self, tx: &mut Transaction<'_>, session: &Session, index: &TurnIndex) -> Result<()> {
         let Some(commit_row) = session.commit_row else { return Ok(()) };
+        if std::mem::take(&mut self.unread) {
+            self.files.extend(written_before(tx, session, index)?);
+        }
+        let places = self.places(tx, session, commit_row, index)?;
+        facets::add(tx, commit_row, &places)?;
+        (self.commit_row, self.models, self.tools) = (Some(commit_row), session.models.len(), index.tool_names.len());
+        Ok(())
+    }
+
+    fn places(
+        &mut self,
+        tx: &Transaction<'_>,
+        session: &Session,
+        commit_row: i64,
+        index: &TurnIndex,
+    ) -> Result<Vec<Place>> {
         let mut places = Vec::new();
         if self.commit_row != Some(commit_row) {
             (self.models, self.tools) = (0, 0);
@@ -52,15 +68,10 @@ impl Filing {
         places.extend(models.iter().map(|name| Place::of(FacetKind::Model, render::model_dir_name(name))));
         let tools = index.tool_names.get(self.tools..).unwrap_or_default();
         places.extend(tools.iter().map(|name| Place::of(FacetKind::Tool, render::tool_slug(name))));
-        if std::mem::take(&mut self.unread) {
-            self.files.extend(written_before(tx, session, index)?);
-        }
         if !self.files.is_empty() {
             self.place_files(tx, session, commit_row, &mut places)?;
         }
-        facets::add(tx, commit_row, &places)?;
-        (self.commit_row, self.models, self.tools) = (Some(commit_row), session.models.len(), index.tool_names.len());
-        Ok(())
+        Ok(places)
     }
 
     fn place_files(
@@ -79,6 +90,18 @@ impl Filing {
         }
         Ok(())
     }
+}
+
+/// Everything that a stored part of a session puts its commit in.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn places(tx: &Transaction<'_>, session: &Session) -> Result<Vec<Place>> {
+    let (Some(commit_row), Some(index)) = (session.commit_row, sessions::turn_index(tx, session.row)?) else {
+        return Ok(Vec::new());
+    };
+    let files = written_before(tx, session, &index)?.into_iter().collect();
+    Filing { files, ..Filing::default() }.places(tx, session, commit_row, &index)
 }
 
 /// The files that stored turns wrote: for a part that was written before it had a commit.

@@ -11,7 +11,8 @@ use super::title;
 use crate::model::{Agent, Commit, Millis, Role, Session};
 use crate::render;
 use crate::store::commits::{self, TitleRank};
-use crate::store::{ChangeKind, Result, Transaction, sessions, turns, visuals};
+use crate::store::forget::{self, Removed};
+use crate::store::{ChangeKind, Result, Transaction, raw, sessions, turns, visuals};
 
 /// Blocks of a record that a title may point at.
 const MAX_BLOCKS: usize = 8;
@@ -23,6 +24,9 @@ const MAX_BLOCKS: usize = 8;
 pub fn attach(tx: &mut Transaction<'_>, part: &mut Part, parent_native: &str, at: Millis) -> Result<()> {
     let session = &mut part.session;
     let Some(parent) = parent_of(tx, session, parent_native, at)? else { return Ok(()) };
+    if sessions::is_forgotten(tx, &parent)? {
+        return forget_too(tx, part);
+    }
     let Some(commit_row) = parent.commit_row else { return Ok(()) };
     let ordinal = sessions::next_ordinal(tx, commit_row, Some(parent.row))?;
     session.parent_row = Some(parent.row);
@@ -39,13 +43,36 @@ pub fn attach(tx: &mut Transaction<'_>, part: &mut Part, parent_native: &str, at
     Ok(())
 }
 
+/// Forgets a subagent whose session is forgotten.
+fn forget_too(tx: &mut Transaction<'_>, part: &mut Part) -> Result<()> {
+    part.save(tx)?;
+    raw::settle(tx)?;
+    let (row, alone) = (part.session.row, part.session.commit_row);
+    let mut removed = Removed::default();
+    forget::begin(tx)?;
+    forget::session(tx, row, &mut removed)?;
+    forget::usage(tx)?;
+    if let Some(commit) = alone.map(|row| commits::get(tx, row)).transpose()?.flatten() {
+        forget::leave_commit(tx, &commit, &mut removed)?;
+    }
+    *part = Part::load(tx, row)?;
+    part.place_tried = true;
+    Ok(())
+}
+
 fn parent_of(tx: &Transaction<'_>, session: &Session, parent_native: &str, at: Millis) -> Result<Option<Session>> {
     let found = match sessions::linked_parent(tx, session.agent, &session.native_id)? {
         Some(row) => sessions::get(tx, row)?,
         None => {
             // The log does not say which call started it: the part that was going on then.
             let mut parts = sessions::parts(tx, session.agent, parent_native)?;
-            parts.retain(|p| p.commit_row.is_some() && p.row != session.row);
+            let mut shown = Vec::with_capacity(parts.len());
+            for p in parts.drain(..).filter(|p| p.row != session.row) {
+                if p.commit_row.is_some() || sessions::is_forgotten(tx, &p)? {
+                    shown.push(p);
+                }
+            }
+            parts = shown;
             let going_on = parts.iter().rposition(|p| p.started_at <= at).unwrap_or(0);
             if parts.is_empty() { None } else { Some(parts.swap_remove(going_on)) }
         }
@@ -83,6 +110,9 @@ pub fn link_all(tx: &mut Transaction<'_>, projects: &mut Resolver) -> Result<()>
         let alone = part.session.commit_row;
         let started_at = part.session.started_at;
         attach(tx, &mut part, &parent_native, started_at)?;
+        if part.hidden.forgotten {
+            continue;
+        }
         if part.session.parent_row.is_some() {
             let alone = alone.map(|row| commits::get(tx, row)).transpose()?.flatten();
             if let (Some(commit), Some(into)) = (alone, part.session.commit_row) {
@@ -154,7 +184,7 @@ fn give_title(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, text: &st
         return Ok(());
     }
     for part in sessions::parts(tx, agent, native_id)? {
-        if part.title.as_deref() == Some(text.as_str()) {
+        if part.title.as_deref() == Some(text.as_str()) || sessions::is_forgotten(tx, &part)? {
             continue;
         }
         tx.prepare_cached("UPDATE sessions SET title = ?2, updated_at = ?3 WHERE row = ?1")?.execute(params![
@@ -177,15 +207,32 @@ fn give_title(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, text: &st
 /// When the database cannot be read or written.
 pub fn name_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let Some(commit) = commits::get(tx, commit_row)? else { return Ok(()) };
-    let known = commits::title_rank(tx, commit_row)?;
+    // A user's title stays; what is found meanwhile is kept for when it is taken away.
+    let (known_title, known) = commits::curated::found_title(tx, &commit)?;
     let found = find_title(tx, &commit, known)?;
     let Some((text, rank)) = found.filter(|(text, _)| !text.is_empty()) else { return Ok(()) };
-    if text == commit.title && rank as u8 == known {
+    if text == known_title && rank as u8 == known {
         return Ok(());
     }
     let dir_name = render::commit_dir_name(commit.started_at, &text, &commit.id.short());
     let dir_name = commits::free_dir_name(tx, &dir_name, &commit.id)?;
     commits::retitle(tx, &commit, &text, rank, &dir_name)
+}
+
+/// Names a commit of which something was forgotten as if it had no name yet.
+///
+/// # Errors
+/// When the database cannot be read or written.
+pub fn rename_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    let Some(commit) = commits::get(tx, commit_row)? else { return Ok(()) };
+    let found = find_title(tx, &commit, TitleRank::None as u8)?.filter(|(text, _)| !text.is_empty());
+    let (text, rank) = found.unwrap_or((String::new(), TitleRank::None));
+    if text == commit.title {
+        return Ok(());
+    }
+    let dir_name = render::commit_dir_name(commit.started_at, &text, &commit.id.short());
+    let dir_name = commits::free_dir_name(tx, &dir_name, &commit.id)?;
+    commits::set_title(tx, &commit, &text, rank, &dir_name)
 }
 
 fn find_title(tx: &Transaction<'_>, commit: &Commit, known: u8) -> Result<Option<(String, TitleRank)>> {

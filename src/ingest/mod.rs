@@ -28,6 +28,8 @@ mod source;
 mod summary;
 pub mod title;
 
+pub use filing::places as views_of;
+pub use link::rename_commit;
 pub use run::{ImportError, Options, Progress, import, import_files, index_words};
 pub use source::{Recognised, Stamp, recognise, stamp};
 pub use summary::{FileRead, Skipped, Summary};

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use crate::derived;
 use crate::model::{Agent, Id, Millis, Session, Turn};
 use crate::render;
-use crate::store::index::TurnIndex;
+use crate::store::forget::records;
+use crate::store::index::{MAX_TURNS, TurnIndex};
 use crate::store::sessions::{self, Hidden};
 use crate::store::{ChangeKind, Result, StoreError, Transaction, raw, turns, visuals};
 
@@ -75,9 +76,10 @@ impl Part {
         self.dirty = true;
     }
 
-    /// Gives a turn its place before its contents are complete: a tool call whose result is not read yet.
+    /// Gives a turn its place before its contents are complete: a tool call whose result is not read yet. It is measured when it
+    /// is written, which is before the transaction ends.
     pub fn reserve(&mut self, turn: &Turn) {
-        self.enter(turn);
+        self.enter(turn, (0, 0));
     }
 
     /// Writes a turn and counts it.
@@ -92,9 +94,28 @@ impl Part {
         let row = self.turn_row(turn.number);
         self.add_images(tx, row, turn, images)?;
         turns::create(tx, row, id, turn, call_id, count(images))?;
-        self.session.sections += render::section_size(turn);
-        self.enter(turn);
+        let (section, file) = render::turn_sizes(turn);
+        self.session.sections += section;
+        self.enter(turn, file);
         Ok(())
+    }
+
+    /// Writes a turn of a forgotten part: as its id alone.
+    pub fn write_forgotten(&mut self, tx: &Transaction<'_>, id: &Id, at: Millis) -> Result<i64> {
+        let number = self.next_number().min(MAX_TURNS);
+        let row = self.turn_row(number);
+        if self.index.len() < MAX_TURNS {
+            turns::create_forgotten(tx, row, id, at)?;
+            self.index.grow_to(number);
+            self.hidden.forgotten_turns += 1;
+            self.dirty = true;
+        }
+        Ok(row)
+    }
+
+    /// Drops a record of what is forgotten, for good.
+    pub fn forget_raw(&self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
+        records::note(tx, self.session.row, &record.hash())
     }
 
     /// Writes the result of a call whose turn was stored without one.
@@ -136,12 +157,13 @@ impl Part {
 
     /// Measures a stored turn that is written anew, and tells of it.
     fn replaced(&mut self, tx: &mut Transaction<'_>, before: &Turn, after: &Turn) {
+        let (section, file) = render::turn_sizes(after);
         // A deleted turn is written anew too, and stays deleted.
         if !self.index.is_deleted(after.number) {
             self.session.sections -= render::section_size(before);
-            self.session.sections += render::section_size(after);
+            self.session.sections += section;
         }
-        self.enter(after);
+        self.enter(after, file);
         tx.changes.add(ChangeKind::Turn, self.turn_row(after.number));
     }
 
@@ -162,11 +184,11 @@ impl Part {
     }
 
     /// Counts a turn once, and enters what is known of it by now.
-    fn enter(&mut self, turn: &Turn) {
+    fn enter(&mut self, turn: &Turn, file: (u64, u64)) {
         if turn.number > self.index.len() {
             derived::note(&mut self.session, turn, self.index.is_empty());
         }
-        derived::enter(&mut self.index, turn);
+        derived::enter(&mut self.index, turn, file);
         self.dirty = true;
     }
 
@@ -197,6 +219,10 @@ impl Part {
 
     /// Appends a record of the source.
     pub fn append_raw(&mut self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
+        if self.raw.capacity() == 0 {
+            // Most parts have more: grown step by step, each byte would be copied twice.
+            self.raw.reserve(raw::CHUNK_BYTES);
+        }
         record.pieces(|piece| {
             self.raw.extend_from_slice(piece);
             if self.raw.len() >= raw::CHUNK_BYTES { self.store_raw(tx) } else { Ok(()) }
@@ -241,7 +267,7 @@ fn count(images: &[Image]) -> u32 {
 }
 
 /// How often each record of a session is stored already: a log that repeats another file of the same session adds only what
-/// is new.
+/// is new. Forgotten ones count as stored.
 #[derive(Default)]
 pub struct KnownRecords(HashMap<Id, u32>);
 
@@ -251,15 +277,8 @@ impl KnownRecords {
         raw::settle(tx)?;
         let mut known = Self::default();
         for part in sessions::parts(tx, agent, native_id)? {
-            let mut rest: Vec<u8> = Vec::new();
-            raw::for_each_chunk(tx, part.row, |chunk| {
-                rest.extend_from_slice(chunk);
-                let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-                for line in rest[..whole].split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                    *known.0.entry(Id::derive(&[line])).or_default() += 1;
-                }
-                rest.drain(..whole);
-            })?;
+            raw::for_each_record(tx, part.row, |line| *known.0.entry(Id::derive(&[line])).or_default() += 1)?;
+            records::for_each(tx, part.row, |hash, count| *known.0.entry(hash).or_default() += count)?;
         }
         Ok(known)
     }

@@ -11,6 +11,7 @@ use crate::model::{Id, IdBuilder};
 const PIECE: usize = 256 * 1024;
 
 /// The bytes of a record, without the newline.
+#[derive(Clone)]
 pub enum RawRecord {
     Bytes(Vec<u8>),
     /// They stay in the file. A log only grows: what stood there when it was parsed still does.

@@ -32,7 +32,16 @@ pub enum Admitted {
     /// To be written, unless its id is known.
     Own(Box<NewTurn>, Id),
     /// The copy of a stored turn.
-    Copy { turn: Box<NewTurn>, row: i64 },
+    Copy { turn: Box<NewTurn>, id: Id, row: i64 },
+}
+
+impl Admitted {
+    /// The id that the turn was given with.
+    pub fn id(&self) -> &Id {
+        match self {
+            Self::Own(_, id) | Self::Copy { id, .. } => id,
+        }
+    }
 }
 
 /// Decides which turns of a file are new.
@@ -54,6 +63,11 @@ impl Replay {
     /// What must be remembered to go on here later.
     pub fn memory(&self) -> Memory {
         self.memory.clone()
+    }
+
+    /// Whether a turn waits.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
     }
 
     /// Gives back the turns to go on with: none (it waits), this one, or those that waited and this one.
@@ -79,7 +93,7 @@ impl Replay {
         }
         let mut admitted = Vec::new();
         for (new, id) in std::mem::take(&mut self.held) {
-            let row = self.original.as_mut().and_then(|original| original.take(&said_by(&new)));
+            let row = self.original.as_mut().and_then(|original| original.take(&said_by(&new), new.at));
             admitted.push(self.as_copy(tx, new, id, row)?);
         }
         Ok(admitted)
@@ -110,7 +124,7 @@ impl Replay {
         self.memory.last_row = row.or(self.memory.last_row);
         Ok(match row {
             // A turn that kept its id is left to the ordinary comparison.
-            Some(row) if turns::row_by_id(tx, &id)?.is_none() => Admitted::Copy { turn: Box::new(new), row },
+            Some(row) if turns::row_by_id(tx, &id)?.is_none() => Admitted::Copy { turn: Box::new(new), id, row },
             _ => Admitted::Own(Box::new(new), id),
         })
     }
@@ -123,6 +137,9 @@ impl Replay {
         if self.original.as_ref().is_none_or(|original| original.native_id != session.native_id) {
             self.original = Original::load(tx, row, self.memory.last_row)?;
         }
+        if let Some(original) = &mut self.original {
+            original.husk = if sessions::is_forgotten(tx, &session)? { Some(turns::row_of(row, 1)) } else { None };
+        }
         Ok(true)
     }
 }
@@ -133,13 +150,17 @@ struct Original {
     said: Vec<(Id, Millis, i64)>,
     by_content: HashMap<Id, VecDeque<usize>>,
     next: usize,
+    /// Rows of the turns that are forgotten, by their times: all that is left to know a copy of one by.
+    forgotten: HashMap<Millis, i64>,
+    /// One of them, where the part that the message at hand is from is forgotten as a whole: what stands before the message, too.
+    husk: Option<i64>,
 }
 
 impl Original {
     /// Reads the session that a part belongs to, from behind `after` on when that is one of its turns.
     fn load(tx: &Transaction<'_>, part_row: i64, after: Option<i64>) -> Result<Option<Self>> {
         let Some(session) = sessions::get(tx, part_row)? else { return Ok(None) };
-        let mut said = Vec::new();
+        let (mut said, mut forgotten) = (Vec::new(), HashMap::new());
         for part in sessions::parts(tx, session.agent, &session.native_id)? {
             turns::for_each(tx, part.row, |turn| {
                 let row = turns::row_of(part.row, turn.number);
@@ -149,25 +170,31 @@ impl Original {
                     said.push((content(&turn), turn.at, row));
                 }
             })?;
+            forgotten.extend(turns::forgotten(tx, part.row)?.into_iter().map(|(row, at)| (at, row)));
         }
         let mut by_content: HashMap<Id, VecDeque<usize>> = HashMap::new();
         for (at, (content, _, _)) in said.iter().enumerate() {
             by_content.entry(*content).or_default().push_back(at);
         }
-        Ok(Some(Self { native_id: session.native_id, said, by_content, next: 0 }))
+        Ok(Some(Self { native_id: session.native_id, said, by_content, next: 0, forgotten, husk: None }))
     }
 
-    /// The first turn that says this and was not taken yet: of equal ones each is copied once.
-    fn take(&mut self, content: &Id) -> Option<i64> {
-        let at = self.by_content.get_mut(content)?.pop_front()?;
+    /// The first turn that says this and was not taken yet: of equal ones each is copied once. Else a forgotten one of that time.
+    fn take(&mut self, content: &Id, time: Option<Millis>) -> Option<i64> {
+        let Some(at) = self.by_content.get_mut(content).and_then(VecDeque::pop_front) else {
+            return time.and_then(|time| self.forgotten.get(&time).copied()).or(self.husk);
+        };
         self.next = self.next.max(at + 1);
         self.said.get(at).map(|(_, _, row)| *row)
     }
 
     /// The turn behind the last one taken, if it says this at this time.
     fn take_next(&mut self, content: &Id, at: Option<Millis>) -> Option<i64> {
+        if let Some(row) = at.and_then(|at| self.forgotten.get(&at)) {
+            return Some(*row);
+        }
         let (next, time, _) = self.said.get(self.next)?;
-        if next == content && at.is_none_or(|at| at == *time) { self.take(content) } else { None }
+        if next == content && at.is_none_or(|at| at == *time) { self.take(content, at) } else { None }
     }
 }
 

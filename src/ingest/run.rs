@@ -371,11 +371,15 @@ impl Run<'_> {
                     self.summary.unfinished += 1;
                 }
             }
+            if !batch.may_save {
+                continue;
+            }
             outcome = batch.error.map_or(Ok(()), Err);
             let state = assembler.save(&mut tx, &mut self.projects)?;
             let place =
                 Place { offset: batch.offset, line: batch.line, parser: batch.parser, reader: batch.reader, skipped };
-            job.save(&tx, place, &state, batch.last && outcome.is_ok())?;
+            let remembered = (!assembler.has_lost(&tx)?).then_some(&state);
+            job.save(&tx, place, remembered, batch.last && outcome.is_ok())?;
             if (bytes - committed >= COMMIT_BYTES || tx.is_wanted()) && job.may_commit {
                 tx = tx.commit_and_go_on()?;
                 committed = bytes;
@@ -426,8 +430,12 @@ impl Job<'_> {
         Millis(self.stamp.mtime_ns / 1_000_000)
     }
 
-    fn save(&self, tx: &Transaction<'_>, place: Place, state: &State, whole: bool) -> store::Result<()> {
-        let prefix_hash = source::fingerprint(self.path, place.offset).unwrap_or_default();
+    /// Without a state nothing is remembered but that the file was read: if it grows, it is read from its start.
+    fn save(&self, tx: &Transaction<'_>, place: Place, state: Option<&State>, whole: bool) -> store::Result<()> {
+        let (offset, line) = if state.is_some() { (place.offset, place.line) } else { (0, 1) };
+        let prefix_hash = source::fingerprint(self.path, offset).unwrap_or_default();
+        let state = state
+            .map_or(Value::Null, |state| json!({ "parser": place.parser, "reader": place.reader, "assembler": state }));
         // Until the whole file is read its size is noted as unknown, so that the next import looks at it again.
         let (size, mtime_ns) = if whole { (self.stamp.size, self.stamp.mtime_ns) } else { (0, 0) };
         sources::save(
@@ -438,10 +446,10 @@ impl Job<'_> {
                 native_id: self.head.native_id.clone(),
                 size,
                 mtime_ns,
-                offset: place.offset,
-                line: place.line,
+                offset,
+                line,
                 prefix_hash,
-                state: json!({ "parser": place.parser, "reader": place.reader, "assembler": state }).to_string(),
+                state: state.to_string(),
                 skipped: place.skipped,
             },
         )

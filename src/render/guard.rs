@@ -7,6 +7,9 @@
 /// The line that closes the fence or the HTML block that the text leaves open; `None` when it leaves none.
 pub(super) fn closing_line(text: &str) -> Option<String> {
     // Nothing to find in most turns: spares them the walk.
+    if !has_any_mark(text) {
+        return None;
+    }
     let has = |mark: char, run: &str| text.contains(mark) && text.contains(run);
     if !has('`', "```") && !has('~', "~~~") && !text.contains('<') {
         return None;
@@ -33,6 +36,12 @@ pub(super) fn closing_line(text: &str) -> Option<String> {
         open = Open::by(&line, column).filter(|block| block.html_is_open_after(line.rest));
     }
     open.filter(|block| block.column == 0).map(|block| block.closing_line())
+}
+
+/// Whether there is a mark that something could begin with. In pieces without a way out, which are looked at many bytes at a time.
+fn has_any_mark(text: &str) -> bool {
+    let is_mark = |byte: &u8| matches!(byte, b'`' | b'~' | b'<');
+    text.as_bytes().chunks(64).any(|piece| piece.iter().fold(false, |found, byte| found | is_mark(byte)))
 }
 
 /// A line that is not blank, at the place where its text begins.

@@ -4,6 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::markdown::{code, floor, one_line};
+use crate::model::Turn;
 
 /// What a call was given.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,11 @@ const SUMMARY_BYTES: usize = 100;
 const INLINE_BYTES: usize = 200;
 
 impl Input {
+    /// Reads the input of a turn's call, if it is one.
+    pub fn of(turn: &Turn) -> Option<Self> {
+        turn.tool.as_ref().map(|tool| Self::read(&tool.name, &tool.input))
+    }
+
     /// Reads the input of a call of the tool `name`.
     pub fn read(name: &str, input: &str) -> Self {
         let kind = Kind::of(name);

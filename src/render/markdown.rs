@@ -50,18 +50,33 @@ pub(super) fn put_visuals<O: Out>(out: &mut O, names: &[String], visual_prefix: 
 pub(super) fn code(text: &str) -> String {
     let ticks = "`".repeat(if text.contains('`') { longest_run(text, '`') + 1 } else { 1 });
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
-    format!("{ticks}{pad}{text}{pad}{ticks}")
+    [&ticks, pad, text, pad, &ticks].concat()
 }
 
 /// The text on one line, safe inside a heading: Claude Code's model `<synthetic>` must not become an HTML tag.
 pub(super) fn plain(text: &str) -> String {
-    one_line(text).replace('<', "\\<")
+    let line = one_line(text);
+    if line.contains('<') { line.replace('<', "\\<") } else { line }
 }
 
 /// The text with each run of white space and control characters as one space.
 pub(super) fn one_line(text: &str) -> String {
+    if is_one_line(text) {
+        return text.to_owned();
+    }
     let words = text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty());
     words.collect::<Vec<_>>().join(" ")
+}
+
+/// True of most names, and found out at a glance. What is not plain ASCII is looked at more closely.
+fn is_one_line(text: &str) -> bool {
+    let mut before = b' ';
+    let fits = text.bytes().all(|byte| {
+        let doubled = byte == b' ' && before == b' ';
+        before = byte;
+        matches!(byte, b' '..=b'~') && !doubled
+    });
+    fits && (text.is_empty() || before != b' ')
 }
 
 fn html_text(text: &str) -> String {
@@ -182,6 +197,22 @@ mod tests {
     fn inline_code_holds_backticks() {
         assert_eq!(code("git status"), "`git status`");
         assert_eq!(code("echo `date`"), "`` echo `date` ``");
+    }
+
+    #[test]
+    fn a_line_has_single_spaces_between_its_words() {
+        for (text, line) in [
+            ("", ""),
+            (" ", ""),
+            ("a b", "a b"),
+            (" a b", "a b"),
+            ("a b ", "a b"),
+            ("a  b", "a b"),
+            ("a\tb\x7fc", "a b c"),
+            ("ü\u{a0}\u{2003}x\n", "ü x"),
+        ] {
+            assert_eq!(one_line(text), line, "{text:?}");
+        }
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub use names::{
 };
 pub use out::{Counter, Out, length};
 pub use section::{section, section_size};
-pub use turn::{turn_file, turn_len};
+pub use turn::{turn_file, turn_len, turn_sizes};
 
 /// The renderer's version. Lengths are stored with it, so it grows with any change of any document's bytes.
 pub const VERSION: u32 = 1;

@@ -9,7 +9,7 @@ use super::{
     },
     names::{tool_slug, turn_file_name},
     out::Out,
-    turn::{model, no_output, particulars, put_caption, put_parts, readable},
+    turn::{Parts, model, no_output, put_caption, put_particulars, readable},
 };
 use crate::model::{Millis, Role, SectionSize, Tool, Turn};
 
@@ -23,14 +23,19 @@ const SYSTEM_LINES: usize = 5;
 
 /// Writes the turn's section of a transcript. The prefixes lead to the turn files (`turns/`) and to the commit's visuals.
 pub fn section<O: Out>(out: &mut O, turn: &Turn, turn_prefix: &str, visual_prefix: &str) {
+    put_section(out, turn, Input::of(turn).as_ref(), turn_prefix, visual_prefix);
+}
+
+/// Writes the section of a turn whose input was read.
+fn put_section<O: Out>(out: &mut O, turn: &Turn, input: Option<&Input>, turn_prefix: &str, visual_prefix: &str) {
     put_heading(out, turn);
     match turn.role {
         Role::User | Role::Assistant => put_said(out, &turn.text),
         Role::Thinking => put_folded(out, "thinking", &turn.text),
         Role::Tool | Role::System => put_system(out, turn),
     }
-    if let Some(tool) = &turn.tool {
-        put_tool(out, turn, tool, turn_prefix);
+    if let (Some(tool), Some(input)) = (&turn.tool, input) {
+        put_tool(out, turn, (tool, input), turn_prefix);
     }
     if !turn.visuals.is_empty() {
         put_visuals(out, &turn.visuals, visual_prefix);
@@ -41,22 +46,30 @@ pub fn section<O: Out>(out: &mut O, turn: &Turn, turn_prefix: &str, visual_prefi
 /// The size of [`section`] apart from its prefixes: [`SectionSize::total`] gives its length for any of them.
 #[must_use]
 pub fn section_size(turn: &Turn) -> SectionSize {
+    size_of_section(turn, Input::of(turn).as_ref())
+}
+
+/// The size of the section of a turn whose input was read.
+pub(super) fn size_of_section(turn: &Turn, input: Option<&Input>) -> SectionSize {
     let mut size = SectionSize::default();
-    section(&mut size, turn, "", "");
+    put_section(&mut size, turn, input, "", "");
     size
 }
 
 /// A prompt's heading stands out and has the date; what follows from it has the time alone, at a lower level where it is
 /// neither prompt nor answer, so that an outline shows the conversation.
 fn put_heading<O: Out>(out: &mut O, turn: &Turn) {
-    let role = turn.role.as_str();
-    let role = if turn.role == Role::User { format!("**{role}**") } else { role.to_owned() };
-    let mut parts = vec![turn.number.to_string(), role];
-    parts.extend(particulars(turn));
-    parts.extend(if turn.role == Role::User { readable(turn.at) } else { time(turn.at) });
-    parts.extend(model(turn).filter(|_| turn.role == Role::Assistant));
     let start = if matches!(turn.role, Role::User | Role::Assistant) { "## " } else { "### " };
-    put_parts(out, start, &parts);
+    let mut line = Parts::begin(out, start);
+    line.put(&turn.number.to_string());
+    match turn.role {
+        Role::User => line.put(&format!("**{}**", turn.role.as_str())),
+        _ => line.put(turn.role.as_str()),
+    }
+    put_particulars(&mut line, turn);
+    line.put_if(if turn.role == Role::User { readable(turn.at) } else { time(turn.at) });
+    line.put_if(model(turn).filter(|_| turn.role == Role::Assistant));
+    line.end();
     out.put("\n");
 }
 
@@ -107,14 +120,12 @@ fn put_system<O: Out>(out: &mut O, turn: &Turn) {
     }
 }
 
-fn put_tool<O: Out>(out: &mut O, turn: &Turn, tool: &Tool, turn_prefix: &str) {
-    let file = turn_file_name(turn.number, turn.role, Some(&tool_slug(&tool.name)));
-    let file = Link { file: &file, prefix: turn_prefix };
-    let input = Input::read(&tool.name, &tool.input);
-    put_summary(out, tool, &input);
+fn put_tool<O: Out>(out: &mut O, turn: &Turn, (tool, input): (&Tool, &Input), turn_prefix: &str) {
+    let file = Link { turn, tool, prefix: turn_prefix };
+    put_summary(out, tool, input);
     if !input.is_told_by_summary() {
         for block in input.blocks.iter().filter(|block| !block.minor) {
-            put_input(out, &input, block, &file);
+            put_input(out, input, block, &file);
         }
     }
     match no_output(tool) {
@@ -160,8 +171,16 @@ fn is_short(text: &str, bytes: usize) -> bool {
 
 /// A turn's own file.
 struct Link<'a> {
-    file: &'a str,
+    turn: &'a Turn,
+    tool: &'a Tool,
     prefix: &'a str,
+}
+
+impl Link<'_> {
+    /// Asked for by few turns only.
+    fn file_name(&self) -> String {
+        turn_file_name(self.turn.number, self.turn.role, Some(&tool_slug(&self.tool.name)))
+    }
 }
 
 /// Writes a long text's two ends, folded, with a link to all of it.
@@ -173,13 +192,14 @@ fn put_excerpt<O: Out>(out: &mut O, what: &str, info: &str, text: &str, file: &L
     put_fenced(out, info, &[head, &left_out, tail]);
     out.put("\n");
     out.put(DETAILS_END);
+    let name = file.file_name();
     out.put("full ");
     out.put(what);
     out.put(": [");
-    out.put(file.file);
+    out.put(&name);
     out.put("](");
     out.turn_prefix(file.prefix);
-    out.put(file.file);
+    out.put(&name);
     out.put(")\n\n");
 }
 
@@ -187,7 +207,10 @@ fn put_excerpt<O: Out>(out: &mut O, what: &str, info: &str, text: &str, file: &L
 mod tests {
     use proptest::prelude::*;
 
-    use super::{super::testing, *};
+    use super::{
+        super::{testing, turn_len, turn_sizes},
+        *,
+    };
     use crate::model::ToolStatus;
 
     const TURNS: &str = "turns/";
@@ -259,6 +282,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn both_lengths_taken_at_once_are_those_taken_one_by_one(turn in testing::any_turn()) {
+            prop_assert_eq!(turn_sizes(&turn), (section_size(&turn), turn_len(&turn)));
+        }
+
         #[test]
         fn the_counted_size_is_the_length_for_any_prefix(
             turn in testing::any_turn(),

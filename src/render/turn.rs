@@ -4,19 +4,25 @@ use super::{
     input::{Block, Input},
     markdown::{plain, put_fenced, put_lines, put_visuals},
     out::Out,
+    section::size_of_section,
 };
 use crate::model::{Millis, Role, SectionSize, Tool, ToolStatus, Turn};
 
 /// Writes the file of a turn under `turns/`. `visual_prefix` leads to the commit's visuals (`../../../visuals/`); like every
 /// prefix of a link it must hold neither spaces nor brackets, which generated names never do.
 pub fn turn_file<O: Out>(out: &mut O, turn: &Turn, visual_prefix: &str) {
+    put_turn(out, turn, Input::of(turn).as_ref(), visual_prefix);
+}
+
+/// Writes the file of a turn whose input was read.
+fn put_turn<O: Out>(out: &mut O, turn: &Turn, input: Option<&Input>, visual_prefix: &str) {
     put_heading(out, turn);
     if !turn.text.is_empty() {
         out.put("\n");
         put_lines(out, &turn.text);
     }
-    if let Some(tool) = &turn.tool {
-        put_tool(out, tool);
+    if let (Some(tool), Some(input)) = (&turn.tool, input) {
+        put_tool(out, tool, input);
     }
     if !turn.visuals.is_empty() {
         out.put("\n");
@@ -27,22 +33,36 @@ pub fn turn_file<O: Out>(out: &mut O, turn: &Turn, visual_prefix: &str) {
 /// The length of [`turn_file`] with an empty prefix, and how often it writes the prefix.
 #[must_use]
 pub fn turn_len(turn: &Turn) -> (u64, u64) {
+    len(turn, Input::of(turn).as_ref())
+}
+
+fn len(turn: &Turn, input: Option<&Input>) -> (u64, u64) {
     let mut size = SectionSize::default();
-    turn_file(&mut size, turn, "");
+    put_turn(&mut size, turn, input, "");
     (size.bytes, size.visual_links)
+}
+
+/// Both lengths of a turn: what [`super::section_size`] and [`turn_len`] give, with its input read once.
+#[must_use]
+pub fn turn_sizes(turn: &Turn) -> (SectionSize, (u64, u64)) {
+    let input = Input::of(turn);
+    (size_of_section(turn, input.as_ref()), len(turn, input.as_ref()))
 }
 
 /// The time in a heading; none when the log had none before this turn.
 pub(super) fn readable(at: Millis) -> Option<String> {
-    (at != Millis::default()).then(|| format!("{} UTC", at.readable()))
+    (at != Millis::default()).then(|| at.readable() + " UTC")
 }
 
 /// What tells a turn from the others of its role: the tool and its end, or the kind of system text.
-pub(super) fn particulars(turn: &Turn) -> Vec<String> {
+pub(super) fn put_particulars<O: Out>(line: &mut Parts<'_, O>, turn: &Turn) {
     match (&turn.tool, &turn.label) {
-        (Some(tool), _) => vec![plain(&tool.name), tool.status.as_str().to_owned()],
-        (None, Some(label)) => vec![plain(label)],
-        (None, None) => Vec::new(),
+        (Some(tool), _) => {
+            line.put(&plain(&tool.name));
+            line.put(tool.status.as_str());
+        }
+        (None, Some(label)) => line.put(&plain(label)),
+        (None, None) => {}
     }
 }
 
@@ -51,28 +71,46 @@ pub(super) fn model(turn: &Turn) -> Option<String> {
     turn.model.as_deref().filter(|_| matches!(turn.role, Role::Assistant | Role::Thinking)).map(plain)
 }
 
-/// Writes the parts that are there, `·` between them.
-pub(super) fn put_parts<O: Out>(out: &mut O, start: &str, parts: &[String]) {
-    out.put(start);
-    let mut gap = "";
-    for part in parts.iter().filter(|part| !part.is_empty()) {
-        out.put(gap);
-        out.put(part);
-        gap = " · ";
+/// A line of the parts that are there, `·` between them.
+pub(super) struct Parts<'o, O: Out> {
+    out: &'o mut O,
+    gap: &'static str,
+}
+
+impl<'o, O: Out> Parts<'o, O> {
+    pub(super) fn begin(out: &'o mut O, start: &str) -> Self {
+        out.put(start);
+        Self { out, gap: "" }
     }
-    out.put("\n");
+
+    pub(super) fn put(&mut self, part: &str) {
+        if !part.is_empty() {
+            self.out.put(self.gap);
+            self.out.put(part);
+            self.gap = " · ";
+        }
+    }
+
+    pub(super) fn put_if(&mut self, part: Option<String>) {
+        self.put(part.as_deref().unwrap_or_default());
+    }
+
+    pub(super) fn end(self) {
+        self.out.put("\n");
+    }
 }
 
 fn put_heading<O: Out>(out: &mut O, turn: &Turn) {
-    let mut parts = vec![turn.number.to_string(), turn.role.as_str().to_owned()];
-    parts.extend(particulars(turn));
-    parts.extend(readable(turn.at));
-    parts.extend(model(turn));
-    put_parts(out, "# ", &parts);
+    let mut line = Parts::begin(out, "# ");
+    line.put(&turn.number.to_string());
+    line.put(turn.role.as_str());
+    put_particulars(&mut line, turn);
+    line.put_if(readable(turn.at));
+    line.put_if(model(turn));
+    line.end();
 }
 
-fn put_tool<O: Out>(out: &mut O, tool: &Tool) {
-    let input = Input::read(&tool.name, &tool.input);
+fn put_tool<O: Out>(out: &mut O, tool: &Tool, input: &Input) {
     out.put("\n**Input**\n\n");
     if let Some(purpose) = &input.purpose {
         put_lines(out, purpose);

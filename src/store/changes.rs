@@ -26,11 +26,11 @@ pub enum ChangeKind {
     CommitSessions = 5,
     /// The session's facts or contents changed, turns were added. `row`: session.
     Session = 6,
-    /// The session lists other subagents. `row`: session.
+    /// The session lists other subagents. `row`: session, `name`: a name that is gone.
     SessionSubagents = 7,
     /// A turn that was there before has other contents. `row`: turn.
     Turn = 8,
-    /// The commit lists other visuals. `row`: commit.
+    /// The commit lists other visuals. `row`: commit; of one that is gone, `parent`: the visual, `name`: its name.
     CommitVisuals = 9,
     /// The commit's links in the views are others, or lead elsewhere. Which they are is looked up when the feed is read.
     /// `row`: the commit, `name`: a name of its links that is gone or means something else now.
@@ -47,10 +47,13 @@ pub enum ChangeKind {
     Trash = 15,
     /// A draft was kept, or is gone. `row`: the commit whose draft is gone, or 0.
     Drafts = 16,
+    /// A directory of a view is gone. `row`: the facet it lay in, 0 at the view's top, minus the project's row at the top of its
+    /// files; `parent`: the kind of the view, `name`: its name.
+    FacetGone = 20,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -67,6 +70,7 @@ impl ChangeKind {
         Self::Git,
         Self::Trash,
         Self::Drafts,
+        Self::FacetGone,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

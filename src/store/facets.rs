@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::commits::{LISTED_COLUMNS, LISTED_WIDTH, Listed};
 use super::{ChangeKind, Result, Transaction};
-use crate::model::Millis;
+use crate::model::{Commit, Millis};
 
 /// What commits are found by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +59,12 @@ pub fn files_of_project(project_row: i64) -> i64 {
     -project_row
 }
 
+/// The project whose files have this parent at their top.
+#[must_use]
+pub fn project_of_files(parent: i64) -> i64 {
+    -parent
+}
+
 /// A directory of a view that has something in it, with the times of the commit that was linked last in it or below.
 #[derive(Debug, Clone)]
 pub struct Facet {
@@ -102,14 +108,15 @@ pub fn child(conn: &Connection, kind: FacetKind, parent: i64, name: &str) -> Res
     Ok(query.query_row(params![kind as i64, parent, name], read).optional()?)
 }
 
-/// The kind and name of a facet that has nothing in it any more.
+/// The kind, parent and name of a facet that has nothing in it any more.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, String)>> {
-    let mut query = conn.prepare_cached("SELECT kind, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
-    let found: Option<(i64, String)> = query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-    Ok(found.and_then(|(kind, name)| Some((FacetKind::from_i64(kind)?, name))))
+pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, i64, String)>> {
+    let mut query = conn.prepare_cached("SELECT kind, parent, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
+    let found: Option<(i64, i64, String)> =
+        query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
+    Ok(found.and_then(|(kind, parent, name)| Some((FacetKind::from_i64(kind)?, parent, name))))
 }
 
 /// Whether a project has files to show.
@@ -433,6 +440,76 @@ fn path_of(conn: &Connection, facet_row: i64) -> Result<Vec<(i64, String)>> {
     }
     path.reverse();
     Ok(path)
+}
+
+/// Takes a commit from wherever it stands but these places and its day; from everywhere without places. Directories that
+/// nothing stands in any more are removed, for their names may tell what was forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn keep(tx: &mut Transaction<'_>, commit: &Commit, places: &[Place]) -> Result<()> {
+    let mut kept = Vec::new();
+    for place in places {
+        kept.extend(known(tx, place)?);
+    }
+    let mut files = false;
+    for (facet_row, link_row) in links_to(tx, commit.row)? {
+        let (kind, _, _) = whereabouts(tx, facet_row)?;
+        if kept.contains(&facet_row) || (!places.is_empty() && kind == FacetKind::Date as i64) {
+            continue;
+        }
+        files |= kind == FacetKind::File as i64;
+        tx.prepare_cached("DELETE FROM facet_links WHERE row = ?1")?.execute([link_row])?;
+        tx.changes.add_full(ChangeKind::Facet, facet_row, 0, Some(commit.link_name.clone()));
+        let mut next = facet_row;
+        while next > 0 {
+            next = lost(tx, next, commit.row)?;
+        }
+    }
+    if files && let Some(project) = super::projects::get(tx, commit.project_row)? {
+        // Its directory in by/file may be gone.
+        tx.changes.add_full(ChangeKind::Projects, project.row, 0, Some(project.dir_name));
+        tx.changes.add(ChangeKind::Project, project.row);
+    }
+    Ok(())
+}
+
+/// The facet of a place, where there is one.
+fn known(conn: &Connection, place: &Place) -> Result<Option<i64>> {
+    let mut find = conn.prepare_cached("SELECT row FROM facets WHERE kind = ?1 AND parent = ?2 AND name = ?3")?;
+    let mut row = place.parent;
+    for name in &place.names {
+        match find.query_row(params![place.kind as i64, row, name], |r| r.get(0)).optional()? {
+            Some(found) => row = found,
+            None => return Ok(None),
+        }
+    }
+    Ok((row != place.parent).then_some(row))
+}
+
+fn whereabouts(conn: &Connection, row: i64) -> Result<(i64, i64, String)> {
+    let mut query = conn.prepare_cached("SELECT kind, parent, name FROM facets WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?)
+}
+
+/// Notes that a facet lost a commit, in it or below, and removes it when it was the last; the row of what it lies in.
+fn lost(tx: &mut Transaction<'_>, row: i64, commit_row: i64) -> Result<i64> {
+    let (kind, parent, name) = whereabouts(tx, row)?;
+    let latest: Option<i64> = tx
+        .prepare_cached(
+            "SELECT max(latest) FROM (SELECT max(commit_row) AS latest FROM facet_links WHERE facet_row = ?1
+                 UNION ALL SELECT max(latest) FROM facets WHERE kind = ?2 AND parent = ?1)",
+        )?
+        .query_row([row, kind], |r| r.get(0))?;
+    if latest.is_some() {
+        tx.prepare_cached("UPDATE facets SET latest = ?2 WHERE row = ?1 AND (latest = ?3 OR latest IS NULL)")?
+            .execute(params![row, latest, commit_row])?;
+        tx.changes.add(ChangeKind::Facet, row);
+    } else {
+        tx.prepare_cached("DELETE FROM facets WHERE row = ?1")?.execute([row])?;
+        tx.changes.add_full(ChangeKind::FacetGone, parent, kind, Some(name));
+    }
+    Ok(parent)
 }
 
 /// Gives the links of a commit to the one it is merged with; the day on which it started is the other's to know.

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Transaction};
+use super::{ChangeKind, Result, Transaction};
 
 /// Notes a name that a commit had in a project.
 ///
@@ -22,10 +22,34 @@ pub fn add(tx: &Transaction<'_>, project_row: i64, name: &str, commit_row: i64) 
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn remove(tx: &Transaction<'_>, project_row: i64, name: &str) -> Result<()> {
-    tx.prepare_cached("DELETE FROM former_names WHERE project_row = ?1 AND name = ?2")?
+pub fn remove(tx: &mut Transaction<'_>, project_row: i64, name: &str) -> Result<()> {
+    let removed = tx
+        .prepare_cached("DELETE FROM former_names WHERE project_row = ?1 AND name = ?2")?
         .execute(params![project_row, name])?;
+    if removed > 0 {
+        tx.changes.add_full(ChangeKind::ProjectCommits, 0, project_row, Some(name.to_owned()));
+    }
     Ok(())
+}
+
+/// Forgets all names of a commit that is no more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove_of(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    for (_, project_row, name) in of_commit(tx, commit_row)? {
+        remove(tx, project_row, &name)?;
+    }
+    Ok(())
+}
+
+/// The former names of a commit: row, project and name.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64, String)>> {
+    let mut query = conn.prepare_cached("SELECT row, project_row, name FROM former_names WHERE commit_row = ?1")?;
+    Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The row of a former name.

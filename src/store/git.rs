@@ -75,6 +75,18 @@ pub fn merge(tx: &mut Transaction<'_>, from: i64, into: i64) -> Result<()> {
     Ok(())
 }
 
+/// Removes the git commits of a commit.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn forget(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    for git in of_commit(tx, commit_row)? {
+        tx.prepare_cached("DELETE FROM git_commits WHERE row = ?1")?.execute([git.row])?;
+        tx.changes.add_full(ChangeKind::Git, git.row, 0, Some(git.name));
+    }
+    Ok(())
+}
+
 /// A git commit by its row.
 ///
 /// # Errors

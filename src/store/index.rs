@@ -42,7 +42,7 @@ impl Entry {
         out
     }
 
-    /// Reads an entry; `None` when it is none (a damaged database, or a turn whose number was given and never used).
+    /// Reads an entry; `None` when it is none (a forgotten turn, a number that was given and never used, a damaged database).
     #[must_use]
     pub fn unpack(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; ENTRY_BYTES] = bytes.try_into().ok()?;
@@ -103,12 +103,15 @@ impl TurnIndex {
         u16::try_from(at).unwrap_or(u16::MAX)
     }
 
+    /// Makes room for turns up to this number: those without an entry are not shown.
+    pub fn grow_to(&mut self, number: u32) {
+        self.packed.resize(self.packed.len().max(number as usize * ENTRY_BYTES), 0);
+    }
+
     /// Sets the entry of a turn; the index grows as needed.
     pub fn set(&mut self, number: u32, entry: &Entry) {
+        self.grow_to(number);
         let start = number.saturating_sub(1) as usize * ENTRY_BYTES;
-        if self.packed.len() < start + ENTRY_BYTES {
-            self.packed.resize(start + ENTRY_BYTES, 0);
-        }
         let deleted = self.packed[start] & DELETED;
         self.packed[start..start + ENTRY_BYTES].copy_from_slice(&entry.pack());
         self.packed[start] |= deleted;

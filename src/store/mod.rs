@@ -9,6 +9,7 @@ pub mod commits;
 pub mod drafts;
 pub mod edits;
 pub mod facets;
+pub mod forget;
 pub mod former_names;
 pub mod gathered;
 pub mod git;
@@ -142,6 +143,13 @@ pub fn private_dir(path: &Path) -> Result<()> {
 /// The longest name of a file, in bytes.
 const NAME_BYTES: usize = 255;
 
+/// A name with a suffix, short enough for a name.
+fn cut_name(text: &str, suffix: &str) -> String {
+    let room = NAME_BYTES.saturating_sub(suffix.len());
+    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}{suffix}", &text[..end])
+}
+
 /// What an edit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -202,6 +210,7 @@ impl Writer {
         keep_plans(&conn)?;
         conn.pragma_update(None, "cache_size", -32_768)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        conn.pragma_update(None, "journal_size_limit", checkpoint::LONG)?;
         let checkpointer = RefCell::new(Checkpointer::new(&path));
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;
@@ -277,6 +286,7 @@ impl Writer {
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
+            insert_turn: turns::Insert::default(),
             open: true,
         }
     }
@@ -306,6 +316,8 @@ pub struct Transaction<'conn> {
     pub changes: ChangeSet,
     /// Rows of the turns written, for the search index.
     written_turns: Vec<i64>,
+    /// See [`turns::create`].
+    insert_turn: turns::Insert<'conn>,
     open: bool,
 }
 
@@ -397,6 +409,15 @@ pub fn open_reader(layout: &Layout) -> Result<Connection> {
         return Err(StoreError::TooNew { path, found, known: SCHEMA_VERSION });
     }
     Ok(conn)
+}
+
+/// Whether a database has the schema of this program. What a reader finds otherwise needs a [`Writer`] first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_current(conn: &Connection) -> Result<bool> {
+    let found: usize = conn.pragma_query_value(None, "user_version", |r| r.get(0))?;
+    Ok(found == SCHEMA_VERSION)
 }
 
 /// Statements keep the plan they were prepared with. Otherwise SQLite prepares one again whenever a parameter it looked at (as

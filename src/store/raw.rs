@@ -180,6 +180,51 @@ pub fn for_each_chunk(conn: &Connection, session_row: i64, mut each: impl FnMut(
     Ok(())
 }
 
+/// Gives every record of a session to `each`, in order, without its newline.
+///
+/// # Errors
+/// When SQLite cannot read or a chunk does not decompress.
+pub fn for_each_record(conn: &Connection, session_row: i64, mut each: impl FnMut(&[u8])) -> Result<()> {
+    // A large record may begin in one chunk and end in another.
+    let mut rest: Vec<u8> = Vec::new();
+    for_each_chunk(conn, session_row, |chunk| {
+        rest.extend_from_slice(chunk);
+        let whole = rest.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+        rest[..whole].split(|b| *b == b'\n').filter(|line| !line.is_empty()).for_each(&mut each);
+        rest.drain(..whole);
+    })
+}
+
+/// A compressed chunk and its length before.
+pub type Compressed = (usize, Vec<u8>);
+
+/// Compresses a chunk here and now.
+///
+/// # Errors
+/// When it cannot be compressed.
+pub fn pack(bytes: &[u8]) -> Result<Compressed> {
+    let damaged = |e| StoreError::Damaged { what: format!("compression of raw records ({e})") };
+    Ok((bytes.len(), zstd::bulk::compress(bytes, ZSTD_LEVEL).map_err(damaged)?))
+}
+
+/// Writes these chunks in the place of all that a session has.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn replace(tx: &Transaction<'_>, session_row: i64, chunks: &[Compressed]) -> Result<()> {
+    settle(tx)?;
+    tx.prepare_cached("DELETE FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?
+        .execute([session_row])?;
+    let mut insert =
+        tx.prepare_cached("INSERT INTO raw_chunks(row, session_row, start, length, data) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut start = 0;
+    for (row, (length, data)) in (session_row << 16..).zip(chunks) {
+        insert.execute(params![row, session_row, start, length, data])?;
+        start += length;
+    }
+    Ok(())
+}
+
 /// Bytes and records of a session.
 ///
 /// # Errors

@@ -178,7 +178,12 @@ impl SearchIndex {
         if self.is_behind(turns)? {
             return Ok(0);
         }
-        let counted = if at_a_glance { "SELECT count(*) FROM turn_ids" } else { "SELECT count(*) FROM turns" };
+        // Forgotten turns are not in it.
+        let counted = if at_a_glance {
+            "SELECT (SELECT count(*) FROM turn_ids) - (SELECT coalesce(sum(forgotten_turns), 0) FROM sessions)"
+        } else {
+            "SELECT count(*) FROM turns WHERE role <> 0"
+        };
         let stored: u64 = turns.query_row(counted, [], |r| r.get(0))?;
         let indexed: u64 = self.conn.query_row("SELECT count(*) FROM turns_fts_docsize", [], |r| r.get(0))?;
         Ok(stored.abs_diff(indexed))
@@ -234,8 +239,9 @@ pub(super) fn note(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
 
 /// Brings in turns in the order of their rows, from behind one on: the row it came to, `None` at the end.
 fn sweep(tx: &Connection, turns: &Connection, after: i64) -> Result<Option<i64>> {
-    let mut query =
-        turns.prepare_cached("SELECT row, text, tool_input, tool_output FROM turns WHERE row > ?1 ORDER BY row")?;
+    let mut query = turns.prepare_cached(
+        "SELECT row, text, tool_input, tool_output FROM turns WHERE row > ?1 AND role <> 0 ORDER BY row",
+    )?;
     let mut insert = inserting(tx)?;
     let mut rows = query.query([after])?;
     let mut bytes = 0;
@@ -254,7 +260,7 @@ fn follow(tx: &Connection, turns: &Connection, after: i64) -> Result<i64> {
         turns.prepare_cached("SELECT seq, first_row, last_row FROM unsearched WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut remove = tx.prepare_cached("DELETE FROM turns_fts WHERE rowid BETWEEN ?1 AND ?2")?;
     let mut query = turns.prepare_cached(
-        "SELECT row, text, tool_input, tool_output FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row",
+        "SELECT row, text, tool_input, tool_output FROM turns WHERE row BETWEEN ?1 AND ?2 AND role <> 0 ORDER BY row",
     )?;
     let mut insert = inserting(tx)?;
     let mut noted = notes.query([after, STEP_RUNS])?;

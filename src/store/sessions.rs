@@ -128,6 +128,16 @@ pub fn subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The subagents that a session started, deleted ones included.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>> {
+    let mut query =
+        conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE parent_row = ?1 ORDER BY ordinal, row"))?;
+    Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Whether a session started subagents that are not deleted.
 ///
 /// # Errors
@@ -165,6 +175,10 @@ pub struct Hidden {
     pub project_hash: Option<String>,
     /// A git commit ended this part.
     pub closed: bool,
+    /// A husk: see [`super::forget`].
+    pub forgotten: bool,
+    /// Of its turns, those that are forgotten.
+    pub forgotten_turns: u32,
 }
 
 /// Reads the fields of a session row that `model::Session` does not show.
@@ -173,7 +187,8 @@ pub struct Hidden {
 /// When SQLite cannot read.
 pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
     let mut query = conn.prepare_cached(
-        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash FROM sessions WHERE row = ?1",
+        "SELECT ordinal, parent_native, title_rank, git_remote, closed, project_hash, forgotten, forgotten_turns
+         FROM sessions WHERE row = ?1",
     )?;
     Ok(query.query_row([row], |r| {
         Ok(Hidden {
@@ -183,8 +198,21 @@ pub fn hidden(conn: &Connection, row: i64) -> Result<Hidden> {
             git_remote: r.get(3)?,
             closed: r.get(4)?,
             project_hash: r.get(5)?,
+            forgotten: r.get(6)?,
+            forgotten_turns: r.get(7)?,
         })
     })?)
+}
+
+/// Whether a part is forgotten. One that has a place in the tree is not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_forgotten(conn: &Connection, session: &Session) -> Result<bool> {
+    if session.commit_row.is_some() {
+        return Ok(false);
+    }
+    is_husk(conn, session.row)
 }
 
 /// Makes an empty part of a session, read on a machine, and returns its row.
@@ -220,7 +248,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29, render_version = ?30, project_hash = ?31
+             turn_index = ?29, render_version = ?30, project_hash = ?31, forgotten_turns = ?32
          WHERE row = ?1",
     )?
     .execute(params![
@@ -255,6 +283,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         index.packed,
         index.render_version,
         hidden.project_hash,
+        hidden.forgotten_turns,
     ])?;
     Ok(())
 }
@@ -302,6 +331,15 @@ pub fn save_counters(conn: &Connection, session: &Session) -> Result<()> {
         session.raw_records,
         Millis::now().0,
     ])?;
+    Ok(())
+}
+
+/// Writes how many of a session's turns are forgotten.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn save_forgotten_turns(conn: &Connection, row: i64, turns: u32) -> Result<()> {
+    conn.prepare_cached("UPDATE sessions SET forgotten_turns = ?2 WHERE row = ?1")?.execute(params![row, turns])?;
     Ok(())
 }
 
@@ -393,6 +431,12 @@ impl Usage {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
+    // Nearly all are new: one statement for these.
+    let mut add_unknown = conn.prepare_cached(
+        "INSERT INTO usage_new(key, session_row, model, input, output, cache_read, cache_write)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM usage_sorted WHERE key = ?1)
+         ON CONFLICT(key) DO NOTHING",
+    )?;
     let mut find = conn.prepare_cached(
         "SELECT session_row, input, output, cache_read, cache_write, 0 FROM usage_new WHERE key = ?1
          UNION ALL SELECT session_row, input, output, cache_read, cache_write, 1 FROM usage_sorted WHERE key = ?1",
@@ -407,11 +451,16 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
     )?;
     let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
     for (key, Usage { session_row, model, tokens }) in usage {
+        let Tokens { input, output, cache_read, cache_write } = *tokens;
+        if add_unknown.execute(params![key.0, session_row, model, input, output, cache_read, cache_write])? > 0 {
+            *new.entry(*session_row).or_default() += *tokens;
+            continue;
+        }
         let known: Option<(i64, Tokens, bool)> =
             find.query_row([key.0], |r| Ok((r.get(0)?, tokens_at(r, 1)?, r.get(5)?))).optional()?;
         let (owner, before, sorted) = known.unwrap_or((*session_row, Tokens::default(), false));
         let after = before.max(tokens);
-        if known.is_some() && after == before {
+        if known.is_some() && (after == before || is_husk(conn, owner)?) {
             continue;
         }
         let Tokens { input, output, cache_read, cache_write } = after;
@@ -431,6 +480,11 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
         add.execute(params![row, tokens.input, tokens.output, tokens.cache_read, tokens.cache_write])?;
     }
     Ok(new.into_keys().collect())
+}
+
+/// Whether a row is a forgotten session's: what its messages cost is forgotten too.
+fn is_husk(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE row = ?1 AND forgotten = 1")?.exists([row])?)
 }
 
 fn tokens_at(row: &Row<'_>, column: usize) -> rusqlite::Result<Tokens> {
@@ -503,15 +557,21 @@ pub fn next_ordinal(conn: &Connection, commit_row: i64, parent_row: Option<i64>)
     Ok(query.query_row([parent_row.unwrap_or(commit_row)], |r| r.get(0))?)
 }
 
+/// None of the sessions above a subagent `s` is deleted.
+const NO_DELETED_ABOVE: &str = "(s.parent_row IS NULL OR NOT EXISTS (
+    WITH RECURSIVE above(row) AS (
+        SELECT s.parent_row UNION SELECT p.parent_row FROM above JOIN sessions p ON p.row = above.row)
+    SELECT 1 FROM above JOIN sessions d ON d.row = above.row WHERE d.deleted_at IS NOT NULL))";
+
 /// All sessions that are shown, with their ids, after a row.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(
+    let mut query = conn.prepare_cached(&format!(
         "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
-         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.row LIMIT ?2",
-    )?;
+         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND {NO_DELETED_ABOVE} ORDER BY s.row LIMIT ?2"
+    ))?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -521,12 +581,24 @@ pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id,
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(
+    let mut query = conn.prepare_cached(&format!(
         "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
-         WHERE s.id >= ?1 AND s.id <= ?2 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.id LIMIT 2",
-    )?;
+         WHERE s.id >= ?1 AND s.id <= ?2 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND {NO_DELETED_ABOVE}
+         ORDER BY s.id LIMIT 2"
+    ))?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Sessions that have a place whose ids lie in a range, deleted ones too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16], limit: usize) -> Result<Vec<Session>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT ?3"
+    ))?;
+    Ok(query.query_map(params![low, high, limit], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// When a session was deleted.
@@ -549,7 +621,10 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     )?
     .execute(params![session.row, at.map(|at| at.0), Millis::now().0])?;
     tx.changes.add(ChangeKind::Session, session.row);
-    tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
+    announce_id(tx, session.row)?;
+    for below in descendants(tx, session.row)? {
+        announce_id(tx, below)?;
+    }
     match (session.parent_row, session.commit_row) {
         (Some(parent), _) => {
             tx.changes.add_full(ChangeKind::SessionSubagents, parent, 0, Some(session.dir_name.clone()));
@@ -559,6 +634,31 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
             tx.changes.add(ChangeKind::Commit, commit);
         }
         (None, None) => {}
+    }
+    Ok(())
+}
+
+/// The subagents of a session, theirs included.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn descendants(conn: &Connection, row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(
+        "WITH RECURSIVE below(row) AS (
+             SELECT row FROM sessions WHERE parent_row = ?1
+             UNION SELECT s.row FROM below JOIN sessions s ON s.parent_row = below.row)
+         SELECT row FROM below",
+    )?;
+    Ok(query.query_map([row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Tells that a session's id names something else now, or nothing.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn announce_id(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    if let Some(session) = get(tx, row)? {
+        tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
     }
     Ok(())
 }

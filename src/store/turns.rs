@@ -1,6 +1,7 @@
 //! Turns: `row = session row << 16 | number`, so that a session's turns lie side by side in the file.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::{Result, Transaction, id_column, visuals};
 use crate::model::{Id, Millis, Role, Tool, ToolStatus, Turn};
@@ -44,12 +45,12 @@ fn read(conn: &Connection, row: &Row<'_>) -> Result<Turn> {
     })
 }
 
-/// A turn by its row.
+/// A turn by its row; `None` of one that is forgotten too.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn get(conn: &Connection, row: i64) -> Result<Option<Turn>> {
-    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row = ?1"))?;
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM turns WHERE row = ?1 AND role <> 0"))?;
     let mut rows = query.query([row])?;
     rows.next()?.map(|r| read(conn, r)).transpose()
 }
@@ -68,7 +69,7 @@ pub fn for_each(conn: &Connection, session_row: i64, each: impl FnMut(Turn)) -> 
 /// When SQLite cannot read.
 pub fn for_each_stored(conn: &Connection, session_row: i64, mut each: impl FnMut(Turn, bool)) -> Result<()> {
     let mut query = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS}, deleted_at IS NOT NULL FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row"
+        "SELECT {COLUMNS}, deleted_at IS NOT NULL FROM turns WHERE row BETWEEN ?1 AND ?2 AND role <> 0 ORDER BY row"
     ))?;
     let mut rows = query.query([session_row << 16, (session_row << 16) + 65_535])?;
     while let Some(row) = rows.next()? {
@@ -83,7 +84,7 @@ pub fn for_each_stored(conn: &Connection, session_row: i64, mut each: impl FnMut
 /// When SQLite cannot read.
 pub fn for_some(conn: &Connection, session_row: i64, from: u32, count: u32, mut each: impl FnMut(Turn)) -> Result<()> {
     let mut query = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NULL ORDER BY row LIMIT ?3"
+        "SELECT {COLUMNS} FROM turns WHERE row BETWEEN ?1 AND ?2 AND role <> 0 AND deleted_at IS NULL ORDER BY row LIMIT ?3"
     ))?;
     let first = (session_row << 16) + i64::from(from.min(u32::from(u16::MAX) + 1));
     let mut rows = query.query([first, (session_row << 16) + 65_535, i64::from(count)])?;
@@ -108,7 +109,8 @@ pub fn is_deleted(conn: &Connection, row: i64) -> Result<bool> {
 /// When SQLite cannot read.
 pub fn deleted(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Millis)>> {
     let mut query = conn.prepare_cached(
-        "SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL ORDER BY row",
+        "SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL AND role <> 0
+         ORDER BY row",
     )?;
     let rows =
         query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, Millis(r.get(1)?))))?;
@@ -133,7 +135,7 @@ pub fn id(conn: &Connection, row: i64) -> Result<Option<Id>> {
     Ok(query.query_row([row], |r| id_column(r, 0)).optional()?)
 }
 
-/// The number of a session's last turn.
+/// The number of a session's last turn, forgotten ones included.
 ///
 /// # Errors
 /// When SQLite cannot read.
@@ -161,6 +163,15 @@ pub fn rows_of_call(conn: &Connection, session_row: i64, call_id: &str) -> Resul
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The id of a turn's call, where it is one.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn call_id(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let mut query = conn.prepare_cached("SELECT tool_call_id FROM turns WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.flatten())
+}
+
 /// The models of a session part's turns, with the number of each.
 ///
 /// # Errors
@@ -172,6 +183,44 @@ pub fn models(conn: &Connection, session_row: i64) -> Result<Vec<(u32, String)>>
     let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// Gives every text, tool input and tool output to `each`, with the row of its turn, in the order of the rows.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_text(conn: &Connection, each: &mut dyn FnMut(i64, &str)) -> Result<()> {
+    let mut query =
+        conn.prepare("SELECT row, text, tool_input, tool_output FROM turns WHERE role <> 0 ORDER BY row")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        for column in 1..=3 {
+            if let ValueRef::Text(text) = row.get_ref(column)? {
+                each(row.get(0)?, &String::from_utf8_lossy(text));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The statements of [`create`], kept for the length of a transaction: to find them by their text, each time, took a twelfth of
+/// what a turn takes.
+#[derive(Default)]
+pub(super) struct Insert<'conn>(Option<(CachedStatement<'conn>, CachedStatement<'conn>)>);
+
+impl<'conn> Insert<'conn> {
+    fn statements(&mut self, conn: &'conn Connection) -> Result<&mut (CachedStatement<'conn>, CachedStatement<'conn>)> {
+        match &mut self.0 {
+            Some(statements) => Ok(statements),
+            none => Ok(none.insert((conn.prepare_cached(INSERT_TURN)?, conn.prepare_cached(INSERT_ID)?))),
+        }
+    }
+}
+
+const INSERT_TURN: &str =
+    "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
+             tool_input, tool_output)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+const INSERT_ID: &str = "INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)";
 
 /// Writes a new turn.
 ///
@@ -186,12 +235,8 @@ pub fn create(
     images: u32,
 ) -> Result<()> {
     let tool = turn.tool.as_ref();
-    tx.prepare_cached(
-        "INSERT INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
-             tool_input, tool_output)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-    )?
-    .execute(params![
+    let (insert, insert_id) = tx.insert_turn.statements(tx.conn)?;
+    insert.execute(params![
         row,
         id.0,
         turn.role as u8,
@@ -206,9 +251,42 @@ pub fn create(
         tool.map(|t| &t.input),
         tool.map(|t| &t.output),
     ])?;
-    tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
+    insert_id.execute(params![id.0, row])?;
     tx.written_turns.push(row);
     Ok(())
+}
+
+/// Writes a turn as forgotten from the start: its id is known, so that no other log brings it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create_forgotten(tx: &Transaction<'_>, row: i64, id: &Id, at: Millis) -> Result<()> {
+    tx.prepare_cached("INSERT INTO turns(row, id, role, at) VALUES (?1, ?2, 0, ?3)")?
+        .execute(params![row, id.0, at.0])?;
+    tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
+    Ok(())
+}
+
+/// The forgotten turns of a session part, with their times.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn forgotten(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Millis)>> {
+    let mut query =
+        conn.prepare_cached("SELECT row, at FROM turns WHERE row BETWEEN ?1 AND ?2 AND role = 0 ORDER BY row")?;
+    let rows =
+        query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| Ok((r.get(0)?, Millis(r.get(1)?))))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Turns whose ids lie in a range: at most two, which tells an ambiguous one.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM turn_ids WHERE id >= ?1 AND id <= ?2 LIMIT 2")?;
+    let rows = query.query_map(params![low, high], |r| r.get(0))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Writes the result of a call that was stored without one.
@@ -240,12 +318,14 @@ pub fn set_contents(tx: &mut Transaction<'_>, row: i64, turn: &Turn, images: u32
 /// # Errors
 /// When SQLite cannot read.
 pub fn miscounted(conn: &Connection) -> Result<u64> {
-    // The rows come with the ids: no text is read.
+    // The rows come with the ids, and what is deleted with the trash: no text is read.
     let mut query = conn.prepare(
         "SELECT count(*) FROM sessions s LEFT JOIN (
              SELECT row >> 16 AS session_row, count(*) AS n FROM turn_ids GROUP BY 1) t
-             ON t.session_row = s.row
-         WHERE s.turns <> coalesce(t.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
+             ON t.session_row = s.row LEFT JOIN (
+             SELECT entity_row >> 16 AS session_row, count(*) AS n FROM trash WHERE kind = 4 GROUP BY 1) d
+             ON d.session_row = s.row
+         WHERE s.turns + s.forgotten_turns <> coalesce(t.n, 0) - coalesce(d.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
     )?;
     Ok(query.query_row([], |r| r.get(0))?)
 }

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::Node;
 use super::listing::draft_name;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
+use crate::store::{Change, ChangeKind, Result, commits, former_names, git, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +43,18 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitMetaJson(row),
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
+                Node::VisualsDir(row),
             ]);
             // Their pages name it, and its path is in theirs.
             for session in sessions::rows_of_commit(conn, row)? {
                 let pages =
                     [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
                 out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
+            // The names it had lead to where it lies, or nowhere: a link's target is cached with the name.
+            for (former, project, name) in former_names::of_commit(conn, row)? {
+                out.push(Stale::Node(Node::Former(former).ino()));
+                push_name(out, Node::Project(project), Some(&name));
             }
             views(conn, row, None, out)?;
         }
@@ -60,23 +66,36 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::SessionSubagents => {
             nodes(&[Node::Session(change.row), Node::SubagentsDir(change.row), Node::SessionMetaJson(change.row)]);
             push_name(out, Node::SubagentsDir(change.row), change.name.as_ref());
+            // The directory goes with the last.
+            push_name(out, Node::Session(change.row), change.name.as_ref().and(Some(&"subagents".to_owned())));
         }
         ChangeKind::Turn => nodes(&[Node::Turn(change.row)]),
         ChangeKind::CommitVisuals => {
             nodes(&[Node::Commit(change.row), Node::VisualsDir(change.row), Node::CommitMetaJson(change.row)]);
+            if change.name.is_some() {
+                nodes(&[Node::Visual(change.parent)]);
+                push_name(out, Node::VisualsDir(change.row), change.name.as_ref());
+                push_name(out, Node::Commit(change.row), Some(&"visuals".to_owned()));
+            }
         }
         ChangeKind::Views => views(conn, change.row, change.name.as_ref(), out)?,
         ChangeKind::Facet => {
             nodes(&[Node::Facet(change.row)]);
             push_name(out, Node::Facet(change.row), change.name.as_ref());
-            // A day that nothing started on any more.
-            if let Some((kind, name)) = facets::emptied(conn, change.row)? {
-                push_name(out, Node::ViewDir(kind), Some(&name));
-            }
+            emptied_facet(conn, change.row, out)?;
         }
         ChangeKind::Git => {
             nodes(&[Node::GitLink(change.row)]);
             push_name(out, Node::ByGitDir, change.name.as_ref());
+        }
+        ChangeKind::FacetGone => {
+            let parent = match (change.row, FacetKind::from_i64(change.parent)) {
+                (0, Some(kind)) => Node::ViewDir(kind),
+                (row @ 1.., _) => Node::Facet(row),
+                (row, _) => Node::ProjectFiles(-row),
+            };
+            nodes(&[parent]);
+            push_name(out, parent, change.name.as_ref());
         }
         ChangeKind::Id => push_name(out, Node::ByIdDir, change.name.as_ref()),
         ChangeKind::Trash => {
@@ -167,6 +186,29 @@ fn views(conn: &Connection, commit_row: i64, gone: Option<&String>, out: &mut Ve
     Ok(())
 }
 
+/// A directory of a view with nothing in it any more: a day that nothing started on, a file that nobody wrote.
+fn emptied_facet(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
+    match facets::emptied(conn, row)? {
+        Some((FacetKind::File, parent @ 1.., name)) => {
+            push_name(out, Node::Facet(parent), Some(&name));
+            out.push(Stale::Node(Node::Facet(parent).ino()));
+        }
+        Some((FacetKind::File, top, name)) => {
+            let project = facets::project_of_files(top);
+            push_name(out, Node::ProjectFiles(project), Some(&name));
+            out.push(Stale::Node(Node::ProjectFiles(project).ino()));
+            if !facets::any_file(conn, project)?
+                && let Some(project) = projects::get(conn, project)?
+            {
+                push_name(out, Node::ViewDir(FacetKind::File), Some(&project.dir_name));
+            }
+        }
+        Some((kind, _, name)) => push_name(out, Node::ViewDir(kind), Some(&name)),
+        None => {}
+    }
+    Ok(())
+}
+
 fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
     let own = [
         Node::Session(row),
@@ -174,6 +216,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
         Node::SessionMetaJson(row),
         Node::SessionRaw(row),
         Node::TurnsDir(row),
+        Node::SubagentsDir(row),
         Node::IdSession(row),
         Node::ByIdDir,
     ];

@@ -24,7 +24,7 @@ pub use documents::{
     Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, meta_md_rendering, turn_files,
 };
 pub use listing::{Entry, list};
-pub use names::{Found, lookup};
+pub use names::{Found, IdRange, id_range, lookup};
 pub use node::Node;
 
 /// Where the tree is seen, and by what process: what its README and its status say.
@@ -228,12 +228,12 @@ fn deleted_turn_facts(conn: &Connection, row: i64, session_row: i64) -> Result<O
 
 /// The size of a turn's file: its length without prefixes is in the index, with how many links to visuals it has.
 fn turn_size(conn: &Connection, row: i64, entry: &store::index::Entry, depth: usize) -> Result<u64> {
-    let prefix = turn_visual_prefix(depth).len() as u64;
-    if entry.visual_links < u8::MAX {
-        return Ok(u64::from(entry.bytes) + u64::from(entry.visual_links) * prefix);
+    match entry.visual_links {
+        0 => Ok(u64::from(entry.bytes)),
+        // More links than the index counts.
+        u8::MAX => measured_turn_size(conn, row, depth),
+        links => Ok(u64::from(entry.bytes) + u64::from(links) * turn_visual_prefix(depth).len() as u64),
     }
-    // More links than the index counts.
-    measured_turn_size(conn, row, depth)
 }
 
 /// The size of a turn's file by rendering it: where the index does not say it, or another version of the renderer does.
@@ -275,6 +275,36 @@ fn last_change(conn: &Connection) -> Result<Millis> {
         None => store::state(conn, "created_at")?,
     };
     Ok(Millis(known.and_then(|at| at.parse().ok()).unwrap_or_default()))
+}
+
+/// A session's directory, from the mount's root; `None` where it has no place.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_session(conn: &Connection, session: &Session) -> Result<Option<String>> {
+    session_path(conn, session)
+}
+
+/// A commit's directory, from the mount's root.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_commit(conn: &Connection, row: i64) -> Result<Option<String>> {
+    commit_path(conn, row)
+}
+
+/// A turn's file, from the mount's root.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn path_of_turn(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let (session_row, number) = turns::parts_of(row);
+    let Some(session) = shown(conn, session_row)? else { return Ok(None) };
+    let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
+    let Some(entry) = index.get(number) else { return Ok(None) };
+    let slug = index.tool_name(&entry).map(crate::render::tool_slug);
+    let name = crate::render::turn_file_name(number, entry.role, slug.as_deref());
+    Ok(session_path(conn, &session)?.map(|path| format!("{path}/turns/{name}")))
 }
 
 /// A session's directory, from the mount's root.
@@ -373,6 +403,46 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         at = sessions::parent(conn, session)?;
     }
     Ok(false)
+}
+
+/// The directory of a session or a turn, whether it is deleted or not.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn home(conn: &Connection, node: Node) -> Result<Option<Node>> {
+    Ok(match node {
+        Node::Turn(turn) => Some(Node::TurnsDir(turns::parts_of(turn).0)),
+        Node::Session(row) => sessions::get(conn, row)?.and_then(|session| match session.parent_row {
+            Some(parent) => Some(Node::SubagentsDir(parent)),
+            None => session.commit_row.map(Node::SessionsDir),
+        }),
+        _ => None,
+    })
+}
+
+/// Whether a commit, session or turn was deleted, or is a part of one that was.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn lies_in_trash(conn: &Connection, node: Node) -> Result<bool> {
+    let session = match node {
+        Node::Turn(turn) if turns::is_deleted(conn, turn)? => return Ok(true),
+        Node::Turn(turn) => turns::parts_of(turn).0,
+        Node::Session(session) => session,
+        Node::Commit(commit) => return Ok(commits::get(conn, commit)?.is_some_and(|c| c.deleted_at.is_some())),
+        _ => return Ok(false),
+    };
+    let mut at = Some(session);
+    while let Some(session) = at {
+        if sessions::deleted_at(conn, session)?.is_some() {
+            return Ok(true);
+        }
+        at = sessions::parent(conn, session)?;
+    }
+    match sessions::get(conn, session)?.and_then(|s| s.commit_row) {
+        Some(commit) => lies_in_trash(conn, Node::Commit(commit)),
+        None => Ok(false),
+    }
 }
 
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.

@@ -23,6 +23,9 @@ pub enum Found {
     Never,
 }
 
+/// The first and the last id of a range.
+pub type IdRange = ([u8; 16], [u8; 16]);
+
 /// Hex digits of an id that name it at the least.
 const SHORTEST_ID: usize = 6;
 
@@ -97,12 +100,14 @@ fn commit(conn: &Connection, project_row: i64, home: Home, name: &str) -> Result
     Ok(leads_here.filter(|c| c.project_row == project_row && c.deleted_at.is_none()).map(|_| Node::Former(row)))
 }
 
+/// A draft. There are few, and that of a deleted commit is one too.
 fn draft(conn: &Connection, name: &str) -> Result<Option<Node>> {
-    let Some((low, high)) = name.strip_suffix(".md").and_then(id_range) else { return Ok(None) };
-    match commits::by_id_range(conn, &low, &high)?.as_slice() {
-        [(id, row)] if draft_name(id) == name => Ok(drafts::get(conn, *row)?.map(|_| Node::Draft(*row))),
-        _ => Ok(None),
+    for draft in drafts::all(conn)? {
+        if commits::get(conn, draft.commit_row)?.is_some_and(|commit| draft_name(&commit.id) == name) {
+            return Ok(Some(Node::Draft(draft.commit_row)));
+        }
     }
+    Ok(None)
 }
 
 fn turn(conn: &Connection, session_row: i64, name: &str) -> Result<Option<Node>> {
@@ -143,7 +148,8 @@ fn by_id(conn: &Connection, name: &str) -> Result<Option<Node>> {
 }
 
 /// The ids that begin with these hex digits (dashes of a UUID left out).
-fn id_range(text: &str) -> Option<([u8; 16], [u8; 16])> {
+#[must_use]
+pub fn id_range(text: &str) -> Option<IdRange> {
     let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
     let hex = |b: u8| (b as char).to_digit(16).and_then(|d| u8::try_from(d).ok()).filter(|_| !b.is_ascii_uppercase());
     if !(SHORTEST_ID..=32).contains(&digits.len()) {

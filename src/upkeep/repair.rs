@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::STEP_BYTES;
 use super::pictures::{self, Look, Missing};
 use crate::model::{Role, Session};
+use crate::store::forget::erase;
 use crate::store::index::TurnIndex;
 use crate::store::search::SearchIndex;
 use crate::store::{ChangeKind, Layout, Result, Transaction, Writer, commits, gathered, raw, sessions, turns, visuals};
@@ -62,6 +63,8 @@ pub struct Report {
     pub unreferenced: Vec<String>,
     /// What could not be read, and why.
     pub unreadable: Vec<String>,
+    /// Something forgotten is still in the files.
+    pub to_erase: bool,
     pub interrupted: bool,
 }
 
@@ -103,6 +106,7 @@ pub fn glance(conn: &Connection, layout: &Layout) -> Result<Report> {
         raw: raw::misplaced(conn)?.len() as u64,
         commits: commits::out_of_step(conn)?.len() as u64,
         search_turns: missing_words(conn, layout)?,
+        to_erase: erase::is_due(conn)?,
         pictures_missing: missing,
         unreferenced,
         ..Report::default()
@@ -116,6 +120,7 @@ pub fn glance(conn: &Connection, layout: &Layout) -> Result<Report> {
 pub fn run(writer: &mut Writer, mode: Mode, stop: &AtomicBool, progress: &mut dyn FnMut(Progress)) -> Result<Report> {
     let mut report =
         Report { outdated: sessions::outdated_count(writer.conn(), render::VERSION)?, ..Report::default() };
+    report.to_erase = erase::is_due(writer.conn())?;
     all_sessions(writer, mode, stop, progress, &mut report)?;
     if !stop.load(Ordering::Relaxed) {
         ids(writer, mode, &mut report)?;
@@ -194,7 +199,9 @@ fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) 
     let same_renderer = derived::is_current(stored.render_version);
     let lengths_differ = (stored.sections, &index) != (right.sections, &right_index);
     report.lengths += u64::from(lengths_differ && same_renderer);
-    let counters_differ = counters(&stored) != counters(&right);
+    let husks = u32::try_from(turns::forgotten(tx, row)?.len()).unwrap_or(u32::MAX);
+    let husks_differ = sessions::hidden(tx, row)?.forgotten_turns != husks;
+    let counters_differ = counters(&stored) != counters(&right) || husks_differ;
     report.counters += u64::from(counters_differ);
     if mend && lengths_differ {
         sessions::save_lengths(tx, row, &right.sections, &right_index)?;
@@ -202,6 +209,7 @@ fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) 
     }
     if mend && counters_differ {
         sessions::save_counters(tx, &right)?;
+        sessions::save_forgotten_turns(tx, row, husks)?;
         tx.changes.add(ChangeKind::Session, row);
     }
     Ok(right.sections.bytes + right.raw_bytes)
@@ -219,7 +227,7 @@ fn counters(session: &Session) -> Counters<'_> {
 }
 
 /// Tells of the turn files that were shown with another size or name.
-fn announce(tx: &mut Transaction<'_>, row: i64, before: &TurnIndex, after: &TurnIndex) {
+pub fn announce(tx: &mut Transaction<'_>, row: i64, before: &TurnIndex, after: &TurnIndex) {
     tx.changes.add(ChangeKind::Session, row);
     for number in 1..=before.len().max(after.len()) {
         if before.get(number) != after.get(number) || name(before, number) != name(after, number) {

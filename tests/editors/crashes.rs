@@ -33,7 +33,10 @@ fn what_was_written_and_not_saved_when_the_mount_died_is_a_draft() {
     // It is saved as any document is, and then it is a draft no more.
     desk.run("cp ../../../.cogfs/drafts/*.md meta.md");
     desk.rest();
-    assert_eq!((desk.read(), desk.drafts(), desk.edits()), (document("Storm"), Vec::new(), ALL.map(str::to_owned).to_vec()));
+    assert_eq!(
+        (desk.read(), desk.drafts(), desk.edits()),
+        (document("Storm"), Vec::new(), ALL.map(str::to_owned).to_vec())
+    );
 }
 
 #[test]

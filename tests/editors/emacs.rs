@@ -10,7 +10,8 @@ use crate::terminal::Terminal;
 /// Emacs makes no backups below `/tmp`, where the test's mount lies: elsewhere it does.
 const EMACS: &str = "emacs -Q --eval '(setq backup-enable-predicate (lambda (_) t))'";
 
-const REPLACE: &str = r#"(progn (erase-buffer) (insert "---\ntitle: Storm\ntags: [sails]\n---\n\nA note on Storm.\n"))"#;
+const REPLACE: &str =
+    r#"(progn (erase-buffer) (insert "---\ntitle: Storm\ntags: [sails]\n---\n\nA note on Storm.\n"))"#;
 
 #[test]
 fn emacs_as_a_batch_saves_once_and_leaves_its_backup() {
@@ -37,7 +38,9 @@ fn emacs_locks_with_a_link_saves_twice_and_leaves_its_backup() {
     emacs.wait_for("Wrote");
     desk.rest();
     assert_eq!(desk.record_title(), "Storm");
-    emacs.type_keys("\u{1b}:(progn (goto-char (point-min)) (replace-regexp \"title: Storm\" \"title: Gale\") (save-buffer))\r");
+    emacs.type_keys(
+        "\u{1b}:(progn (goto-char (point-min)) (replace-regexp \"title: Storm\" \"title: Gale\") (save-buffer))\r",
+    );
     wait_until(PATIENCE, "saved", || desk.record_title() == "Gale");
     emacs.type_keys("\u{18}\u{3}");
     emacs.ends();
@@ -70,6 +73,9 @@ fn emacs_tells_of_a_save_that_is_refused_and_puts_the_document_back() {
     emacs.type_keys("\u{18}\u{3}");
     emacs.ends();
     desk.rest();
-    assert_eq!((desk.read(), desk.drafts(), desk.edits()), (document("Storm"), Vec::new(), ALL.map(str::to_owned).to_vec()));
+    assert_eq!(
+        (desk.read(), desk.drafts(), desk.edits()),
+        (document("Storm"), Vec::new(), ALL.map(str::to_owned).to_vec())
+    );
     desk.holds_names(&["meta.md~"]);
 }

@@ -6,6 +6,7 @@ use super::{Finding, Level, integrity, print};
 use crate::cli::import::{self, INTERRUPTED};
 use crate::cli::mount::BoxError;
 use crate::cli::output::{self, count, printable};
+use crate::store::forget::erase;
 use crate::store::{Layout, StoreError, Writer};
 use crate::upkeep::repair::{self, Mode, Report};
 
@@ -31,12 +32,16 @@ pub fn run(layout: &Layout, mode: Mode, json: bool) -> Result<ExitCode, BoxError
     }
     let mut writer = Writer::open(layout)?;
     let bar = import::count_bar(json);
-    let report = repair::run(&mut writer, mode, &stop, &mut |progress| {
+    let mut report = repair::run(&mut writer, mode, &stop, &mut |progress| {
         bar.set_length(progress.total);
         bar.set_position(progress.done);
         bar.set_message(progress.step);
     })?;
     bar.finish_and_clear();
+    if mode == Mode::Mend && !report.interrupted {
+        crate::cli::forget::warn(&crate::cli::forget::erase_rest(&mut writer)?)?;
+        report.to_erase = erase::is_due(writer.conn())?;
+    }
     tell(&findings(&report, mode), Some(&report), json)
 }
 
@@ -92,6 +97,10 @@ pub fn findings(report: &Report, mode: Mode) -> Vec<Finding> {
         out.push(Finding::wrong(CHECK, Level::Advice, "interrupted", fix));
     } else if !report.is_wrong() {
         out.push(Finding::ok(CHECK, "what is computed agrees with what is kept"));
+    }
+    if report.to_erase {
+        let fix = "Run `cogfs doctor --repair`: it goes on.";
+        out.push(Finding::wrong(CHECK, Level::Advice, "what was forgotten is not erased from the files yet", fix));
     }
     out.extend(unreadable(report));
     out.extend(files(report, mode));

@@ -43,6 +43,8 @@ pub(super) enum Place {
     Stored { number: u32 },
     /// Its turn and its result are stored: another copy of this log had them.
     Done { row: i64 },
+    /// Its turn is forgotten, and so is its result.
+    Forgotten { row: i64 },
 }
 
 impl Pending {
@@ -50,7 +52,7 @@ impl Pending {
         match self.place {
             Place::Held { .. } => None,
             Place::Stored { number } => Some(turns::row_of(self.part, number)),
-            Place::Done { row } => Some(row),
+            Place::Done { row } | Place::Forgotten { row } => Some(row),
         }
     }
 }
@@ -65,8 +67,10 @@ impl Assembler {
         row: i64,
     ) -> Result<()> {
         let Repeated { shell, revises } = repeated;
+        let Some(stored) = turns::get(tx, row)? else { return self.forgotten_call(tx, call_id, shell, row) };
+        self.met.live = true;
         let Some(call_id) = call_id else { return Ok(()) };
-        let stored = turns::get(tx, row)?.and_then(|t| t.tool);
+        let stored = stored.tool;
         let (part, number) = turns::parts_of(row);
         let waits = stored.is_some_and(|t| t.status == ToolStatus::Pending && t.output.is_empty());
         let place = if waits { Place::Stored { number } } else { Place::Done { row } };
@@ -77,6 +81,50 @@ impl Assembler {
             None => calls.waiting.push_back(Pending { part, shell, revises, place }),
         }
         Ok(())
+    }
+
+    /// A turn that is forgotten, maybe a call whose result is still to come: that is dropped, too.
+    pub(super) fn forgotten_call(
+        &mut self,
+        tx: &Transaction<'_>,
+        call_id: Option<String>,
+        shell: Option<String>,
+        row: i64,
+    ) -> Result<()> {
+        self.meet_forgotten(tx, row)?;
+        let Some(call_id) = call_id else { return Ok(()) };
+        let waiting = &mut self.pending.entry(call_id).or_default().waiting;
+        if !waiting.iter().any(|p| p.stored_row() == Some(row)) {
+            let place = Place::Forgotten { row };
+            waiting.push_back(Pending { part: turns::parts_of(row).0, shell, revises: false, place });
+        }
+        Ok(())
+    }
+
+    /// Takes the result of a forgotten call: of it, only the subagent and the git commit that ends a part are of use, to tell
+    /// what else belongs to what is forgotten.
+    fn forgotten_result(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        projects: &mut Resolver,
+        pending: Pending,
+        row: i64,
+        result: &ToolResult,
+    ) -> Result<()> {
+        self.meet_forgotten(tx, row)?;
+        if let Some(subagent) = &result.subagent {
+            sessions::link_subagent(tx, self.head.agent, subagent, pending.part)?;
+        }
+        self.pending.entry(result.call_id.clone()).or_default().answered.push(row);
+        self.load(tx, pending.part)?;
+        let forgotten = self.parts.get(&pending.part).is_some_and(|part| part.hidden.forgotten);
+        match pending.shell {
+            Some(shell) if forgotten && result.status != ToolStatus::Error => {
+                let found = carve::git_commits(&shell, &result.output);
+                self.git_commits(tx, projects, pending.part, &result.stream, &found)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes a call whose result is to come.
@@ -94,10 +142,15 @@ impl Assembler {
         self.last_at = result.at.unwrap_or(self.last_at);
         let calls = self.pending.entry(result.call_id.clone()).or_default();
         while let Some(pending) = calls.waiting.pop_front() {
-            let Place::Done { row } = pending.place else { return self.answer(tx, projects, pending, result) };
+            let row = match pending.place {
+                Place::Done { row } => row,
+                Place::Forgotten { row } => return self.forgotten_result(tx, projects, pending, row, &result),
+                Place::Held { .. } | Place::Stored { .. } => return self.answer(tx, projects, pending, result),
+            };
             calls.answered.push(row);
             // A record that is stored said it before; what it said may have been revised since.
             if has_output(tx, row, &result.output)? || (pending.revises && self.stored) {
+                self.met.live = true;
                 return match &result.subagent {
                     Some(subagent) => sessions::link_subagent(tx, self.head.agent, subagent, pending.part),
                     None => Ok(()),
@@ -110,7 +163,10 @@ impl Assembler {
             }
         }
         for row in calls.answered.iter().rev().take(COMPARED) {
-            if has_output(tx, *row, &result.output)? {
+            let row = *row;
+            let Some(turn) = turns::get(tx, row)? else { return self.meet_forgotten(tx, row) };
+            if turn.tool.is_some_and(|t| t.output == result.output) {
+                self.met.live = true;
                 return Ok(());
             }
         }
@@ -141,6 +197,7 @@ impl Assembler {
         result: ToolResult,
     ) -> Result<()> {
         let row = pending.part;
+        self.met.live = true;
         self.load(tx, row)?;
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
         if let Some(subagent) = &result.subagent {
@@ -164,7 +221,7 @@ impl Assembler {
                 }
                 turn_row
             }
-            Place::Done { row } => row,
+            Place::Done { row } | Place::Forgotten { row } => row,
         };
         self.pending.entry(result.call_id).or_default().answered.push(turn_row);
         match pending.shell {
@@ -181,8 +238,11 @@ impl Assembler {
         let ToolResult { call_id, stream, at, output, status, images, .. } = result;
         let agent = self.head.agent.as_str().as_bytes();
         let id = Id::derive(&[agent, self.head.native_id.as_bytes(), b"result", call_id.as_bytes(), output.as_bytes()]);
-        if turns::row_by_id(tx, &id)?.is_some() {
-            return Ok(());
+        if let Some(row) = turns::row_by_id(tx, &id)? {
+            return match turns::get(tx, row)? {
+                Some(_) => Ok(()),
+                None => self.meet_forgotten(tx, row),
+            };
         }
         let tool = Tool { name: "result".to_owned(), input: String::new(), output, status };
         let at = at.unwrap_or_else(|| self.now());
@@ -198,6 +258,11 @@ impl Assembler {
         };
         let row = self.part_for_turn(tx, projects, &stream, &turn)?;
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
+        if part.hidden.forgotten {
+            let row = part.write_forgotten(tx, &id, at)?;
+            return self.meet_forgotten(tx, row);
+        }
+        self.met.live = true;
         turn.number = part.next_number();
         self.counts.new_turns += 1;
         part.write(tx, &id, &mut turn, Some(&call_id), &images)

@@ -56,7 +56,7 @@ impl Assembler {
         let waiting = self.pending.values().flat_map(|calls| &calls.waiting).filter(|p| p.part == part);
         let model = |p: &Pending| match &p.place {
             Place::Held { turn, .. } => turn.model.clone().map(|model| (turn.number, model)),
-            Place::Stored { .. } | Place::Done { .. } => None,
+            Place::Stored { .. } | Place::Done { .. } | Place::Forgotten { .. } => None,
         };
         waiting.filter_map(model).collect()
     }

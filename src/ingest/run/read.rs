@@ -13,8 +13,11 @@ use crate::ingest::lines::{self, Line, Lines, Records};
 use crate::ingest::raw_record::RawRecord;
 use crate::ingest::record::{Item, Parser};
 
-/// Bytes handed to the writer at once.
+/// Bytes after which the writer saves what it holds in memory.
 pub(super) const BATCH_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of lines handed to the writer at once: few, so that it has something to do as soon as a file is begun.
+const PIECE_BYTES: u64 = 128 * 1024;
 
 /// A longer line is not read into memory but parsed from its file, and its bytes stay there until they are stored.
 const HELD_LINE: u64 = 4 * 1024 * 1024;
@@ -37,6 +40,8 @@ pub(super) struct Parsed {
 /// Some records, and where the reader is behind them.
 pub(super) struct Batch {
     pub(super) records: Vec<Parsed>,
+    /// Where the reader is stands below, so that the writer can save how far it is. Others are only handed on.
+    pub(super) may_save: bool,
     pub(super) offset: u64,
     pub(super) line: u64,
     pub(super) parser: Value,
@@ -54,7 +59,19 @@ pub(super) struct Batch {
 impl Batch {
     pub(super) fn new(offset: u64, line: u64) -> Self {
         let (records, parser, reader) = (Vec::new(), Value::Null, Value::Null);
-        Self { records, offset, line, parser, reader, unfinished: None, error: None, last: false, _taken: None }
+        let may_save = true;
+        Self {
+            records,
+            may_save,
+            offset,
+            line,
+            parser,
+            reader,
+            unfinished: None,
+            error: None,
+            last: false,
+            _taken: None,
+        }
     }
 }
 
@@ -103,7 +120,7 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
     let mut lines = Lines::open(path, batch.offset, batch.line)?;
     let held = if lines.is_compressed() { lines::LONGEST_LINE } else { HELD_LINE };
     lines = lines.with_longest(held);
-    let mut bytes = 0;
+    let (mut bytes, mut unsaved) = (0, 0);
     while let Some(line) = lines.next()? {
         if line.bytes.trim_ascii().is_empty() && !line.too_long {
             (batch.offset, batch.line) = (line.end, line.number + 1);
@@ -122,8 +139,13 @@ fn read_batches(path: &Path, parser: &mut dyn Parser, batch: &mut Batch, send: &
         bytes += length;
         // What is appended to a line without its newline is still that line.
         (batch.offset, batch.line) = (line.end, line.number + u64::from(line.terminated));
-        if bytes >= BATCH_BYTES {
-            batch.parser = parser.state();
+        if bytes >= PIECE_BYTES {
+            unsaved += bytes;
+            batch.may_save = unsaved >= BATCH_BYTES;
+            if batch.may_save {
+                batch.parser = parser.state();
+                unsaved = 0;
+            }
             let mut full = std::mem::replace(batch, Batch::new(line.end, batch.line));
             let taken = (bytes > HELD_LINE).then(|| sync_channel(0));
             let wait = taken.map(|(alive, gone)| {
