@@ -301,7 +301,7 @@ fn who_writes_in_place_and_is_refused_finds_it_in_the_log_and_in_the_drafts() {
     assert!(written.contains("titel:"), "what was written is shown");
     desk.refusal();
     desk.rest();
-    assert_eq!(desk.drafts(), [written.clone()]);
+    assert_eq!(desk.drafts(), std::slice::from_ref(&written));
     assert_eq!(desk.read(), written);
     assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
     // Corrected, it is saved, and the draft is gone.
@@ -325,7 +325,7 @@ fn a_document_that_is_too_long_is_refused_and_its_beginning_is_not_saved() {
     desk.rest();
     assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
     // Written anew, it is saved.
-    fs::write(desk.meta(), &before.replace("tags: []", "tags: [red]")).unwrap();
+    fs::write(desk.meta(), before.replace("tags: []", "tags: [red]")).unwrap();
     desk.rest();
     assert_eq!((desk.edits(), desk.drafts()), (vec!["tags".to_owned()], Vec::new()));
     // A file that is moved there whole is not taken, and stays.
