@@ -55,6 +55,8 @@ pub struct Buffer {
     pub writer: u32,
     /// It was found to be no valid document, and that was told.
     pub refused: Option<String>,
+    /// A write of it was refused: what is here is not all that its writer has.
+    pub cut: Option<String>,
 }
 
 /// A commit's document, while it is not simply the record.

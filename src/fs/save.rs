@@ -173,8 +173,13 @@ impl CogFs {
         if changed.is_err() && is_new {
             return changed;
         }
+        next.cut = match &changed {
+            Err(error) => Some(error.to_string()),
+            // Begun anew.
+            Ok(()) if next.bytes.is_empty() => None,
+            Ok(()) => next.cut.take(),
+        };
         let buffer = overlay.documents.entry(row).or_default().buffer.insert(next);
-        changed?;
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;
@@ -184,7 +189,7 @@ impl CogFs {
         }
         drop(overlay);
         self.wake();
-        Ok(())
+        changed
     }
 
     fn snapshot(&self, row: i64) -> Option<Buffer> {
@@ -199,7 +204,14 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        self.edit(|tx| Ok(drafts::keep(tx, &draft)?))
+        let kept = self.edit(|tx| Ok(drafts::keep(tx, &draft)?));
+        if let Err(error) = &kept
+            && let Some(buffer) =
+                lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())
+        {
+            buffer.cut = Some(error.to_string());
+        }
+        kept
     }
 
     /// Makes what was written the record.
@@ -216,7 +228,11 @@ impl CogFs {
         let Some(buffer) = self.snapshot(row) else { return Ok(()) };
         // In a quiet moment its writer has seen the time of the write already.
         let time = if operation == QUIETLY { Time::Written } else { Time::Kept };
-        match self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer) {
+        let saved = match &buffer.cut {
+            Some(error) => Err(FsError::Refused { reason: format!("a part of it could not be written: {error}") }),
+            None => self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer),
+        };
+        match saved {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
                 Ok(())
@@ -456,7 +472,7 @@ fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
 }
 
 fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
-    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None }
+    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None, cut: None }
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.

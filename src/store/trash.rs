@@ -130,7 +130,6 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
     // No name has a slash in it: another may have this one's now.
     tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?
         .execute([trashed.row])?;
-    tx.prepare_cached("UPDATE trash SET listed = 0 WHERE row = ?1")?.execute([trashed.row])?;
     edits::note_time(tx)?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())

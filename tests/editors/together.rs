@@ -217,3 +217,48 @@ fn saves_of_many_processes_at_once_leave_one_of_them_whole() {
     assert!(desk.errors().is_empty() && desk.drafts().is_empty());
     desk.holds_names(&[]);
 }
+
+#[test]
+fn a_commit_that_was_moved_while_an_editor_had_it_open_stays_where_it_is() {
+    needs!("sh", "sed", "cat");
+    let world = world();
+    let mut log = ClaudeLog::new("ships", 9);
+    log.user("Build a ship.").assistant("Built.");
+    log.write(&world.logs());
+    world.import(&[&world.logs()]);
+    let desk = Desk::new(&world);
+    // It reads what the kernel has in its cache: who read what is not known then.
+    desk.read();
+    let slow = Slow::open(&desk, "s/^tags: .*/tags: [red]/");
+    let place = fs::canonicalize(desk.dir()).unwrap();
+    fs::rename(&place, desk.mount.path("projects/ships").join(place.file_name().unwrap())).unwrap();
+    slow.save();
+    desk.rest();
+    let text = desk.read();
+    assert!(text.contains("\"ships\"") && text.contains("red"), "{text}");
+    desk.is_clean(&["move", "tags"], &[]);
+}
+
+#[test]
+fn a_process_that_takes_back_its_own_save_is_understood() {
+    needs!("python3");
+    let world = world();
+    let desk = Desk::new(&world);
+    let before = desk.read();
+    // Another process read it before; this one finds it in the cache.
+    desk.run(
+        "python3 -c '
+import os
+before = open(\"meta.md\").read()
+def save(text):
+    with open(\"meta.md\", \"w\") as f:
+        f.write(text)
+        f.flush()
+        os.fsync(f.fileno())
+save(before.replace(\"Build boat 1\", \"Storm\"))
+save(before)
+'",
+    );
+    desk.holds(&before, &["retitle", "retitle"], &[]);
+    assert_eq!(desk.record_title(), "Build boat 1");
+}

@@ -301,11 +301,48 @@ fn who_writes_in_place_and_is_refused_finds_it_in_the_log_and_in_the_drafts() {
     assert!(written.contains("titel:"), "what was written is shown");
     desk.refusal();
     desk.rest();
-    assert_eq!(desk.drafts(), [written.clone()]);
+    assert_eq!(desk.drafts(), std::slice::from_ref(&written));
     assert_eq!(desk.read(), written);
     assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
     // Corrected, it is saved, and the draft is gone.
     desk.run("printf ',s/^titel: .*/title: Storm/\\nw\\nq\\n' | ed -s meta.md");
     desk.rest();
     assert_eq!((desk.record_title(), desk.drafts()), ("Storm".to_owned(), Vec::new()));
+}
+
+#[test]
+fn a_document_that_is_too_long_is_refused_and_its_beginning_is_not_saved() {
+    needs!("cp", "sed");
+    let world = world();
+    let desk = Desk::new(&world);
+    let (before, title) = (desk.read(), desk.record_title());
+    desk.outside("new", &(document("Storm") + &"A line of a very long note.\n".repeat(80_000)));
+    let output = desk.shell("cp $OUTSIDE/new meta.md").output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("File too large"), "{message}");
+    let refusal = desk.refusal();
+    assert!(refusal["reason"].as_str().unwrap().contains("could not be written"), "{refusal:#}");
+    desk.rest();
+    assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
+    // Written anew, it is saved.
+    fs::write(desk.meta(), before.replace("tags: []", "tags: [red]")).unwrap();
+    desk.rest();
+    assert_eq!((desk.edits(), desk.drafts()), (vec!["tags".to_owned()], Vec::new()));
+    // A file that is moved there whole is not taken, and stays.
+    let output = desk.shell("cp $OUTSIDE/new long.md && mv long.md meta.md").output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("File too large"), "{message}");
+    desk.holds_names(&["long.md"]);
+    assert_eq!(desk.edits(), ["tags"]);
+}
+
+#[test]
+fn a_document_that_is_removed_alone_is_back_after_a_moment() {
+    needs!("rm");
+    let world = world();
+    let desk = Desk::new(&world);
+    let before = desk.read();
+    desk.run("rm meta.md && test ! -e meta.md");
+    crate::common::wait_until(crate::common::mount::PATIENCE, "it is back", || desk.meta().exists());
+    desk.holds(&before, &[], &[]);
 }
