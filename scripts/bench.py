@@ -3,6 +3,7 @@
 Everything is compared within one run, because times of two runs on a shared machine say little: take the ratios, not the
 seconds. `pinned` has the client and the server on one CPU, which takes the scheduler's whims out; `free` lets them run
 where they like. Needs Linux, /dev/fuse and Python 3; started by `scripts/bench`, which builds what is measured.
+`scripts/bench --writes` measures what is written instead.
 """
 
 import argparse

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use cogfs::curation::{Edit, Editor, Entity, Origin, Title, TrashName};
 use cogfs::forget::{self, Target};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
 use cogfs::ingest::{Options, import, index_words};
@@ -319,6 +320,99 @@ fn what_moves_in_the_views_is_told() {
     assert!(before.paths.values().any(folded), "no files");
     assert!(!before.paths.values().any(|path| path == "/by/file/boats"), "the project is another now");
     assert!(!before.paths.values().any(|path| path.starts_with("/by/git/4be91d7-")), "one commit, one link");
+}
+
+/// Former names are not listed: a kernel knows those that somebody looked up.
+fn remember_former(tree: &Tree, known: &mut Remembered, paths: &BTreeSet<(u64, OsString)>) {
+    for (parent, name) in paths {
+        if let Ok(Lookup::Found(attr)) = tree.fs.lookup(*parent, name) {
+            known.names.insert((*parent, name.clone()), attr.ino);
+            known.attrs.insert(attr.ino, attr);
+            known.paths.insert(attr.ino, format!("former name {name:?}"));
+        }
+    }
+}
+
+#[test]
+fn everything_an_edit_changes_is_told() {
+    let tree = Tree::new();
+    let dir = tempfile::tempdir().unwrap();
+    for (project, number) in [("boats", 1), ("boats", 2), ("cars", 3)] {
+        let mut log = ClaudeLog::new(project, number);
+        log.user(&format!("Do {number}.")).write_file(&format!("/w/{project}/a.rs")).git_commit("4be91d7", "Add it");
+        log.user("And then?").assistant("That is all.");
+        log.write(dir.path());
+    }
+    tree.import(&[dir.path().to_owned(), common::demo_logs()]);
+    tree.fs.changes().unwrap();
+    let rows = |sql: &str| -> Vec<i64> {
+        let conn = rusqlite::Connection::open(tree.layout.database()).unwrap();
+        let mut query = conn.prepare(sql).unwrap();
+        query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    let commits = rows(
+        "SELECT c.row FROM cognitive_commits c ORDER BY (SELECT count(*) FROM sessions s
+        WHERE s.commit_row = c.row AND s.parent_row IS NOT NULL) DESC, c.row",
+    );
+    let commit = commits[0];
+    let parent = rows("SELECT parent_row FROM sessions WHERE parent_row IS NOT NULL")[0];
+    let cars = rows("SELECT row FROM projects WHERE dir_name = 'cars'")[0];
+    let title = |text: &str| Title::User(text.to_owned());
+    let retitle = |text: &str| Edit::Retitle { commit, title: title(text), name: None };
+    let delete = |entity| Edit::Delete { entity, name: TrashName::Own };
+    let restore = |entity| Edit::Restore { entity };
+    let (whole, session, turn) = (Entity::commit(commit), Entity::session(parent), Entity::turn(parent << 16 | 2));
+    let steps = vec![
+        retitle("One"),
+        retitle("Two"),
+        Edit::Retitle { commit, title: title("Three"), name: Some("Three".to_owned()) },
+        Edit::Retitle { commit: commits[1], title: title("Two"), name: Some("three".to_owned()) },
+        Edit::SetTags { commit, tags: vec!["a".to_owned(), "b".to_owned()] },
+        Edit::SetTags { commit, tags: vec!["b".to_owned()] },
+        Edit::SetNote { commit, note: "Because.".to_owned() },
+        Edit::SetPublished { commit, published: true },
+        Edit::Reorder { commit, order: 2 },
+        Edit::SetHidden { commit, hidden: true },
+        retitle("Four"),
+        Edit::SetHidden { commit, hidden: false },
+        Edit::MoveToProject { commit, project: cars, name: None },
+        Edit::RenameProject { project: cars, name: "Cars and boats".to_owned() },
+        delete(turn),
+        restore(turn),
+        delete(turn),
+        delete(session),
+        delete(whole),
+        retitle("Five"),
+        restore(whole),
+        Edit::Retitle { commit, title: Title::Found, name: None },
+        delete(session),
+        restore(session),
+    ];
+    let mut former: BTreeSet<(u64, OsString)> = BTreeSet::new();
+    let mut before = remember(&tree);
+    let mut writer = Writer::open(&tree.layout).unwrap();
+    for step in steps {
+        let mut tx = writer.begin_urgent().unwrap();
+        assert!(Editor::new(&mut tx, Origin::Command).apply(&step).unwrap().is_some(), "{step:?} changes nothing");
+        tx.commit().unwrap();
+        let told = tree.fs.changes().unwrap();
+        let mut after = remember(&tree);
+        former.extend(before.names.keys().filter(|key| !after.names.contains_key(*key)).cloned());
+        remember_former(&tree, &mut after, &former);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "after {step:?}: stale: {untold:#?}");
+        // Where a link leads is kept by the kernel with the link's name.
+        for ((parent, name), ino) in &before.names {
+            let is_link = before.attrs[ino].kind == NodeKind::Symlink;
+            let led = |all: &Remembered| all.contents.get(ino).cloned();
+            if is_link && after.contents.contains_key(ino) && led(&before) != led(&after) {
+                let told = told.contains(&Invalidation::Node(*ino));
+                assert!(told, "after {step:?}: {parent:#x}/{name:?} leads elsewhere");
+            }
+        }
+        before = after;
+    }
+    assert!(former.len() > 10, "nothing was called otherwise");
 }
 
 #[test]

@@ -17,7 +17,23 @@ fn help(command: &[&str]) -> String {
 #[test]
 fn the_help_of_every_command_is_as_reviewed() {
     let mut pages = vec![format!("# cogfs\n\n{}", help(&[]))];
-    for command in ["import", "mount", "unmount", "watch", "stats", "doctor", "forget", "demo", "completions"] {
+    for command in [
+        "import",
+        "mount",
+        "unmount",
+        "watch",
+        "status",
+        "edit",
+        "trash",
+        "restore",
+        "log",
+        "undo",
+        "stats",
+        "doctor",
+        "forget",
+        "demo",
+        "completions",
+    ] {
         pages.push(format!("# cogfs {command}\n\n{}", help(&[command])));
     }
     insta::assert_snapshot!(pages.join("\n"));

@@ -63,14 +63,32 @@ fn sizes_in_stat_are_the_bytes_that_reading_gives() {
 }
 
 #[test]
-fn everything_is_the_owners_alone_and_read_only() {
+fn everything_is_the_owners_alone_and_writable_where_something_can_be_changed() {
     needs_fuse!();
     let world = World::with_samples();
     let mount = Mount::new(&world);
     for entry in common::walk(mount.dir()) {
         let meta = entry.path().symlink_metadata().unwrap();
         let mode = meta.permissions().mode() & 0o7777;
-        let wanted = if meta.is_dir() { 0o500 } else { 0o400 };
+        let path = entry.path().strip_prefix(mount.dir()).unwrap();
+        let wanted = match (meta.is_dir(), path.to_str().unwrap()) {
+            (true, ".cogfs/drafts" | ".cogfs/trash") => 0o700,
+            (true, path) => {
+                if path.starts_with("projects") {
+                    0o700
+                } else {
+                    0o500
+                }
+            }
+            (false, ".cogfs/ctl") => 0o600,
+            (false, path) => {
+                if path.ends_with("/meta.md") {
+                    0o600
+                } else {
+                    0o400
+                }
+            }
+        };
         assert!(meta.is_symlink() || mode == wanted, "{}: {mode:o}", entry.path().display());
         assert_eq!(meta.uid(), rustix::process::geteuid().as_raw(), "owner of {}", entry.path().display());
         assert_eq!(meta.gid(), rustix::process::getegid().as_raw(), "group of {}", entry.path().display());
@@ -92,10 +110,11 @@ fn times_are_those_of_the_record_and_never_now() {
 }
 
 #[test]
-fn writes_are_refused_as_on_a_read_only_filesystem() {
+fn a_mount_for_reading_refuses_writes_as_a_read_only_filesystem() {
     needs_fuse!();
     let world = World::with_samples();
-    let mount = Mount::new(&world);
+    let dir = world.root().join("mnt-ro");
+    let mount = Mount::with(&world, &dir, &["--read-only"]);
     let readme = mount.path("README.md");
     let before = fs::read(&readme).unwrap();
     let refusals = [

@@ -261,11 +261,13 @@ fn large(dir: &Path, commits: u32) -> CogFs {
         .conn()
         .execute_batch(&format!(
             "BEGIN;
-             INSERT INTO projects VALUES (1, randomblob(16), 'path:/w', 'w', 'w', NULL, 0, 0);
+             INSERT INTO projects(row, id, identity, name, dir_name, created_at, updated_at)
+             VALUES (1, randomblob(16), 'path:/w', 'w', 'w', 0, 0);
              WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {commits})
-             INSERT INTO cognitive_commits(row, id, project_row, dir_name, title, title_rank, closed_by, started_at,
-                 closed_at, updated_at)
-             SELECT i, randomblob(16), 1, printf('2026-08-19T14-03-22Z_commit_%06x', i), 'x', 3, 'session_end', i, i, i FROM n;
+             INSERT INTO cognitive_commits(row, id, project_row, dir_name, link_name, title, title_rank, closed_by,
+                 started_at, closed_at, updated_at)
+             SELECT i, randomblob(16), 1, printf('2026-08-19T14-03-22Z_commit_%06x', i),
+                 printf('2026-08-19T14-03-22Z_commit_%06x', i), 'x', 3, 'session_end', i, i, i FROM n;
              INSERT INTO facets VALUES (1, 3, 0, 'm', 0, {commits}), (2, 6, -1, 'a.rs', 1, {commits});
              INSERT INTO facet_links(facet_row, commit_row)
              SELECT f.row, c.row FROM facets f CROSS JOIN cognitive_commits c;

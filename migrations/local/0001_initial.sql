@@ -298,7 +298,8 @@ CREATE TABLE edits (
     action     TEXT NOT NULL,
     before     TEXT NOT NULL,                 -- JSON
     after      TEXT NOT NULL,
-    undoes     INTEGER                        -- the edit it takes back
+    undoes     INTEGER,                       -- the edit it takes back
+    undone_by  INTEGER                        -- the edit that took it back; NULL: it holds
 );
 CREATE INDEX edits_by_entity ON edits(kind, entity_row);
 
@@ -340,6 +341,7 @@ CREATE TABLE former_names (
     commit_row  INTEGER NOT NULL,
     UNIQUE (project_row, name)
 );
+CREATE INDEX former_names_by_commit ON former_names(commit_row);
 
 -- Kinds of records that no parser knew: how many, and where the first one is.
 CREATE TABLE unknown_kinds (

@@ -127,7 +127,7 @@ fn forget_beside(folders: &Folders, conn: &Connection) -> Result<(), BoxError> {
         let place = place?;
         let range = place.file_name().to_str().filter(|name| name.len() == 32).and_then(tree::id_range);
         let Some((low, high)) = range else { continue };
-        let is_commits = !commits::all_by_id_range(conn, &low, &high)?.is_empty();
+        let is_commits = !commits::all_by_id_range(conn, &low, &high, 1)?.is_empty();
         if !is_commits && low != tree_fs::trash_info_place().0 {
             or_missing(std::fs::remove_dir_all(place.path()))?;
         }

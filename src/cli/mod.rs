@@ -4,11 +4,18 @@
 mod completions;
 mod demo;
 mod doctor;
+mod edit;
 mod forget;
 mod import;
+mod log;
 pub mod mount;
 mod output;
+mod resolve;
+mod restore;
 mod stats;
+mod status;
+mod trash;
+mod undo;
 pub mod unmount;
 mod watch;
 
@@ -57,6 +64,12 @@ enum Command {
     /// A busy mount is detached: it goes away when the last program that uses it leaves. A mount whose process died is cleared.
     Unmount(unmount::UnmountArgs),
     Watch(watch::WatchArgs),
+    Status(status::StatusArgs),
+    Edit(edit::EditArgs),
+    Trash(trash::TrashArgs),
+    Restore(restore::RestoreArgs),
+    Log(log::LogArgs),
+    Undo(undo::UndoArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Forget(forget::ForgetArgs),
@@ -92,6 +105,12 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         }
         Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&folders, args),
+        Command::Status(args) => status::run(&folders, &args),
+        Command::Edit(args) => edit::run(&folders, &args),
+        Command::Trash(args) => trash::run(&folders, &args),
+        Command::Restore(args) => restore::run(&folders, &args),
+        Command::Log(args) => log::run(&folders, &args),
+        Command::Undo(args) => undo::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),

@@ -44,7 +44,7 @@ pub struct MountArgs {
     /// Stay in the foreground until interrupted or unmounted
     #[arg(short, long)]
     pub foreground: bool,
-    /// Refuse every change (the tree of this version is always read-only)
+    /// Refuse every change
     #[arg(long)]
     pub read_only: bool,
     /// Let other users of this machine in; needs `user_allow_other` in /etc/fuse.conf

@@ -80,7 +80,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
             Edit::SetNote { commit, note } => self.set(*commit, &curated::Value::Note(note.clone())),
             Edit::SetTags { commit, tags } => self.set(*commit, &curated::Value::Tags(tags.clone())),
             Edit::MoveToProject { commit, project, name } => self.move_commit(*commit, *project, name.as_deref()),
-            Edit::RenameProject { project, name } => self.rename_project(*project, name),
+            Edit::RenameProject { project, name } => self.rename_project(*project, name, name),
             Edit::Delete { entity, name } => self.delete(*entity, name),
             Edit::Restore { entity } => self.restore(*entity),
         }
@@ -153,7 +153,9 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         }
         curated::set_title(self.tx, &commit, title, name)?;
         let new_name = self.commit(row)?.dir_name;
-        let json = |title: &Title, name: &str| json!({ "title": title_json(title), "name": name });
+        // The title that was found tells, when this is taken back, whether an import has found another.
+        let found = curated::found_title(self.tx, &commit)?.0;
+        let json = |title: &Title, name: &str| json!({ "title": title_json(title), "found": found, "name": name });
         let log = (json(&before, &commit.dir_name), json(title, &new_name));
         let fields = if before == *title {
             Vec::new()
@@ -195,7 +197,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         for session in sessions::rows_of_commit(self.tx, row)? {
             self.tx.changes.add(ChangeKind::Session, session);
         }
-        let json = |project: &Project, name: &str| json!({ "project": project.id.to_string(), "project_name": project.name, "name": name });
+        let json = |project: &Project, name: &str| json!({ "project": project.id.to_string(), "project_row": project.row, "project_name": project.name, "name": name });
         let log = (json(&from, &commit.dir_name), json(&into, name));
         let fields = if from.row == into.row {
             Vec::new()
@@ -206,18 +208,19 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         self.note_commit(&commit, "move", log, fields)
     }
 
-    fn rename_project(&mut self, row: i64, name: &str) -> Result<Option<i64>> {
+    pub(super) fn rename_project(&mut self, row: i64, name: &str, dir_name: &str) -> Result<Option<i64>> {
         let project = self.project(row)?;
-        if (project.name.as_str(), project.dir_name.as_str()) == (name, name) {
+        if (project.name.as_str(), project.dir_name.as_str()) == (name, dir_name) {
             return Ok(None);
         }
-        names::check(name)?;
-        if projects::by_dir_name(self.tx, name)?.is_some_and(|other| other.row != row) {
-            return Err(CurationError::NameTaken { name: name.to_owned() });
+        names::check(dir_name)?;
+        if projects::by_dir_name(self.tx, dir_name)?.is_some_and(|other| other.row != row) {
+            return Err(CurationError::NameTaken { name: dir_name.to_owned() });
         }
-        projects::rename(self.tx, &project, name, name)?;
-        let (before, after) = (json!(project.name), json!(name));
-        let fields = vec![FieldChange { field: "name", before: before.clone(), after: after.clone() }];
+        projects::rename(self.tx, &project, name, dir_name)?;
+        let json = |name: &str, dir_name: &str| json!({ "name": name, "directory": dir_name });
+        let (before, after) = (json(&project.name, &project.dir_name), json(name, dir_name));
+        let fields = vec![FieldChange { field: "name", before: json!(project.name), after: json!(name) }];
         let base_version = projects::cloud_version(self.tx, row)?;
         let entity = (EntityKind::Project, row, project.id);
         self.note(Written { entity, base_version, action: "rename", before, after, fields })
@@ -253,15 +256,20 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         action: &str,
         (before, after): (Value, Value),
     ) -> Result<Option<i64>> {
-        let base_version = match entity.kind {
-            EntityKind::Commit => curated::versions(self.tx, entity.row)?.map_or(0, |(cloud, _)| cloud),
-            EntityKind::Session => sessions::cloud_version(self.tx, entity.row)?,
-            EntityKind::Turn => sessions::cloud_version(self.tx, turns::parts_of(entity.row).0)?,
-            EntityKind::Project => 0,
-        };
+        let base_version = self.base_version(entity)?;
         let fields = vec![FieldChange { field: "deleted_at", before: before.clone(), after: after.clone() }];
         let entity = (entity.kind, entity.row, id);
         self.note(Written { entity, base_version, action, before, after, fields })
+    }
+
+    /// The version of a record in the cloud.
+    fn base_version(&self, entity: Entity) -> Result<i64> {
+        Ok(match entity.kind {
+            EntityKind::Commit => curated::versions(self.tx, entity.row)?.map_or(0, |(cloud, _)| cloud),
+            EntityKind::Session => sessions::cloud_version(self.tx, entity.row)?,
+            EntityKind::Turn => sessions::cloud_version(self.tx, turns::parts_of(entity.row).0)?,
+            EntityKind::Project => projects::cloud_version(self.tx, entity.row)?,
+        })
     }
 
     fn delete_commit(&mut self, row: i64, now: Millis) -> Result<(Id, String)> {
@@ -279,7 +287,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         for turn in sweep_of(turns::deleted(self.tx, row)?, now) {
             self.take_back(Entity::turn(turn))?;
         }
-        for subagent in self.descendants(row)? {
+        for subagent in sessions::descendants(self.tx, row)? {
             self.absorb(subagent, now)?;
         }
         sessions::set_deleted(self.tx, &session, Some(now))?;
@@ -297,17 +305,6 @@ impl<'a, 'conn> Editor<'a, 'conn> {
             self.take_back(Entity::session(session))?;
         }
         Ok(())
-    }
-
-    /// The subagents of a session, theirs included.
-    fn descendants(&self, row: i64) -> Result<Vec<i64>> {
-        let mut query = self.tx.prepare_cached(
-            "WITH RECURSIVE below(row) AS (
-                 SELECT row FROM sessions WHERE parent_row = ?1
-                 UNION SELECT s.row FROM below JOIN sessions s ON s.parent_row = below.row)
-             SELECT row FROM below",
-        )?;
-        Ok(query.query_map([row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
     }
 
     fn delete_turn(&mut self, row: i64, now: Millis) -> Result<(Id, String)> {
@@ -356,12 +353,12 @@ impl<'a, 'conn> Editor<'a, 'conn> {
     /// Takes a deletion back without a trace of it: it was a part of a larger one.
     fn take_back(&mut self, entity: Entity) -> Result<()> {
         let Some(trashed) = trash::find(self.tx, entity.kind, entity.row)? else { return Ok(()) };
-        self.bring_back(entity, &trashed)?;
-        outbox::remove(self.tx, entity.kind, entity.row)?;
-        self.tx
-            .prepare_cached("DELETE FROM edits WHERE kind = ?1 AND entity_row = ?2 AND action = 'delete' AND at >= ?3")?
-            .execute([entity.kind as i64, entity.row, trashed.deleted_at.0])?;
-        Ok(())
+        let id = self.bring_back(entity, &trashed)?;
+        // If the cloud knows of it already it is to be told.
+        let (before, after) = (json!(trashed.deleted_at.0), Value::Null);
+        let change = FieldChange { field: "deleted_at", before, after };
+        outbox::add(self.tx, entity.kind, entity.row, id, self.base_version(entity)?, &[change])?;
+        Ok(edits::forget_deletion(self.tx, entity.kind, entity.row)?)
     }
 
     fn bring_back(&mut self, entity: Entity, trashed: &Trashed) -> Result<Id> {
@@ -387,12 +384,7 @@ impl<'a, 'conn> Editor<'a, 'conn> {
 
     fn bring_commit_back(&mut self, row: i64) -> Result<Id> {
         let commit = self.commit(row)?;
-        // Another may have its name by now.
-        if commits::by_dir_name(self.tx, commit.project_row, &commit.dir_name)?.is_some() {
-            let wanted = render::commit_dir_name(commit.started_at, &commit.title, &commit.id.short());
-            let name = commits::free_dir_name(self.tx, &wanted, &commit.id)?;
-            curated::place(self.tx, &commit, commit.project_row, &name)?;
-        }
+        curated::make_room(self.tx, &commit)?;
         let commit = self.commit(row)?;
         curated::set_deleted(self.tx, &commit, None)?;
         Ok(commit.id)

@@ -16,7 +16,7 @@ pub use crate::store::EntityKind;
 pub use crate::store::commits::curated::Title;
 pub use crate::store::edits::Origin;
 pub use apply::{Editor, Entity};
-pub use save::{Outcome, Shown, plan};
+pub use save::{Outcome, Shown, plan, says_the_record};
 pub use undo::undo;
 
 /// One edit.

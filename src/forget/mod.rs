@@ -121,8 +121,8 @@ fn by_id(tx: &mut Transaction<'_>, text: &str, report: &mut Report) -> Result<()
 
 fn find(conn: &Connection, text: &str, (low, high): &IdRange) -> Result<Found> {
     let mut found: Vec<Found> = Vec::new();
-    found.extend(commits::all_by_id_range(conn, low, high)?.into_iter().map(|(_, row)| Found::Commit(row)));
-    found.extend(sessions::all_by_id_range(conn, low, high)?.into_iter().map(|(_, row)| Found::Session(row)));
+    found.extend(commits::all_by_id_range(conn, low, high, 2)?.into_iter().map(|c| Found::Commit(c.row)));
+    found.extend(sessions::all_by_id_range(conn, low, high, 2)?.into_iter().map(|s| Found::Session(s.row)));
     let mut husk = forget::has_forgotten(conn, low, high)?;
     for row in turns::by_id_range(conn, low, high)? {
         match turns::get(conn, row)? {

@@ -697,7 +697,9 @@ impl CogFs {
         let version = data_version(&watcher.conn)?;
         let following = self.following_is_news();
         let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
-        if version == watcher.data_version && !following && told.is_empty() {
+        // Another mount of the database may have logged a refusal.
+        let logged = self.errors() != self.view().errors;
+        if version == watcher.data_version && !following && !logged && told.is_empty() {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -729,7 +731,10 @@ impl CogFs {
         if following {
             tree::following(&mut stale);
         }
-        if following || !told.is_empty() {
+        if logged {
+            tree::errors(&mut stale);
+        }
+        if following || logged || !told.is_empty() {
             self.show();
         }
         self.gate.publish(PATIENCE);

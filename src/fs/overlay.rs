@@ -15,9 +15,9 @@ use crate::tree::Node;
 /// Numbers of nodes made for documents, among those of scratch files, which count up from 1.
 const FIRST_DOCUMENT: u64 = 1 << 40;
 
-/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor one.
-const MOST_READINGS: usize = 256;
-const MOST_OF_ONE: usize = 4;
+/// Readings of documents that are remembered, and of one process: `grep` reads them all, an editor those it has open.
+const MOST_READINGS: usize = 512;
+const MOST_OF_ONE: usize = 32;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct Buffer {
     pub mtime: Millis,
     /// Counts the changes, to tell whether what was published is still all.
     pub version: u64,
-    /// The process (thread) that wrote last.
+    /// The process that wrote last; 0 where the kernel wrote back the pages of a mapping.
     pub writer: u32,
     /// It was found to be no valid document, and that was told.
     pub refused: Option<String>,
@@ -69,7 +69,7 @@ pub struct Document {
 #[derive(Debug, Clone)]
 struct Reading {
     commit_row: i64,
-    thread: u32,
+    process: u32,
     shown: Shown,
 }
 
@@ -186,25 +186,36 @@ impl Overlay {
         }
     }
 
-    /// Notes that a thread was shown a document.
-    pub fn note_reading(&mut self, commit_row: i64, thread: u32, shown: Shown) {
-        self.readings.retain(|r| !(r.thread == thread && r.commit_row == commit_row));
-        let of_one = self.readings.iter().filter(|r| r.thread == thread).count();
+    /// Gives the name `meta.md` back to the record, whatever became of what had it: under the document's own number, or under a
+    /// new one where that is a backup's by now, or of a file that is open and has no name.
+    pub fn come_to_rest(&mut self, commit_row: i64) {
+        self.documents.remove(&commit_row);
+        if !matches!(self.role(Node::CommitMetaMd(commit_row).ino()), Some(Role::Meta(_))) {
+            let ino = self.new_document_ino();
+            self.set_role(ino, Role::Meta(commit_row));
+            self.documents.entry(commit_row).or_default().holder = Holder::Other(ino);
+        }
+    }
+
+    /// Notes that a process was shown a document.
+    pub fn note_reading(&mut self, commit_row: i64, process: u32, shown: Shown) {
+        self.readings.retain(|r| !(r.process == process && r.commit_row == commit_row));
+        let of_one = self.readings.iter().filter(|r| r.process == process).count();
         if of_one >= MOST_OF_ONE
-            && let Some(oldest) = self.readings.iter().position(|r| r.thread == thread)
+            && let Some(oldest) = self.readings.iter().position(|r| r.process == process)
         {
             self.readings.remove(oldest);
         }
         if self.readings.len() >= MOST_READINGS {
             self.readings.pop_front();
         }
-        self.readings.push_back(Reading { commit_row, thread, shown });
+        self.readings.push_back(Reading { commit_row, process, shown });
     }
 
-    /// What was shown of a document, the latest last, with the thread that read it.
+    /// What was shown of a document, the latest last, with the process that read it.
     pub fn shown(&self, commit_row: i64) -> Vec<(u32, Shown)> {
         let of_commit = self.readings.iter().filter(|r| r.commit_row == commit_row);
-        of_commit.map(|r| (r.thread, r.shown.clone())).collect()
+        of_commit.map(|r| (r.process, r.shown.clone())).collect()
     }
 
     /// Notes that a directory was removed: should its number be seen again, the kernel must not take it for the one it holds

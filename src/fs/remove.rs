@@ -106,6 +106,8 @@ impl CogFs {
         match what {
             Removable::Generated => self.note_removal(parent, name, Some(ino)),
             Removable::Entity(_) if self.is_trash(parent)? => self.empty(node)?,
+            // The trash is emptied by `rm -r` too: what is below goes with the whole, or is back.
+            Removable::Entity(_) if self.lies_in_trash(node)? => self.note_removal(parent, name, Some(ino)),
             Removable::Entity(entity) => {
                 self.edit(|tx| {
                     Editor::new(tx, Origin::Mount).apply(&Edit::Delete { entity, name: TrashName::Own }).map(drop)
@@ -147,6 +149,11 @@ impl CogFs {
         Ok(matches!(self.role(ino)?, Role::Tree(Node::TrashDir | Node::ManagerTrashFiles)))
     }
 
+    /// Whether something was deleted, or is a part of what was.
+    pub(super) fn lies_in_trash(&self, node: Node) -> Result<bool> {
+        Ok(self.query(|conn| tree::lies_in_trash(conn, node))?)
+    }
+
     /// Takes something out of the trash's lists for good.
     pub(super) fn empty(&self, node: Node) -> Result<()> {
         let entity = entity_of(node).ok_or(FsError::NotFound)?;
@@ -177,7 +184,7 @@ impl CogFs {
             overlay.removed.remove(&ino);
         }
         if let EntityKind::Commit = entity.kind {
-            overlay.documents.remove(&entity.row);
+            overlay.come_to_rest(entity.row);
         }
         if overlay.removed.is_empty() {
             overlay.removed_at = None;
@@ -197,19 +204,20 @@ impl CogFs {
     /// Deletes the turns that were removed for themselves, and brings back what cannot be removed.
     pub(super) fn settle_removals(&self) -> Result<()> {
         let writing = self.writing()?;
-        let removed: Vec<(u64, Removed)> =
+        let mut removed: Vec<(u64, Removed)> =
             lock(&writing.overlay).removed.iter().map(|(ino, removed)| (*ino, removed.clone())).collect();
-        let turns: Vec<i64> = removed
-            .iter()
-            .filter_map(|(ino, _)| match Node::from_ino(*ino) {
-                Some(Node::Turn(row)) => Some(row),
-                _ => None,
-            })
-            .collect();
+        let mut turns: Vec<i64> = Vec::new();
+        for (ino, _) in &removed {
+            if let Some(node @ Node::Turn(row)) = Node::from_ino(*ino)
+                && !self.lies_in_trash(node)?
+            {
+                turns.push(row);
+            }
+        }
         if !turns.is_empty() {
             self.edit(|tx| {
                 let mut editor = Editor::new(tx, Origin::Mount);
-                for row in turns {
+                for row in turns.iter().copied() {
                     match editor.apply(&Edit::Delete { entity: Entity::turn(row), name: TrashName::Own }) {
                         Ok(_) | Err(CurationError::Deleted { .. } | CurationError::NotFound { .. }) => {}
                         Err(error) => return Err(error),
@@ -226,16 +234,14 @@ impl CogFs {
             overlay.removed_at = None;
         }
         drop(overlay);
+        removed.retain(|(ino, _)| !matches!(Node::from_ino(*ino), Some(Node::Turn(row)) if turns.contains(&row)));
         self.tell_of_returns(removed);
         Ok(())
     }
 
     /// What is made from the conversation is back.
     fn tell_of_returns(&self, removed: Vec<(u64, Removed)>) {
-        for (ino, Removed { parent, name }) in removed {
-            if matches!(Node::from_ino(ino), Some(Node::Turn(_))) {
-                continue;
-            }
+        for (_, Removed { parent, name }) in removed {
             let name = OsStr::new(&name);
             let reason =
                 "it is made from the conversation and is there again; a commit, a session or a turn can be removed";

@@ -18,12 +18,12 @@ use std::time::{Duration, SystemTime};
 use super::overlay::Role;
 use super::remove::entity_of;
 use super::scratch::{Dir, RenameMode, ScratchId};
-use super::{CogFs, FsError, Invalidation, NAME_MAX, Result, lock};
+use super::{CogFs, FsError, Invalidation, NAME_MAX, NodeKind, Result, lock};
 use crate::curation::{self, CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName, names};
 use crate::model::Millis;
 use crate::store::commits::{self, Home, curated};
 use crate::store::{Transaction, trash};
-use crate::tree::Node;
+use crate::tree::{self, Node};
 
 /// One end of a rename.
 struct End<'a> {
@@ -128,6 +128,9 @@ impl CogFs {
         let Some(target) = self.scratch_dir(to.dir)? else {
             return Err(self.refuse_rename(from, "files can be put beside a meta.md alone"));
         };
+        if to.there.is_none() {
+            self.check_not_made("rename", to.parent, to.name)?;
+        }
         Ok(writing.scratch.rename(&source, from.name, &target, to.name, mode)?)
     }
 
@@ -143,31 +146,34 @@ impl CogFs {
     ) -> Result<()> {
         let writing = self.writing()?;
         let source = self.scratch_dir(from.dir)?.ok_or(FsError::NotFound)?;
+        let attr = writing.scratch.attr(id)?;
+        if attr.kind != NodeKind::File {
+            return Err(self.refuse_rename(from, "meta.md is a file: what is no file cannot take its place"));
+        }
         if !self.lies_beside(row, source)? {
             return Err(FsError::OtherDevice);
         }
-        let size = writing.scratch.attr(id)?.size;
+        let size = attr.size;
         if size > super::save::MOST_BYTES {
             return Err(FsError::TooLarge);
         }
         let bytes = writing.scratch.read(id, 0, u32::try_from(size).unwrap_or(u32::MAX))?;
         // While a former document is away this is its successor; otherwise what it says now goes to a backup or nowhere.
         let former = self.document_bytes(row)?;
-        let holder = lock(&writing.overlay).holder(row);
-        if let Err(error) = self.save(row, &bytes, Millis::now(), thread) {
-            return Err(self.refuse("rename", self.path(from.parent, from.name), error, Some(&bytes)));
-        }
-        let mtime = SystemTime::now();
-        if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
-            writing.scratch.release(id)?;
-            let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, mtime)?;
-            self.take_over(row, ino, Vec::new());
-            lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
-            return Ok(());
-        }
-        self.take_over(row, ino, former);
-        writing.scratch.release(id)?;
-        Ok(())
+        let saved = self.save_whole(row, &bytes, thread, || {
+            let holder = lock(&writing.overlay).holder(row);
+            if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
+                writing.scratch.release(id)?;
+                let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, SystemTime::now())?;
+                self.take_over(row, ino, Vec::new());
+                lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
+            } else {
+                self.take_over(row, ino, former);
+                writing.scratch.release(id)?;
+            }
+            Ok(())
+        });
+        saved.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, Some(&bytes)))
     }
 
     /// Whether scratch files of a directory are beside a commit's document, or below.
@@ -200,6 +206,9 @@ impl CogFs {
             (_, None | Some((_, Role::Scratch(_)))) => {}
             _ => return Err(self.refuse_rename(from, "what it would replace is made from the conversation")),
         }
+        if to.there.is_none() {
+            self.check_not_made("rename", to.parent, to.name)?;
+        }
         let (former, mtime) = (self.document_bytes(row)?, self.getattr_of_document(row)?);
         let backup = writing.scratch.adopt(&beside, to.name, &former, 0o600, mtime)?;
         let ino = self.detach(row)?;
@@ -223,6 +232,21 @@ impl CogFs {
         };
         let name = to.name.to_str().ok_or_else(|| self.refuse_rename(from, "names are UTF-8"))?;
         let was_in_trash = self.is_trash(from.parent)?;
+        if !was_in_trash && self.lies_in_trash(node)? {
+            return Err(self.refuse_rename(from, "it is a part of what was deleted: restore the whole first"));
+        }
+        let is_permitted = match (entity.kind, target) {
+            (_, Target::Trash { .. }) | (EntityKind::Commit, Target::Project(_) | Target::Hidden(_)) => true,
+            (EntityKind::Session | EntityKind::Turn, Target::Parts) => was_in_trash && self.is_home(node, to.dir)?,
+            _ => false,
+        };
+        if !is_permitted {
+            let reason = match entity.kind {
+                EntityKind::Commit => "a commit lies in a project's directory",
+                _ => "sessions and turns stay where they were said",
+            };
+            return Err(self.refuse_rename(from, reason));
+        }
         if mode == RenameMode::Exchange {
             return self.exchange(entity, to, from);
         }
@@ -254,14 +278,20 @@ impl CogFs {
                 self.edit(|tx| place_commit(tx, entity.row, target, name, was_in_trash))
             }
             (EntityKind::Session | EntityKind::Turn, Target::Parts, true) => {
+                // It is called as it was, whatever was typed.
+                self.tell(Invalidation::Name { parent: to.parent, name: to.name.to_owned() });
+                self.tell(Invalidation::Node(to.parent));
                 self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Restore { entity }).map(drop))
             }
-            (EntityKind::Session | EntityKind::Turn, ..) => {
-                Err(FsError::NotPermitted { reason: "sessions and turns stay where they are said".to_owned() })
-            }
-            _ => Err(FsError::NotPermitted { reason: "a commit lies in a project's directory".to_owned() }),
+            _ => Err(FsError::NotPermitted { reason: "it stays where it is".to_owned() }),
         };
         moved.map_err(|error| self.refuse("rename", self.path(from.parent, from.name), error, None))
+    }
+
+    /// Whether a directory is the one that a session or turn was deleted from.
+    fn is_home(&self, node: Node, dir: Role) -> Result<bool> {
+        let Role::Tree(dir) = dir else { return Ok(false) };
+        Ok(self.query(|conn| tree::home(conn, node))? == Some(dir))
     }
 
     fn rename_in_trash(&self, entity: Entity, name: &str, by_manager: bool) -> Result<()> {
@@ -300,12 +330,12 @@ impl CogFs {
         let (Some((_, Role::Tree(Node::Commit(other)))), EntityKind::Commit) = (to.there, entity.kind) else {
             return Err(self.refuse_rename(from, "only commits can be exchanged"));
         };
-        let (Some(here), Some(there)) = (target(from.dir), target(to.dir)) else { return Err(FsError::Invalid) };
-        if [here, there].iter().any(|t| matches!(t, Target::Trash { .. } | Target::Expunged | Target::Parts)) {
-            return Err(FsError::Invalid);
-        }
+        let in_projects = |dir| target(dir).filter(|t| matches!(t, Target::Project(_) | Target::Hidden(_)));
+        let (Some(here), Some(there)) = (in_projects(from.dir), in_projects(to.dir)) else {
+            return Err(self.refuse_rename(from, "only commits that are not deleted can be exchanged"));
+        };
         let (Some(from_name), Some(to_name)) = (from.name.to_str(), to.name.to_str()) else {
-            return Err(FsError::Invalid);
+            return Err(self.refuse_rename(from, "names are UTF-8"));
         };
         let aside = format!("{}_exchanged", &from_name[..from_name.floor_char_boundary(200)]);
         self.edit(|tx| {

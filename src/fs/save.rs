@@ -12,7 +12,7 @@ use super::write::Writing;
 use super::{CogFs, FsError, Invalidation, Result, lock, slice};
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
-use crate::store::drafts::{self, Draft, Saved};
+use crate::store::drafts::{self, Draft, Kept, Saved};
 use crate::store::{Transaction, commits};
 use crate::tree::{self, Node};
 
@@ -30,6 +30,18 @@ const SHOWN_INVALID: Duration = Duration::from_secs(10 * 60);
 
 /// A `meta.md` that was moved away and has no successor after so long is shown again.
 const DETACHED: Duration = Duration::from_secs(5);
+
+/// The operation whose save nobody waits for.
+const QUIETLY: &str = "write";
+
+/// The time that a document has after a save of the very bytes that it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Time {
+    Written,
+    /// Its former one. An editor that was refused puts back what was there; vim asks before it writes again, unless the time
+    /// is what it was when vim read the file.
+    Kept,
+}
 
 /// Puts bytes into others, at an offset.
 pub(super) fn splice(bytes: &mut Vec<u8>, offset: u64, new: &[u8]) -> Result<()> {
@@ -73,52 +85,102 @@ impl CogFs {
             return Ok(part);
         }
         let found = self.query(|conn| Ok(tree::meta_md(conn, row)?.zip(Shown::now(conn, row)?)))?;
-        let (meta, shown) = found.ok_or(FsError::NotFound)?;
-        lock(&writing.overlay).note_reading(row, thread, shown);
+        let (meta, mut shown) = found.ok_or(FsError::NotFound)?;
+        // What a save left as it was typed may say less than the record.
+        if let Ok(document) = front_matter::parse(&meta.text) {
+            shown = shown.as_read(&document);
+        }
+        lock(&writing.overlay).note_reading(row, process_of(thread), shown);
         Ok(slice(&meta.text, offset, size).to_vec())
     }
 
     /// Makes the node of a new `meta.md`, where an editor moved the former one away.
     pub(super) fn begin_document(&self, row: i64, thread: u32) -> u64 {
         let Ok(writing) = self.writing() else { return Node::CommitMetaMd(row).ino() };
+        let process = process_of(thread);
         let mut overlay = lock(&writing.overlay);
         let ino = overlay.new_document_ino();
         overlay.set_role(ino, super::overlay::Role::Meta(row));
         let document = overlay.documents.entry(row).or_default();
         document.holder = Holder::Other(ino);
         document.detached = None;
-        document.buffer = Some(buffer(Vec::new(), thread));
+        document.buffer = Some(buffer(Vec::new(), process));
         ino
     }
 
     pub(super) fn write_document(&self, row: i64, offset: u64, bytes: &[u8], thread: u32) -> Result<()> {
-        self.change_document(row, thread, |old| splice(old, offset, bytes))?;
+        let process = process_of(thread);
+        if offset == 0 {
+            self.end_save_of_another(row, process);
+        }
+        self.change_document(row, process, |old| splice(old, offset, bytes))?;
         self.keep_draft(row)
     }
 
     /// Truncating alone is never kept: it is the first half of a save.
     pub(super) fn truncate_document(&self, row: i64, size: u64, thread: u32) -> Result<()> {
-        self.change_document(row, thread, |old| resize(old, size))?;
+        let process = process_of(thread);
+        if size == 0 {
+            self.end_save_of_another(row, process);
+        }
+        self.change_document(row, process, |old| resize(old, size))?;
         if size > 0 { self.keep_draft(row) } else { Ok(()) }
     }
 
-    fn change_document(&self, row: i64, thread: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    /// A process begins a save while that of another is not the record yet: both count, so the other's becomes it now.
+    fn end_save_of_another(&self, row: i64, process: u32) {
+        let Some(buffer) = self.snapshot(row) else { return };
+        if process == 0 || buffer.writer == 0 || process == buffer.writer {
+            return;
+        }
+        self.end_save(row, &buffer);
+    }
+
+    /// Makes a whole document the record before something else takes its place.
+    fn end_save(&self, row: i64, buffer: &Buffer) {
+        if front_matter::parse(&buffer.bytes).is_ok()
+            && let Err(error) = self.publish(row, QUIETLY)
+        {
+            tracing::warn!(%error, "a document that another save replaces was not taken; it is a draft");
+        }
+    }
+
+    /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
+    pub(super) fn save_whole(
+        &self,
+        row: i64,
+        bytes: &[u8],
+        thread: u32,
+        then: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if let Some(buffer) = self.snapshot(row) {
+            self.end_save(row, &buffer);
+        }
+        let _one = lock(&self.writing()?.publishing);
+        self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;
+        then()
+    }
+
+    fn change_document(&self, row: i64, process: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         let writing = self.writing()?;
         let is_new = lock(&writing.overlay).documents.get(&row).is_none_or(|d| d.buffer.is_none());
         let stored = if is_new { Some(self.document_bytes(row)?) } else { None };
         let mut overlay = lock(&writing.overlay);
-        let document = overlay.documents.entry(row).or_default();
-        if document.buffer.is_none() {
-            document.buffer = Some(buffer(stored.unwrap_or_default(), thread));
+        // What is refused leaves no trace: not that of being written to either.
+        let written = overlay.documents.get_mut(&row).and_then(|document| document.buffer.take());
+        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), process));
+        let changed = change(&mut next.bytes);
+        if changed.is_err() && is_new {
+            return changed;
         }
-        let Some(buffer) = document.buffer.as_mut() else { return Ok(()) };
-        change(&mut buffer.bytes)?;
+        let buffer = overlay.documents.entry(row).or_default().buffer.insert(next);
+        changed?;
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;
         // A mapped page that the kernel writes back has no process.
-        if thread != 0 {
-            buffer.writer = thread;
+        if process != 0 {
+            buffer.writer = process;
         }
         drop(overlay);
         self.wake();
@@ -145,8 +207,16 @@ impl CogFs {
     /// # Errors
     /// When it is no valid document, which is logged, or cannot be stored: it is then still what is seen.
     pub(super) fn publish(&self, row: i64, operation: &'static str) -> Result<()> {
+        let _one = lock(&self.writing()?.publishing);
+        self.publish_locked(row, operation)
+    }
+
+    /// The same, for who holds `Writing::publishing`: what was written first must not become the record last.
+    fn publish_locked(&self, row: i64, operation: &'static str) -> Result<()> {
         let Some(buffer) = self.snapshot(row) else { return Ok(()) };
-        match self.save(row, &buffer.bytes, buffer.mtime, buffer.writer) {
+        // In a quiet moment its writer has seen the time of the write already.
+        let time = if operation == QUIETLY { Time::Written } else { Time::Kept };
+        match self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer) {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
                 Ok(())
@@ -170,7 +240,7 @@ impl CogFs {
         }
         current.refused = Some(reason.to_owned());
         drop(overlay);
-        let path = self.path_of(Node::CommitMetaMd(row).ino());
+        let path = self.path_of_document(row);
         let what_to_do = "correct the document and save it again; what was written is in .cogfs/drafts/";
         self.log_refusal(operation, path, "EIO", reason.to_owned(), what_to_do, Some(&buffer.bytes));
         let refusal = Some(reason.to_owned());
@@ -185,21 +255,37 @@ impl CogFs {
     }
 
     /// Makes a document the record: the fields that differ from what its writer was shown, and the bytes to be served back.
-    pub(super) fn save(&self, row: i64, bytes: &[u8], mtime: Millis, thread: u32) -> Result<()> {
+    /// For who holds `Writing::publishing`.
+    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), process: u32) -> Result<()> {
         let document =
             front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
-        let shown = self.shown_to(row, thread)?;
+        let shown = self.shown_to(row, process)?;
+        let mut known = None;
         let outcome = self.edit(|tx| {
             let plan = curation::plan(tx, row, &document, &shown)?;
             if let Outcome::Edits(edits) = &plan {
-                Editor::new(tx, Origin::Mount).apply_all(edits)?;
-                serve_back(tx, row, bytes, mtime)?;
-                drafts::remove(tx, row)?;
+                let made = Editor::new(tx, Origin::Mount).apply_all(edits)?;
+                let agree = curation::says_the_record(tx, row, &document)?;
+                if agree {
+                    serve_back(tx, row, bytes, mtime, time)?;
+                } else {
+                    // A field that was changed meanwhile is to be seen.
+                    drafts::remove_saved(tx, row)?;
+                }
+                // An editor that was refused puts back what was there: what it could not save is still all there is of it.
+                drafts::remove_written_until(tx, row, mtime, if made.is_empty() { Kept::Refused } else { Kept::None })?;
+                known = Shown::now(tx, row)?.map(|now| now.as_read(&document));
             }
             Ok(plan)
         });
         match outcome {
-            Ok(Outcome::Edits(_)) => Ok(()),
+            Ok(Outcome::Edits(_)) => {
+                // The next save of the same process is compared with this one.
+                if let Some(known) = known.filter(|_| process != 0) {
+                    lock(&self.writing()?.overlay).note_reading(row, process, known);
+                }
+                Ok(())
+            }
             Ok(Outcome::Refused(refusal)) => Err(FsError::Refused { reason: refusal.to_string() }),
             // What the record cannot take: a name that is taken in the other project, ...
             Err(FsError::NotPermitted { reason }) => Err(FsError::Refused { reason }),
@@ -211,9 +297,9 @@ impl CogFs {
     }
 
     /// The states in which the writer of a document may have read it: the one, where the same process did.
-    fn shown_to(&self, row: i64, thread: u32) -> Result<Vec<Shown>> {
+    fn shown_to(&self, row: i64, process: u32) -> Result<Vec<Shown>> {
         let readings = lock(&self.writing()?.overlay).shown(row);
-        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| is_same_process(*reader, thread)) {
+        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| *reader == process && process != 0) {
             return Ok(vec![shown.clone()]);
         }
         let mut states = self.query(|conn| Shown::history(conn, row))?;
@@ -278,7 +364,7 @@ impl CogFs {
         for due in due {
             match due {
                 Due::Publish(row) => {
-                    if let Err(error) = self.publish(row, "write") {
+                    if let Err(error) = self.publish(row, QUIETLY) {
                         tracing::info!(%error, "a document was not taken");
                     }
                 }
@@ -293,17 +379,8 @@ impl CogFs {
 
     fn reattach(&self, writing: &Writing, row: i64) {
         let mut overlay = lock(&writing.overlay);
-        if let Some(document) = overlay.documents.get_mut(&row)
-            && document.holder == Holder::Nothing
-        {
-            let own = Node::CommitMetaMd(row).ino();
-            overlay.documents.remove(&row);
-            // Its own number may be a backup's by now: a new one then.
-            if !matches!(overlay.role(own), Some(super::overlay::Role::Meta(_))) {
-                let ino = overlay.new_document_ino();
-                overlay.set_role(ino, super::overlay::Role::Meta(row));
-                overlay.documents.entry(row).or_default().holder = Holder::Other(ino);
-            }
+        if overlay.documents.get(&row).is_some_and(|document| document.holder == Holder::Nothing) {
+            overlay.come_to_rest(row);
         }
         drop(overlay);
         self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });
@@ -343,7 +420,7 @@ impl CogFs {
             return;
         };
         for (draft, commit) in left.into_iter().filter(|(draft, _)| draft.refusal.is_none()) {
-            let path = self.path_of(Node::CommitMetaMd(draft.commit_row).ino());
+            let path = self.path_of_document(draft.commit_row);
             let reason = "the mount ended before this was saved: it is a draft, and the record is as it was".to_owned();
             let what_to_do =
                 format!("compare .cogfs/drafts/{}.md with meta.md; copy it over to save it, or remove it", commit.id);
@@ -383,7 +460,10 @@ fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.
-fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis) -> curation::Result<()> {
+fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis, time: Time) -> curation::Result<()> {
+    if time == Time::Kept && tree::meta_md(tx, row)?.is_some_and(|meta| meta.text == bytes) {
+        return Ok(());
+    }
     if let Some(rendering) = tree::meta_md_rendering(tx, row)? {
         let saved = Saved { text: bytes.to_vec(), saved_at: mtime, rendering: drafts::rendering_hash(&rendering) };
         drafts::set_saved(tx, row, &saved)?;
@@ -391,14 +471,10 @@ fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis) -
     Ok(())
 }
 
-/// Whether a thread belongs to the same process as another. Requests name threads, and editors read and write from several.
-fn is_same_process(thread: u32, other: u32) -> bool {
-    if thread == other {
-        return true;
-    }
-    let group = |thread: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok())
-    };
-    matches!((group(thread), group(other)), (Some(a), Some(b)) if a == b)
+/// The process that a thread belongs to, told while it waits for its answer: later it may be gone. Requests name threads, and
+/// editors read and write from several.
+fn process_of(thread: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    group.unwrap_or(thread)
 }

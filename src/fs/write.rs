@@ -31,6 +31,8 @@ pub(super) struct Writing {
     pub scratch: Scratch,
     pub errors: ErrorLog,
     pub overlay: Mutex<Overlay>,
+    /// Held from taking what was written to its being the record. Before all other locks.
+    pub publishing: Mutex<()>,
     /// Opened with the first edit.
     writer: Mutex<Option<Writer>>,
     /// What the kernel must forget that no change of the database tells.
@@ -48,6 +50,7 @@ impl Writing {
             scratch,
             errors: ErrorLog::open(places.errors.clone()),
             overlay: Mutex::default(),
+            publishing: Mutex::default(),
             writer: Mutex::new(None),
             told: Mutex::default(),
             trash_info_at: Mutex::new(Some(Instant::now())),
@@ -243,13 +246,20 @@ impl CogFs {
     }
 
     pub(super) fn path_of(&self, ino: u64) -> String {
-        let node = match self.role(ino) {
-            Ok(Role::Tree(node)) => Some(node),
-            Ok(Role::Meta(row)) => Some(Node::CommitMetaMd(row)),
-            _ => None,
-        };
-        let path = node.map(|node| self.query(|conn| tree::path(conn, node)));
-        path.and_then(Result::ok).flatten().unwrap_or_else(|| "…".to_owned())
+        match self.role(ino) {
+            Ok(Role::Tree(node)) => self.path_of_node(node),
+            Ok(Role::Meta(row)) => self.path_of_document(row),
+            _ => "…".to_owned(),
+        }
+    }
+
+    /// Whatever its own number stands for at the moment.
+    pub(super) fn path_of_document(&self, row: i64) -> String {
+        self.path_of_node(Node::CommitMetaMd(row))
+    }
+
+    fn path_of_node(&self, node: Node) -> String {
+        self.query(|conn| tree::path(conn, node)).ok().flatten().unwrap_or_else(|| "…".to_owned())
     }
 
     fn not_permitted(&self, operation: &'static str, parent: u64, name: &OsStr, reason: &str) -> FsError {
@@ -273,11 +283,26 @@ impl CogFs {
             let ino = self.begin_document(row, thread);
             return self.getattr(ino);
         }
+        self.check_not_made("create", parent, name)?;
         let Some(dir) = self.scratch_dir(role)? else {
             return Err(self.not_permitted("create", parent, name, "files can be made beside a meta.md alone"));
         };
         let (id, _) = writing.scratch.create(&dir, name, mode, exclusive)?;
         self.made(id)
+    }
+
+    /// Holds that a name is not one of the tree's own, which is only gone for a moment: `meta.md` that an editor moved away, what
+    /// `rm` unlinked and will be back.
+    pub(super) fn check_not_made(&self, operation: &'static str, parent: u64, name: &OsStr) -> Result<()> {
+        let (Role::Tree(dir), Some(text)) = (self.role(parent)?, name.to_str()) else { return Ok(()) };
+        let view = self.view();
+        match self.query(|conn| tree::lookup(conn, &view, dir, text))? {
+            tree::Found::Node(_) => {
+                let reason = "the name is that of a file made from the conversation";
+                Err(self.not_permitted(operation, parent, name, reason))
+            }
+            tree::Found::Absent | tree::Found::Never => Ok(()),
+        }
     }
 
     fn made(&self, id: ScratchId) -> Result<Attr> {
@@ -295,6 +320,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("mkdir", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("mkdir", parent, name, "directories can be made beside a meta.md alone"));
         };
@@ -310,6 +336,7 @@ impl CogFs {
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }
+        self.check_not_made("symlink", parent, name)?;
         let Some(dir) = self.scratch_dir(self.role(parent)?)? else {
             return Err(self.not_permitted("symlink", parent, name, "links can be made beside a meta.md alone"));
         };

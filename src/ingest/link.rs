@@ -207,10 +207,11 @@ fn give_title(tx: &mut Transaction<'_>, agent: Agent, native_id: &str, text: &st
 /// When the database cannot be read or written.
 pub fn name_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let Some(commit) = commits::get(tx, commit_row)? else { return Ok(()) };
-    let known = commits::title_rank(tx, commit_row)?;
+    // A user's title stays; what is found meanwhile is kept for when it is taken away.
+    let (known_title, known) = commits::curated::found_title(tx, &commit)?;
     let found = find_title(tx, &commit, known)?;
     let Some((text, rank)) = found.filter(|(text, _)| !text.is_empty()) else { return Ok(()) };
-    if text == commit.title && rank as u8 == known {
+    if text == known_title && rank as u8 == known {
         return Ok(());
     }
     let dir_name = render::commit_dir_name(commit.started_at, &text, &commit.id.short());

@@ -37,9 +37,9 @@ pub fn root_readme(state: RootState, mount_hint: &str) -> String {
 const INTRODUCTION: &str = "\
 # Your AI coding conversations, as files
 
-This folder shows the conversations you had with coding agents (Claude Code, Codex) as ordinary files. Every tool you have
-works on them: your editor, your file manager, `grep`, `less`, a Markdown viewer. The files are read-only, made when they are
-read from a database that keeps them even after an agent has deleted its logs.
+This folder shows the conversations you had with coding agents (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI) as
+ordinary files. Every tool you have works on them: your editor, your file manager, `grep`, `less`, a Markdown viewer. They are
+made when they are read, from a database that keeps them even after an agent has deleted its logs.
 ";
 
 const EMPTY: &str = "\
@@ -59,7 +59,8 @@ projects/
     ├── project.json
     └── 2026-08-19T14-03-22Z_fix-login-redirect_7f3a9c/     the work between two git commits
         ├── transcript.md                                   all of it, to read: open this first
-        ├── meta.md  meta.json                              title, git commit, tags, note
+        ├── meta.md                                         title, tags, marks and your note: edit it
+        ├── meta.json                                       everything known of it
         ├── sessions/01_claude-code_c41d20/
         │   ├── transcript.md  meta.json  raw.jsonl         one session; its log as the agent wrote it
         │   ├── turns/0001-user.md  0003-tool-bash.md       one file for each thing said or done, in full
@@ -69,8 +70,12 @@ by/                                                         links to the same co
 ├── date/2026-08-19/  agent/codex/  model/gpt-5.1-codex/  machine/laptop/  tool/bash/
 ├── file/<project>/src/login.py/                            the commits that changed a file
 ├── git/4be91d7                                             the commit in which a git commit was made
+├── tag/login/  status/hidden/                              your tags and marks
 └── id/<id>                                                 commits and sessions by their ids
-.cogfs/status.json                                          what the database holds
+.cogfs/
+├── status.json  queue.jsonl                                what the database holds, what waits for the cloud
+├── trash/                                                  what you deleted in the last 30 days: `mv` it back
+└── errors.jsonl  drafts/                                   what could not be saved, and why
 ```
 
 Times are UTC. A name ends with the first digits of the id, which never changes. `transcript.md` holds prompts and answers in
@@ -88,6 +93,19 @@ find projects -name '*.png' -newermt 2026-08-01        # recent screenshots
 ls by/file/my-project/src/login.py                     # why is this file as it is?
 less by/git/4be91d7/transcript.md                      # what led to this git commit; a whole hash will do too
 ```
+
+## Change
+
+```sh
+mv 2026-08-19T14-03-22Z_fix-login-redirect_7f3a9c 'Login, at last'    # in projects/<project>/: another title
+mv 'Login, at last' hidden/                                           # or ../<another project>/
+vim 'Login, at last'/meta.md                                          # title, tags, note; any editor
+rm -r 'Login, at last'                                                # or a session, or a turn: into .cogfs/trash/
+mv .cogfs/trash/'Login, at last' projects/<project>/                  # and back
+```
+
+Every change is logged (`cogfs log`) and can be taken back (`cogfs undo`). What was said cannot be changed. When a save is
+refused, the last line of `.cogfs/errors.jsonl` says why.
 
 `rg` and `fd` skip `raw.jsonl` (see `.ignore`); `grep -r` does not.
 ";

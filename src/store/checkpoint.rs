@@ -9,8 +9,9 @@ use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 
-/// The log is copied when it is longer: the size at which SQLite does so by itself.
-const LONG: u64 = 4 * 1024 * 1024;
+/// The log is copied when it is longer: the size at which SQLite does so by itself. It is cut to it when it begins anew, or every
+/// commit behind a large one would be taken for large.
+pub(super) const LONG: u64 = 4 * 1024 * 1024;
 
 /// A log longer than this is waited for: else it would grow for as long as an import writes faster than the disk.
 const TOO_LONG: u64 = 256 * 1024 * 1024;

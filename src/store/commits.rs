@@ -181,7 +181,8 @@ pub fn any_of_project(conn: &Connection, project_row: i64, home: Home) -> Result
 /// When SQLite cannot read.
 pub fn latest(conn: &Connection, project_row: i64) -> Result<Option<Listed>> {
     let mut query = conn.prepare_cached(&format!(
-        "SELECT {LISTED_COLUMNS} FROM cognitive_commits c JOIN projects p ON p.row = c.project_row
+        "SELECT {LISTED_COLUMNS}
+         FROM cognitive_commits c INDEXED BY commits_by_closing CROSS JOIN projects p ON p.row = c.project_row
          WHERE c.project_row = ?1 AND c.home = 0 ORDER BY c.closed_at DESC, c.row DESC LIMIT 1"
     ))?;
     Ok(query.query_row([project_row], read_listed).optional()?)
@@ -210,15 +211,26 @@ pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The same, deleted ones included.
+/// Commits whose ids lie in a range, deleted ones too.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT 2")?;
-    let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16], limit: usize) -> Result<Vec<Commit>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3"
+    ))?;
+    Ok(query.query_map(params![low, high, limit], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Commits of a directory name or of a name of links, in whatever project. For a command: it reads all of them.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_any_name(conn: &Connection, name: &str) -> Result<Vec<Commit>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM cognitive_commits WHERE dir_name = ?1 OR link_name = ?1 ORDER BY row"
+    ))?;
+    Ok(query.query_map([name], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The rows of a project's commits, hidden and deleted ones included.
@@ -283,18 +295,22 @@ pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
     Ok(row)
 }
 
-/// Gives a commit the better title that an import found, and the directory name that goes with it; a title of a lower rank
-/// changes nothing. While the title is a user's it waits, for when the user's is taken away.
+/// Gives a commit the better title that an import found, and the directory name that goes with it, unless its user typed the
+/// name; a title of a lower rank changes nothing. While the title is a user's it waits, for when the user's is taken away.
 ///
 /// # Errors
 /// When SQLite cannot write.
 pub fn retitle(tx: &mut Transaction<'_>, commit: &Commit, title: &str, rank: TitleRank, dir_name: &str) -> Result<()> {
+    let (dir_name, link_name) = match curated::is_made(&commit.dir_name, &commit.id) {
+        true => (dir_name, dir_name),
+        false => (commit.dir_name.as_str(), commit.link_name.as_str()),
+    };
     let changed = tx
         .prepare_cached(
-            "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, link_name = ?4, updated_at = ?5
+            "UPDATE cognitive_commits SET title = ?2, title_rank = ?3, dir_name = ?4, link_name = ?6, updated_at = ?5
              WHERE row = ?1 AND title_rank <= ?3 AND (title <> ?2 OR title_rank <> ?3 OR dir_name <> ?4)",
         )?
-        .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0])?;
+        .execute(params![commit.row, title, rank as i64, dir_name, Millis::now().0, link_name])?;
     if changed > 0 {
         renamed(tx, commit, dir_name)?;
     } else {
@@ -460,6 +476,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
+    curated::merged::merge(tx, from, into)?;
     for session in super::sessions::all_of_commit(tx, from.row)? {
         let ordinal = super::sessions::next_ordinal(tx, into.row, None)?;
         let name = session.dir_name.split_once('_').map_or(session.dir_name.as_str(), |(_, rest)| rest);
@@ -469,7 +486,6 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     }
     tx.prepare_cached("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1")?.execute([from.row, into.row])?;
     super::visuals::move_to_commit(tx, from.row, into.row)?;
-    curated::merge(tx, from, into)?;
     facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
     remove(tx, from)?;
@@ -480,6 +496,7 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
         tx.changes.add(ChangeKind::Commit, into.row);
     }
     tx.changes.add(ChangeKind::CommitSessions, into.row);
+    curated::merged::settle(tx, into.row)?;
     refresh(tx, into.row)
 }
 
@@ -509,17 +526,19 @@ pub fn merge_equal(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {
+    curated::merged::dissolve(tx, from, into)?;
     tx.execute("UPDATE sessions SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into])?;
     super::visuals::move_to_commit(tx, from.row, into)?;
     facets::merge(tx, from.row, &from.link_name, into)?;
     git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
-    remove(tx, from)
+    remove(tx, from)?;
+    curated::merged::settle(tx, into)
 }
 
 /// Removes a commit that nothing refers to any more.
 pub(super) fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
-    curated::remove(tx, commit.row)?;
+    curated::merged::remove(tx, commit.row)?;
     tx.prepare_cached("DELETE FROM cognitive_commits WHERE row = ?1")?.execute([commit.row])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
@@ -532,13 +551,17 @@ pub(super) fn remove(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn free_dir_name(conn: &Connection, wanted: &str, id: &Id) -> Result<String> {
-    let short = id.short();
     let taken = conn
         .prepare_cached("SELECT 1 FROM cognitive_commits WHERE link_name = ?1 AND id <> ?2")?
         .exists(params![wanted, id.0])?;
     if !taken {
         return Ok(wanted.to_owned());
     }
-    let stem = wanted.strip_suffix(&short).unwrap_or(wanted);
-    Ok(format!("{stem}{}", id.to_string().replace('-', "")))
+    Ok(with_whole_id(wanted, id))
+}
+
+/// A name made with the beginning of an id, with all of it.
+fn with_whole_id(name: &str, id: &Id) -> String {
+    let stem = name.strip_suffix(&id.short()).unwrap_or(name);
+    format!("{stem}{}", id.to_string().replace('-', ""))
 }

@@ -26,7 +26,7 @@ pub fn keep(tx: &mut Transaction<'_>, draft: &Draft) -> Result<()> {
          ON CONFLICT(commit_row) DO UPDATE SET text = ?2, written_at = ?3, refusal = ?4",
     )?
     .execute(params![draft.commit_row, draft.text, draft.written_at.0, draft.refusal])?;
-    tx.changes.add(ChangeKind::Drafts, 0);
+    tx.changes.add(ChangeKind::Drafts, draft.commit_row);
     Ok(())
 }
 
@@ -36,6 +36,28 @@ pub fn keep(tx: &mut Transaction<'_>, draft: &Draft) -> Result<()> {
 /// When SQLite cannot write.
 pub fn remove(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let removed = tx.prepare_cached("DELETE FROM drafts WHERE commit_row = ?1")?.execute([commit_row])?;
+    if removed > 0 {
+        tx.changes.add(ChangeKind::Drafts, commit_row);
+    }
+    Ok(())
+}
+
+/// Which drafts a save leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    None,
+    /// What was refused.
+    Refused,
+}
+
+/// Removes a commit's draft once it is saved, if nothing was written after that.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove_written_until(tx: &mut Transaction<'_>, commit_row: i64, until: Millis, kept: Kept) -> Result<()> {
+    let removed = tx
+        .prepare_cached("DELETE FROM drafts WHERE commit_row = ?1 AND written_at <= ?2 AND (?3 OR refusal IS NULL)")?
+        .execute(params![commit_row, until.0, kept == Kept::None])?;
     if removed > 0 {
         tx.changes.add(ChangeKind::Drafts, commit_row);
     }
@@ -92,6 +114,18 @@ pub fn set_saved(tx: &mut Transaction<'_>, commit_row: i64, saved: &Saved) -> Re
     )?
     .execute(params![commit_row, saved.text, saved.rendering.0, saved.saved_at.0])?;
     tx.changes.add(ChangeKind::Commit, commit_row);
+    Ok(())
+}
+
+/// Forgets the bytes of a save: the record says something else.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn remove_saved(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    let removed = tx.prepare_cached("DELETE FROM saved_documents WHERE commit_row = ?1")?.execute([commit_row])?;
+    if removed > 0 {
+        tx.changes.add(ChangeKind::Commit, commit_row);
+    }
     Ok(())
 }
 

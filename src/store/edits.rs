@@ -56,7 +56,7 @@ pub struct Logged {
     pub after: Value,
     /// The edit that it takes back.
     pub undoes: Option<i64>,
-    /// The edit that took it back.
+    /// The edit that took it back; `None`: it holds.
     pub undone_by: Option<i64>,
 }
 
@@ -75,7 +75,7 @@ pub struct NewEdit<'a> {
 
 const COLUMNS: &str =
     "e.seq, e.at, e.origin, e.machine, e.kind, e.entity_row, e.entity_id, e.action, e.before, e.after,
-    e.undoes, (SELECT max(u.seq) FROM edits u WHERE u.undoes = e.seq)";
+    e.undoes, e.undone_by";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Logged> {
     let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -118,7 +118,38 @@ pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
         json(&new.after)?,
         new.undoes,
     ])?;
-    Ok(tx.last_insert_rowid())
+    let seq = tx.last_insert_rowid();
+    if let Some(undone) = new.undoes {
+        note_undone(tx, undone, seq)?;
+    }
+    Ok(seq)
+}
+
+/// Notes that an edit was taken back. What it had taken back itself holds again, and what that had taken back does not.
+fn note_undone(tx: &Transaction<'_>, seq: i64, by: i64) -> Result<()> {
+    let (mut undone, mut by) = (seq, Some(by));
+    loop {
+        tx.prepare_cached("UPDATE edits SET undone_by = ?2 WHERE seq = ?1")?.execute(params![undone, by])?;
+        let mut query = tx.prepare_cached("SELECT undoes FROM edits WHERE seq = ?1")?;
+        let Some(next) = query.query_row([undone], |r| r.get::<_, Option<i64>>(0)).optional()?.flatten() else {
+            return Ok(());
+        };
+        by = if by.is_some() { None } else { Some(undone) };
+        undone = next;
+    }
+}
+
+/// Takes the last deletion of a record out of the log: it was the beginning of a larger one, which the log tells of.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn forget_deletion(tx: &Transaction<'_>, kind: EntityKind, entity_row: i64) -> Result<()> {
+    let last: Option<i64> = tx
+        .prepare_cached("SELECT max(seq) FROM edits WHERE kind = ?1 AND entity_row = ?2 AND action = 'delete'")?
+        .query_row(params![kind as i64, entity_row], |r| r.get(0))?;
+    tx.prepare_cached("DELETE FROM edits WHERE seq = ?1")?.execute([last])?;
+    tx.prepare_cached("UPDATE edits SET undone_by = NULL WHERE undone_by = ?1")?.execute([last])?;
+    Ok(())
 }
 
 /// An edit by its number.
@@ -128,6 +159,18 @@ pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
 pub fn get(conn: &Connection, seq: i64) -> Result<Option<Logged>> {
     let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM edits e WHERE e.seq = ?1"))?;
     Ok(query.query_row([seq], read).optional()?)
+}
+
+/// The edits of a record that came after one and hold, the latest first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn later(conn: &Connection, than: &Logged) -> Result<Vec<Logged>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM edits e WHERE e.kind = ?1 AND e.entity_row = ?2 AND e.seq > ?3 AND e.undone_by IS NULL
+         ORDER BY e.seq DESC"
+    ))?;
+    Ok(query.query_map(params![than.kind as i64, than.entity_row, than.seq], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The edits since a time, the latest first; of one record if that is named.

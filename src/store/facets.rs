@@ -59,6 +59,12 @@ pub fn files_of_project(project_row: i64) -> i64 {
     -project_row
 }
 
+/// The project whose files have this parent at their top.
+#[must_use]
+pub fn project_of_files(parent: i64) -> i64 {
+    -parent
+}
+
 /// A directory of a view that has something in it, with the times of the commit that was linked last in it or below.
 #[derive(Debug, Clone)]
 pub struct Facet {
@@ -102,14 +108,15 @@ pub fn child(conn: &Connection, kind: FacetKind, parent: i64, name: &str) -> Res
     Ok(query.query_row(params![kind as i64, parent, name], read).optional()?)
 }
 
-/// The kind and name of a facet that has nothing in it any more.
+/// The kind, parent and name of a facet that has nothing in it any more.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, String)>> {
-    let mut query = conn.prepare_cached("SELECT kind, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
-    let found: Option<(i64, String)> = query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?;
-    Ok(found.and_then(|(kind, name)| Some((FacetKind::from_i64(kind)?, name))))
+pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, i64, String)>> {
+    let mut query = conn.prepare_cached("SELECT kind, parent, name FROM facets WHERE row = ?1 AND latest IS NULL")?;
+    let found: Option<(i64, i64, String)> =
+        query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional()?;
+    Ok(found.and_then(|(kind, parent, name)| Some((FacetKind::from_i64(kind)?, parent, name))))
 }
 
 /// Whether a project has files to show.

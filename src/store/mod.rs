@@ -143,6 +143,13 @@ pub fn private_dir(path: &Path) -> Result<()> {
 /// The longest name of a file, in bytes.
 const NAME_BYTES: usize = 255;
 
+/// A name with a suffix, short enough for a name.
+fn cut_name(text: &str, suffix: &str) -> String {
+    let room = NAME_BYTES.saturating_sub(suffix.len());
+    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}{suffix}", &text[..end])
+}
+
 /// What an edit is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -203,6 +210,7 @@ impl Writer {
         keep_plans(&conn)?;
         conn.pragma_update(None, "cache_size", -32_768)?;
         conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+        conn.pragma_update(None, "journal_size_limit", checkpoint::LONG)?;
         let checkpointer = RefCell::new(Checkpointer::new(&path));
         conn.set_prepared_statement_cache_capacity(128);
         migrate(&mut conn, &path)?;

@@ -2,7 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, Result, Transaction, id_column};
+use super::outbox::{self, FieldChange};
+use super::{ChangeKind, EntityKind, Result, Transaction, id_column};
 use crate::model::{Id, Millis, Project};
 
 const COLUMNS: &str = "row, id, name, dir_name, remote, created_at, updated_at";
@@ -132,18 +133,15 @@ fn touch(tx: &mut Transaction<'_>, project_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
-    let commits: Vec<(i64, String, String, Vec<u8>)> = tx
+    let commits: Vec<(i64, String, String, Id)> = tx
         .prepare_cached("SELECT row, dir_name, link_name, id FROM cognitive_commits WHERE project_row = ?1")?
-        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
+        .query_map([from.row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, id_column(r, 3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (row, dir_name, link_name, id) in commits {
         // Names that users typed may meet.
         if super::commits::by_dir_name(tx, into, &dir_name)?.is_some() {
-            let id = Id::from_slice(&id).map(|id| id.short()).unwrap_or_default();
-            tx.execute(
-                "UPDATE cognitive_commits SET dir_name = ?2 WHERE row = ?1",
-                params![row, format!("{dir_name}_{id}")],
-            )?;
+            let name = super::cut_name(&dir_name, &format!("_{}", id.to_string().replace('-', "")));
+            tx.execute("UPDATE cognitive_commits SET dir_name = ?2 WHERE row = ?1", params![row, name])?;
         }
         tx.changes.add_full(ChangeKind::ProjectCommits, row, from.row, Some(dir_name.clone()));
         tx.changes.add_full(ChangeKind::ProjectCommits, row, into, None);
@@ -163,8 +161,18 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
     super::facets::fold_files(tx, from.row, into)?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     tx.execute("DELETE FROM former_names WHERE project_row = ?1", [from.row])?;
+    let (was_curated, is_curated) = (is_curated(tx, from.row)?, is_curated(tx, into)?);
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
+    tx.execute("UPDATE edits SET entity_row = ?2 WHERE kind = 1 AND entity_row = ?1", [from.row, into])?;
+    outbox::remove(tx, EntityKind::Project, from.row)?;
+    if let (true, false, Some(project)) = (was_curated, is_curated, get(tx, into)?) {
+        // Its user named it: the two are one now, which has no name of a user's yet.
+        rename(tx, &project, &from.name, &from.dir_name)?;
+        let change = FieldChange { field: "name", before: project.name.into(), after: from.name.clone().into() };
+        outbox::add(tx, EntityKind::Project, into, project.id, cloud_version(tx, into)?, &[change])?;
+    }
+    settle_id(tx, into)?;
     touch(tx, into)
 }
 
@@ -180,6 +188,25 @@ pub fn remove(tx: &mut Transaction<'_>, project: &Project) -> Result<()> {
     Ok(())
 }
 
+/// Whether a user changed a project.
+fn is_curated(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND curated_at IS NOT NULL")?;
+    Ok(query.exists([row])?)
+}
+
+/// The log and the queue know a project by the id it has now.
+fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
+    for table in ["edits", "sync_queue"] {
+        tx.execute(
+            &format!(
+                "UPDATE {table} SET entity_id = (SELECT id FROM projects WHERE row = ?1) WHERE kind = 1 AND entity_row = ?1"
+            ),
+            [row],
+        )?;
+    }
+    Ok(())
+}
+
 /// A project known by its folder turns out to have a remote: the row and the directory stay.
 ///
 /// # Errors
@@ -191,6 +218,7 @@ pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, 
         "UPDATE projects SET id = ?2, identity = ?3, name = iif(curated_at IS NULL, ?4, name), remote = ?5 WHERE row = ?1",
     )?
         .execute(params![row, id.0, identity, name, remote])?;
+    settle_id(tx, row)?;
     touch(tx, row)
 }
 

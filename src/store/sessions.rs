@@ -138,18 +138,6 @@ pub fn all_subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>>
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The sessions that have a place whose ids lie in a range, deleted ones included: at most two.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(
-        "SELECT id, row FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT 2",
-    )?;
-    let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
 /// Whether a session started subagents that are not deleted.
 ///
 /// # Errors
@@ -569,15 +557,21 @@ pub fn next_ordinal(conn: &Connection, commit_row: i64, parent_row: Option<i64>)
     Ok(query.query_row([parent_row.unwrap_or(commit_row)], |r| r.get(0))?)
 }
 
+/// None of the sessions above a subagent `s` is deleted.
+const NO_DELETED_ABOVE: &str = "(s.parent_row IS NULL OR NOT EXISTS (
+    WITH RECURSIVE above(row) AS (
+        SELECT s.parent_row UNION SELECT p.parent_row FROM above JOIN sessions p ON p.row = above.row)
+    SELECT 1 FROM above JOIN sessions d ON d.row = above.row WHERE d.deleted_at IS NOT NULL))";
+
 /// All sessions that are shown, with their ids, after a row.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(
+    let mut query = conn.prepare_cached(&format!(
         "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
-         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.row LIMIT ?2",
-    )?;
+         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND {NO_DELETED_ABOVE} ORDER BY s.row LIMIT ?2"
+    ))?;
     let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
@@ -587,12 +581,24 @@ pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id,
 /// # Errors
 /// When SQLite cannot read.
 pub fn by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16]) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(
+    let mut query = conn.prepare_cached(&format!(
         "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
-         WHERE s.id >= ?1 AND s.id <= ?2 AND s.deleted_at IS NULL AND c.deleted_at IS NULL ORDER BY s.id LIMIT 2",
-    )?;
+         WHERE s.id >= ?1 AND s.id <= ?2 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND {NO_DELETED_ABOVE}
+         ORDER BY s.id LIMIT 2"
+    ))?;
     let rows = query.query_map(params![low, high], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Sessions that have a place whose ids lie in a range, deleted ones too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_by_id_range(conn: &Connection, low: &[u8; 16], high: &[u8; 16], limit: usize) -> Result<Vec<Session>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE id >= ?1 AND id <= ?2 AND commit_row IS NOT NULL ORDER BY id LIMIT ?3"
+    ))?;
+    Ok(query.query_map(params![low, high, limit], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// When a session was deleted.
@@ -615,7 +621,12 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     )?
     .execute(params![session.row, at.map(|at| at.0), Millis::now().0])?;
     tx.changes.add(ChangeKind::Session, session.row);
-    tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
+    announce_id(tx, session.row)?;
+    for below in descendants(tx, session.row)? {
+        // Where its subagents lie is in the links to them.
+        tx.changes.add(ChangeKind::Session, below);
+        announce_id(tx, below)?;
+    }
     match (session.parent_row, session.commit_row) {
         (Some(parent), _) => {
             tx.changes.add_full(ChangeKind::SessionSubagents, parent, 0, Some(session.dir_name.clone()));
@@ -625,6 +636,31 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
             tx.changes.add(ChangeKind::Commit, commit);
         }
         (None, None) => {}
+    }
+    Ok(())
+}
+
+/// The subagents of a session, theirs included, whether they are deleted or not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn descendants(conn: &Connection, row: i64) -> Result<Vec<i64>> {
+    let mut query = conn.prepare_cached(
+        "WITH RECURSIVE below(row) AS (
+             SELECT row FROM sessions WHERE parent_row = ?1
+             UNION SELECT s.row FROM below JOIN sessions s ON s.parent_row = below.row)
+         SELECT row FROM below",
+    )?;
+    Ok(query.query_map([row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Tells that a session's id names something else now, or nothing.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn announce_id(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    if let Some(session) = get(tx, row)? {
+        tx.changes.add_full(ChangeKind::Id, 0, 0, Some(session.id.to_string()));
     }
     Ok(())
 }

@@ -24,8 +24,9 @@ pub struct Totals {
 pub fn totals(conn: &Connection) -> Result<Totals> {
     Ok(conn
         .prepare_cached(
-            "SELECT (SELECT count(*) FROM projects), (SELECT count(*) FROM cognitive_commits),
-                    (SELECT count(DISTINCT agent || native_id) FROM sessions WHERE commit_row IS NOT NULL AND parent_row IS NULL),
+            "SELECT (SELECT count(*) FROM projects), (SELECT count(*) FROM cognitive_commits WHERE deleted_at IS NULL),
+                    (SELECT count(DISTINCT agent || native_id) FROM sessions
+                     WHERE commit_row IS NOT NULL AND parent_row IS NULL AND deleted_at IS NULL),
                     (SELECT count(*) FROM sessions WHERE parent_row IS NOT NULL),
                     (SELECT coalesce(sum(turns), 0) FROM sessions WHERE commit_row IS NOT NULL),
                     (SELECT count(*) FROM visuals), (SELECT count(*) FROM sources)",
@@ -165,7 +166,8 @@ pub fn of_project(conn: &Connection, project_row: i64) -> Result<ProjectTotals> 
             "SELECT count(DISTINCT c.row),
                     count(DISTINCT CASE WHEN s.parent_row IS NULL THEN s.agent || s.native_id END),
                     count(s.parent_row), coalesce(sum(s.turns), 0), coalesce(sum(s.images), 0)
-             FROM cognitive_commits c JOIN sessions s ON s.commit_row = c.row WHERE c.project_row = ?1",
+             FROM cognitive_commits c JOIN sessions s ON s.commit_row = c.row
+             WHERE c.project_row = ?1 AND c.deleted_at IS NULL AND s.deleted_at IS NULL",
         )?
         .query_row([project_row], |r| {
             Ok(ProjectTotals {

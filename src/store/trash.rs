@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, EntityKind, NAME_BYTES, Result, Transaction, edits};
+use super::{ChangeKind, EntityKind, Result, Transaction, cut_name, edits};
 use crate::model::{Id, Millis};
 
 /// How long something deleted is listed in the trash.
@@ -53,12 +53,12 @@ pub fn add(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64, id: &Id,
     if name.by_manager {
         give_way(tx, name)?;
     }
-    let mut free = cut(name.wanted, "");
+    let mut free = cut_name(name.wanted, "");
     for suffix in [format!("_{}", id.short()), format!("_{id}")] {
         if !is_taken(tx, &free)? {
             break;
         }
-        free = cut(name.wanted, &suffix);
+        free = cut_name(name.wanted, &suffix);
     }
     tx.prepare_cached("INSERT INTO trash(kind, entity_row, name, deleted_at, by_manager) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![kind as i64, entity_row, free, Millis::now().0, name.by_manager])?;
@@ -77,21 +77,14 @@ fn give_way(tx: &mut Transaction<'_>, name: Name<'_>) -> Result<()> {
         .query_row(params![name, oldest(), by_manager], |r| r.get(0))
         .optional()?;
     let Some(row) = unseen else { return Ok(()) };
-    let (mut free, mut more) = (cut(name, &format!("_{row}")), 0);
+    let (mut free, mut more) = (cut_name(name, &format!("_{row}")), 0);
     while is_taken(tx, &free)? {
         more += 1;
-        free = cut(name, &format!("_{row}.{more}"));
+        free = cut_name(name, &format!("_{row}.{more}"));
     }
     tx.prepare_cached("UPDATE trash SET name = ?2 WHERE row = ?1")?.execute(params![row, free])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(name.to_owned()));
     Ok(())
-}
-
-/// A text with a suffix, short enough for a name.
-fn cut(text: &str, suffix: &str) -> String {
-    let room = NAME_BYTES - suffix.len();
-    let end = (0..=room.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}{suffix}", &text[..end])
 }
 
 fn is_taken(conn: &Connection, name: &str) -> Result<bool> {
@@ -115,6 +108,9 @@ pub fn remove(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64) -> Re
 /// # Errors
 /// When SQLite cannot write.
 pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
+    // No name has a slash in it: another may have this one's now.
+    tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?
+        .execute([trashed.row])?;
     tx.prepare_cached("UPDATE trash SET listed = 0 WHERE row = ?1")?.execute([trashed.row])?;
     edits::note_time(tx)?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
@@ -156,6 +152,15 @@ pub fn by_name(conn: &Connection, name: &str) -> Result<Option<Trashed>> {
     let mut query = conn
         .prepare_cached(&format!("SELECT {COLUMNS} FROM trash WHERE name = ?1 AND listed = 1 AND deleted_at >= ?2"))?;
     Ok(query.query_row(params![name, oldest()], read).optional()?)
+}
+
+/// All that is deleted, the latest first; also what the trash lists no more.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all(conn: &Connection) -> Result<Vec<Trashed>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM trash ORDER BY deleted_at DESC, row DESC"))?;
+    Ok(query.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// What the trash lists, behind a row.

@@ -318,12 +318,14 @@ pub fn set_contents(tx: &mut Transaction<'_>, row: i64, turn: &Turn, images: u32
 /// # Errors
 /// When SQLite cannot read.
 pub fn miscounted(conn: &Connection) -> Result<u64> {
-    // The rows come with the ids: no text is read.
+    // The rows come with the ids, and what is deleted with the trash: no text is read.
     let mut query = conn.prepare(
         "SELECT count(*) FROM sessions s LEFT JOIN (
              SELECT row >> 16 AS session_row, count(*) AS n FROM turn_ids GROUP BY 1) t
-             ON t.session_row = s.row
-         WHERE s.turns + s.forgotten_turns <> coalesce(t.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
+             ON t.session_row = s.row LEFT JOIN (
+             SELECT entity_row >> 16 AS session_row, count(*) AS n FROM trash WHERE kind = 4 GROUP BY 1) d
+             ON d.session_row = s.row
+         WHERE s.turns + s.forgotten_turns <> coalesce(t.n, 0) - coalesce(d.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
     )?;
     Ok(query.query_row([], |r| r.get(0))?)
 }

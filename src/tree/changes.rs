@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use super::Node;
 use super::listing::draft_name;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Change, ChangeKind, Result, commits, git, projects, sessions};
+use crate::store::{Change, ChangeKind, Result, commits, former_names, git, projects, sessions};
 
 /// Something that is remembered elsewhere and no longer true.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +43,21 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitMetaJson(row),
                 Node::CommitTranscript(row),
                 Node::SessionsDir(row),
+                Node::VisualsDir(row),
             ]);
+            if let Some(commit) = commits::get(conn, row)? {
+                project(commit.project_row, out);
+            }
             // Their pages name it, and its path is in theirs.
             for session in sessions::rows_of_commit(conn, row)? {
                 let pages =
                     [Node::SessionMetaJson(session), Node::SessionTranscript(session), Node::IdSession(session)];
                 out.extend(pages.iter().map(|n| Stale::Node(n.ino())));
+            }
+            // The names it had lead to where it lies, or nowhere: a link's target is cached with the name.
+            for (former, project, name) in former_names::of_commit(conn, row)? {
+                out.push(Stale::Node(Node::Former(former).ino()));
+                push_name(out, Node::Project(project), Some(&name));
             }
             views(conn, row, None, out)?;
         }
@@ -76,10 +85,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
         ChangeKind::Facet => {
             nodes(&[Node::Facet(change.row)]);
             push_name(out, Node::Facet(change.row), change.name.as_ref());
-            // A day that nothing started on any more.
-            if let Some((kind, name)) = facets::emptied(conn, change.row)? {
-                push_name(out, Node::ViewDir(kind), Some(&name));
-            }
+            emptied_facet(conn, change.row, out)?;
         }
         ChangeKind::Git => {
             nodes(&[Node::GitLink(change.row)]);
@@ -184,6 +190,29 @@ fn views(conn: &Connection, commit_row: i64, gone: Option<&String>, out: &mut Ve
     Ok(())
 }
 
+/// A directory of a view with nothing in it any more: a day that nothing started on, a file that nobody wrote.
+fn emptied_facet(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
+    match facets::emptied(conn, row)? {
+        Some((FacetKind::File, parent @ 1.., name)) => {
+            push_name(out, Node::Facet(parent), Some(&name));
+            out.push(Stale::Node(Node::Facet(parent).ino()));
+        }
+        Some((FacetKind::File, top, name)) => {
+            let project = facets::project_of_files(top);
+            push_name(out, Node::ProjectFiles(project), Some(&name));
+            out.push(Stale::Node(Node::ProjectFiles(project).ino()));
+            if !facets::any_file(conn, project)?
+                && let Some(project) = projects::get(conn, project)?
+            {
+                push_name(out, Node::ViewDir(FacetKind::File), Some(&project.dir_name));
+            }
+        }
+        Some((kind, _, name)) => push_name(out, Node::ViewDir(kind), Some(&name)),
+        None => {}
+    }
+    Ok(())
+}
+
 fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
     let own = [
         Node::Session(row),
@@ -191,6 +220,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
         Node::SessionMetaJson(row),
         Node::SessionRaw(row),
         Node::TurnsDir(row),
+        Node::SubagentsDir(row),
         Node::IdSession(row),
         Node::ByIdDir,
     ];

@@ -113,7 +113,12 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
-        Node::Root | Node::ControlDir | Node::ByDir | Node::ManagerTrash | Node::ManagerTrashInfo | Node::ManagerTrashExpunged => {}
+        Node::Root
+        | Node::ControlDir
+        | Node::ByDir
+        | Node::ManagerTrash
+        | Node::ManagerTrashInfo
+        | Node::ManagerTrashExpunged => {}
         _ => return Ok(false),
     }
     Ok(true)

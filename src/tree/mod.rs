@@ -132,12 +132,11 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::Draft(row) => {
             drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))
         }
-        Node::Former(_) => match link_target(conn, node)? {
-            Some(target) => {
-                let at = last_change(conn)?;
-                Some(Facts::link(&target, at, at))
+        Node::Former(row) => match (link_target(conn, node)?, former_names::commit_of(conn, row)?) {
+            (Some(target), Some(commit)) => {
+                commits::listed(conn, commit)?.map(|commit| Facts::link(&target, commit.mtime, commit.updated_at))
             }
-            None => None,
+            _ => None,
         },
         Node::Scratch(_) => None,
         Node::Visual(row) => visuals::get(conn, row)?.map(|v| Facts::file(v.bytes, v.captured_at, v.captured_at)),
@@ -273,7 +272,8 @@ const TURN_PREFIX: &str = "turns/";
 /// When the database last changed: the time of the fixed nodes. Who looks for news by a directory's time alone must see it move
 /// with every edit: GNOME's Trash does not list one again otherwise.
 fn last_change(conn: &Connection) -> Result<Millis> {
-    let at = |key| Ok::<i64, store::StoreError>(store::state(conn, key)?.and_then(|at| at.parse().ok()).unwrap_or_default());
+    let at =
+        |key| Ok::<i64, store::StoreError>(store::state(conn, key)?.and_then(|at| at.parse().ok()).unwrap_or_default());
     let found = match at("last_import")? {
         0 => at("created_at")?,
         import => import,
@@ -440,6 +440,46 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         at = sessions::parent(conn, session)?;
     }
     Ok(false)
+}
+
+/// The directory of a session or a turn, whether it is deleted or not.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn home(conn: &Connection, node: Node) -> Result<Option<Node>> {
+    Ok(match node {
+        Node::Turn(turn) => Some(Node::TurnsDir(turns::parts_of(turn).0)),
+        Node::Session(row) => sessions::get(conn, row)?.and_then(|session| match session.parent_row {
+            Some(parent) => Some(Node::SubagentsDir(parent)),
+            None => session.commit_row.map(Node::SessionsDir),
+        }),
+        _ => None,
+    })
+}
+
+/// Whether a commit, session or turn was deleted, or is a part of one that was.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn lies_in_trash(conn: &Connection, node: Node) -> Result<bool> {
+    let session = match node {
+        Node::Turn(turn) if turns::is_deleted(conn, turn)? => return Ok(true),
+        Node::Turn(turn) => turns::parts_of(turn).0,
+        Node::Session(session) => session,
+        Node::Commit(commit) => return Ok(commits::get(conn, commit)?.is_some_and(|c| c.deleted_at.is_some())),
+        _ => return Ok(false),
+    };
+    let mut at = Some(session);
+    while let Some(session) = at {
+        if sessions::deleted_at(conn, session)?.is_some() {
+            return Ok(true);
+        }
+        at = sessions::parent(conn, session)?;
+    }
+    match sessions::get(conn, session)?.and_then(|s| s.commit_row) {
+        Some(commit) => lies_in_trash(conn, Node::Commit(commit)),
+        None => Ok(false),
+    }
 }
 
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.

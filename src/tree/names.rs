@@ -100,12 +100,14 @@ fn commit(conn: &Connection, project_row: i64, home: Home, name: &str) -> Result
     Ok(leads_here.filter(|c| c.project_row == project_row && c.deleted_at.is_none()).map(|_| Node::Former(row)))
 }
 
+/// A draft. There are few, and that of a deleted commit is one too.
 fn draft(conn: &Connection, name: &str) -> Result<Option<Node>> {
-    let Some((low, high)) = name.strip_suffix(".md").and_then(id_range) else { return Ok(None) };
-    match commits::by_id_range(conn, &low, &high)?.as_slice() {
-        [(id, row)] if draft_name(id) == name => Ok(drafts::get(conn, *row)?.map(|_| Node::Draft(*row))),
-        _ => Ok(None),
+    for draft in drafts::all(conn)? {
+        if commits::get(conn, draft.commit_row)?.is_some_and(|commit| draft_name(&commit.id) == name) {
+            return Ok(Some(Node::Draft(draft.commit_row)));
+        }
     }
+    Ok(None)
 }
 
 fn turn(conn: &Connection, session_row: i64, name: &str) -> Result<Option<Node>> {

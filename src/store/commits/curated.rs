@@ -1,13 +1,16 @@
 //! What users make of commits: titles, names, marks, notes, tags, places. Every change counts up the record's version and
-//! announces itself; none is made without the caller having found that it is one.
+//! announces itself; none is made without the caller having found that it is one. What becomes of it when two commits turn out
+//! to be one is in [`merged`].
+
+pub(super) mod merged;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Commit, TitleRank, former_names, free_dir_name, get};
+use super::{Commit, TitleRank, by_dir_name, former_names, free_dir_name, get, with_whole_id};
 use crate::model::{Id, Millis};
 use crate::render;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{ChangeKind, Result, Transaction, to_json_list};
+use crate::store::{ChangeKind, Result, Transaction, sessions, to_json_list};
 
 /// A title as a user left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +30,23 @@ pub fn title(conn: &Connection, commit: &Commit) -> Result<Title> {
 }
 
 /// The title that a commit has without its user's, and its rank.
-fn found_title(conn: &Connection, commit: &Commit) -> Result<(String, u8)> {
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn found_title(conn: &Connection, commit: &Commit) -> Result<(String, u8)> {
     let mut query = conn.prepare_cached(
         "SELECT iif(title_rank = 5, coalesce(found_title, ''), title), iif(title_rank = 5, coalesce(found_rank, 0), title_rank)
          FROM cognitive_commits WHERE row = ?1",
     )?;
     Ok(query.query_row([commit.row], |r| Ok((r.get(0)?, r.get(1)?)))?)
+}
+
+/// The title that a commit has without its user's.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn title_without_users(conn: &Connection, commit: &Commit) -> Result<String> {
+    Ok(found_title(conn, commit)?.0)
 }
 
 /// Gives a commit a title, and the directory name that goes with it: the one its user typed, or one made of the title, which
@@ -50,7 +64,7 @@ pub fn set_title(tx: &mut Transaction<'_>, commit: &Commit, title: &Title, typed
         Some(name) => name.to_owned(),
         None => {
             let wanted = render::commit_dir_name(commit.started_at, &text, &commit.id.short());
-            free_dir_name(tx, &wanted, &commit.id)?
+            free_name_in(tx, commit.project_row, &wanted, commit)?
         }
     };
     let (kept_title, kept_rank) = kept.unzip();
@@ -62,6 +76,26 @@ pub fn set_title(tx: &mut Transaction<'_>, commit: &Commit, title: &Title, typed
         former_names::add(tx, commit.project_row, &commit.dir_name, commit.row)?;
     }
     place(tx, commit, commit.project_row, &dir_name)
+}
+
+/// A directory name for a commit that is made and not typed: free in all views, and in a project.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn free_name_in(conn: &Connection, project_row: i64, wanted: &str, commit: &Commit) -> Result<String> {
+    let name = free_dir_name(conn, wanted, &commit.id)?;
+    // Somebody may have typed just this name; links to that are called otherwise, if this one's were called so first.
+    Ok(match by_dir_name(conn, project_row, &name)? {
+        Some(other) if other.row != commit.row => with_whole_id(wanted, &commit.id),
+        _ => name,
+    })
+}
+
+/// Whether a directory name was made of the title, and not typed.
+#[must_use]
+pub fn is_made(dir_name: &str, id: &Id) -> bool {
+    let whole = id.to_string().replace('-', "");
+    dir_name.rsplit_once('_').is_some_and(|(_, last)| last == id.short() || last == whole)
 }
 
 /// Puts a commit into a project under a name. Its links are called so too, with the id behind where another's are.
@@ -81,6 +115,12 @@ pub fn place(tx: &mut Transaction<'_>, commit: &Commit, project_row: i64, dir_na
     let gone = (moved || dir_name != commit.dir_name).then(|| commit.dir_name.clone());
     let gone_link = (moved || link_name != commit.link_name).then(|| commit.link_name.clone());
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, gone);
+    // A view may lose its link before the feed is read: which ones have it is known now.
+    if gone_link.is_some() {
+        for (facet_row, _) in facets::links_to(tx, commit.row)? {
+            tx.changes.add_full(ChangeKind::Facet, facet_row, 0, gone_link.clone());
+        }
+    }
     tx.changes.add_full(ChangeKind::Views, commit.row, 0, gone_link);
     touch(tx, commit.row)
 }
@@ -89,9 +129,7 @@ pub fn place(tx: &mut Transaction<'_>, commit: &Commit, project_row: i64, dir_na
 fn free_link_name(conn: &Connection, dir_name: &str, id: &Id) -> Result<String> {
     let mut taken = conn.prepare_cached("SELECT 1 FROM cognitive_commits WHERE link_name = ?1 AND id <> ?2")?;
     for suffix in [String::new(), format!("_{}", id.short()), format!("_{}", id.to_string().replace('-', ""))] {
-        let room = super::super::NAME_BYTES - suffix.len();
-        let end = (0..=room.min(dir_name.len())).rev().find(|at| dir_name.is_char_boundary(*at)).unwrap_or(0);
-        let name = format!("{}{suffix}", &dir_name[..end]);
+        let name = crate::store::cut_name(dir_name, &suffix);
         if !taken.exists(params![name, id.0])? {
             return Ok(name);
         }
@@ -122,7 +160,7 @@ pub fn set(tx: &mut Transaction<'_>, commit: &Commit, value: &Value) -> Result<(
             // It lies in another directory, and its links lead there.
             tx.changes.add_full(ChangeKind::ProjectCommits, row, commit.project_row, Some(commit.dir_name.clone()));
             tx.changes.add_full(ChangeKind::Views, row, 0, Some(commit.link_name.clone()));
-            for session in crate::store::sessions::rows_of_commit(tx, row)? {
+            for session in sessions::rows_of_commit(tx, row)? {
                 tx.changes.add(ChangeKind::Session, session);
             }
         }
@@ -148,6 +186,19 @@ pub fn set(tx: &mut Transaction<'_>, commit: &Commit, value: &Value) -> Result<(
     set_status(tx, row)
 }
 
+/// Gives a deleted commit another directory name where its own was taken meanwhile.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn make_room(tx: &mut Transaction<'_>, commit: &Commit) -> Result<()> {
+    if by_dir_name(tx, commit.project_row, &commit.dir_name)?.is_none_or(|other| other.row == commit.row) {
+        return Ok(());
+    }
+    let wanted = render::commit_dir_name(commit.started_at, &commit.title, &commit.id.short());
+    let name = free_name_in(tx, commit.project_row, &wanted, commit)?;
+    place(tx, commit, commit.project_row, &name)
+}
+
 /// Deletes a commit, or takes that back.
 ///
 /// # Errors
@@ -157,6 +208,10 @@ pub fn set_deleted(tx: &mut Transaction<'_>, commit: &Commit, at: Option<Millis>
         .execute(params![commit.row, at.map(|at| at.0)])?;
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
+    for session in sessions::rows_of_commit(tx, commit.row)? {
+        tx.changes.add(ChangeKind::Session, session);
+        sessions::announce_id(tx, session)?;
+    }
     for git in crate::store::git::of_commit(tx, commit.row)? {
         tx.changes.add_full(ChangeKind::Git, git.row, 0, Some(git.name));
     }
@@ -183,54 +238,6 @@ fn touch(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     )?
     .execute(params![row, Millis::now().0])?;
     tx.changes.add(ChangeKind::Commit, row);
-    Ok(())
-}
-
-/// Gives what users made of a commit to the one that it is merged with, where that has nothing of its own.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
-    if from.curated_at.is_none() {
-        return Ok(());
-    }
-    if let (Title::User(text), Title::Found) = (title(tx, from)?, title(tx, into)?) {
-        set_title(tx, into, &Title::User(text), None)?;
-    }
-    let mut tags = into.tags.clone();
-    tags.extend(from.tags.iter().filter(|tag| !into.tags.contains(tag)).cloned());
-    if tags != into.tags {
-        set(tx, into, &Value::Tags(tags))?;
-    }
-    if !from.note.is_empty() && from.note != into.note {
-        let note = [into.note.as_str(), from.note.as_str()].into_iter().filter(|n| !n.is_empty());
-        set(tx, into, &Value::Note(note.collect::<Vec<_>>().join("\n\n")))?;
-    }
-    if from.published && !into.published {
-        set(tx, into, &Value::Published(true))?;
-    }
-    if from.hidden && !into.hidden && into.curated_at.is_none() {
-        set(tx, into, &Value::Hidden(true))?;
-    }
-    if from.display_order != 0 && into.display_order == 0 {
-        set(tx, into, &Value::Order(from.display_order))?;
-    }
-    tx.execute("UPDATE edits SET entity_row = ?2 WHERE kind = 2 AND entity_row = ?1", [from.row, into.row])?;
-    tx.execute("UPDATE OR IGNORE drafts SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
-    tx.execute("UPDATE former_names SET commit_row = ?2 WHERE commit_row = ?1", [from.row, into.row])?;
-    Ok(())
-}
-
-/// Removes what is kept beside a commit that is no more.
-pub(super) fn remove(tx: &Transaction<'_>, row: i64) -> Result<()> {
-    for sql in [
-        "DELETE FROM saved_documents WHERE commit_row = ?1",
-        "DELETE FROM former_names WHERE commit_row = ?1",
-        "DELETE FROM sync_queue WHERE kind = 2 AND entity_row = ?1",
-        "DELETE FROM trash WHERE kind = 2 AND entity_row = ?1",
-    ] {
-        tx.prepare_cached(sql)?.execute([row])?;
-    }
     Ok(())
 }
 

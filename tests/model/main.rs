@@ -1,0 +1,224 @@
+//! The mount against a model of what it promises: random sequences of operations give the same results, errnos, listings and
+//! contents in both, whatever is done in between (quiet, remounts, crashes, imports).
+//!
+//! A failure prints its seed and the shortest sequence found that still fails. `COGFS_MODEL_SEED` and `COGFS_MODEL_STEPS` run one again.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod direct;
+mod kernel;
+mod model;
+mod ops;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use cogfs::fs::CogFs;
+use direct::Direct;
+use kernel::Own;
+use model::{Look, Model, Seen};
+use ops::{Can, Dice, Op};
+
+/// Everything is compared after so many steps; what a step may have changed, after each.
+const WHOLE_EVERY: usize = 25;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// A model and the mount it is a model of.
+struct Pair {
+    model: Model,
+    real: Direct,
+    steps: usize,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut real = Direct::new();
+        let model = Model::new(real.starts());
+        Self { model, real, steps: 0 }
+    }
+
+    /// Does an operation in both; what differs.
+    fn step(&mut self, op: &Op) -> Result<(), String> {
+        self.steps += 1;
+        if let Op::Quiet { for_ms } = op {
+            // Nothing is due at about that moment, or it depends on the machine which of both sees it.
+            let then = Instant::now() + Duration::from_millis(*for_ms);
+            let near = |at: &Instant| at.max(&then).duration_since(*at.min(&then)) < Duration::from_millis(90);
+            if self.model.due().iter().any(near) {
+                return Ok(());
+            }
+        }
+        let touched = self.model.commits_in(op);
+        let wanted = self.model.apply(op, Instant::now());
+        let real = self.real.apply(op);
+        if wanted != real {
+            return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
+        }
+        let touched = touched.map(|commits| self.model.paths_of(&commits));
+        let look = match touched {
+            _ if self.steps.is_multiple_of(WHOLE_EVERY) => Look::Deep,
+            Some(dirs) => Look::Into(dirs),
+            None => Look::IntoAll,
+        };
+        self.compare(&look).map_err(|e| format!("after {op:?} ({}):\n{e}", words(real)))
+    }
+
+    fn compare(&mut self, look: &Look) -> Result<(), String> {
+        let mut wrong = String::new();
+        for root in self.model.roots() {
+            let (wanted, real) = (self.model.dump(&root, look), self.real.dump(&root, look));
+            for (path, seen) in &wanted {
+                match real.get(path) {
+                    Some(other) if other == seen => {}
+                    Some(other) => {
+                        wrong.push_str(&format!("  {path}: {} is promised, it is {}\n", show(seen), show(other)))
+                    }
+                    None => wrong.push_str(&format!("  {path} is not there\n")),
+                }
+            }
+            for path in real.keys().filter(|path| !wanted.contains_key(*path)) {
+                wrong.push_str(&format!("  {path} is there\n"));
+            }
+        }
+        for handle in 0..self.model.handles.len() {
+            if let (Some(wanted), real) = (self.model.read_open(handle), self.real.read_open(handle))
+                && real.as_ref() != Some(&wanted)
+            {
+                let real = real.map_or("nothing".to_owned(), |bytes| show(&Seen::Bytes(bytes)));
+                wrong.push_str(&format!(
+                    "  open file {handle}: {} is promised, it is {real}\n",
+                    show(&Seen::Bytes(wanted))
+                ));
+            }
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+}
+
+fn words(result: model::Result<()>) -> String {
+    result.map_or_else(|errno| std::io::Error::from_raw_os_error(errno).to_string(), |()| "success".to_owned())
+}
+
+fn show(seen: &Seen) -> String {
+    match seen {
+        Seen::Bytes(bytes) if bytes.len() > 300 => format!("{} bytes", bytes.len()),
+        Seen::Bytes(bytes) => format!("{:?}", String::from_utf8_lossy(bytes)),
+        other => format!("{other:?}"),
+    }
+}
+
+/// Runs a sequence from the start; the step that fails, with what is wrong.
+fn replay(ops: &[Op]) -> Result<(), (usize, String)> {
+    let mut pair = Pair::new();
+    for (at, op) in ops.iter().enumerate() {
+        let step = catch_unwind(AssertUnwindSafe(|| pair.step(op)));
+        step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))).map_err(|e| (at, e))?;
+    }
+    pair.compare(&Look::Deep).map_err(|e| (ops.len(), e))
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("?"))
+}
+
+type Replay = fn(&[Op]) -> Result<(), (usize, String)>;
+
+/// Leaves out what a failure does not need.
+fn shrink(mut ops: Vec<Op>, mut failure: String, replay: Replay) -> (Vec<Op>, String) {
+    let began = Instant::now();
+    let mut size = ops.len().div_ceil(2);
+    while size > 0 && began.elapsed() < Duration::from_secs(20) {
+        let mut at = 0;
+        while at < ops.len() {
+            let end = (at + size).min(ops.len());
+            let without: Vec<Op> = ops[..at].iter().chain(&ops[end..]).cloned().collect();
+            match replay(&without) {
+                Err((last, error)) => {
+                    (ops, failure) = (without, error);
+                    ops.truncate(last + 1);
+                }
+                Ok(()) => at += size,
+            }
+        }
+        size /= 2;
+    }
+    (ops, failure)
+}
+
+fn fail(seed: u64, (ops, error): (Vec<Op>, String)) -> ! {
+    let ops: Vec<String> = ops.iter().map(|op| format!("  {op:?}")).collect();
+    panic!("seed {seed}: {error}\nsequence:\n{}", ops.join("\n"))
+}
+
+fn run(seed: u64, steps: usize) {
+    let mut dice = Dice::new(seed);
+    let mut pair = Pair::new();
+    let mut done = Vec::new();
+    for _ in 0..steps {
+        let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 3 });
+        done.push(op.clone());
+        let step = catch_unwind(AssertUnwindSafe(|| pair.step(&op)));
+        if let Err(error) = step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))) {
+            fail(seed, shrink(done, error, replay));
+        }
+    }
+}
+
+/// Does a step, and looks whether the kernels of this mount and of another of the same database know all that it changed.
+fn step_told(pair: &mut Pair, other: &CogFs, op: &Op) -> Result<(), String> {
+    let former = pair.real.former_names(&pair.model);
+    let (before, there) = (pair.real.remember(&former), kernel::remember(other, &former));
+    let mut own = pair.real.own_before(op);
+    pair.step(op)?;
+    pair.real.own_after(op, &mut own);
+    let told = pair.real.changes();
+    let after = pair.real.remember(&former);
+    // Another kernel is asked then, or one that has forgotten everything.
+    let is_new = matches!(op, Op::Remount | Op::Kill | Op::Forget);
+    let untold = if is_new { Vec::new() } else { kernel::untold(&before, &after, &told, &own) };
+    if !untold.is_empty() {
+        return Err(format!("after {op:?} the kernel has stale: {untold:#?}"));
+    }
+    let told = other.changes().unwrap();
+    let untold = kernel::untold(&there, &kernel::remember(other, &former), &told, &Own::default());
+    if untold.is_empty() { Ok(()) } else { Err(format!("after {op:?} another mount has stale: {untold:#?}")) }
+}
+
+fn replay_told(ops: &[Op]) -> Result<(), (usize, String)> {
+    let mut pair = Pair::new();
+    let other = pair.real.other();
+    for (at, op) in ops.iter().enumerate() {
+        step_told(&mut pair, &other, op).map_err(|e| (at, e))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn whatever_an_edit_changes_is_told_here_and_to_another_mount() {
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(150) as usize;
+    let seed = number("COGFS_MODEL_SEED").unwrap_or(1);
+    let mut dice = Dice::new(seed);
+    let mut pair = Pair::new();
+    let other = pair.real.other();
+    let mut done = Vec::new();
+    for _ in 0..steps {
+        let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 3 });
+        done.push(op.clone());
+        if let Err(error) = step_told(&mut pair, &other, &op) {
+            fail(seed, shrink(done, error, replay_told));
+        }
+    }
+}
+
+#[test]
+fn random_operations_do_what_the_model_says() {
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(2_000) as usize;
+    let seeds: Vec<u64> = number("COGFS_MODEL_SEED").map_or((1..=5).collect(), |seed| vec![seed]);
+    for seed in seeds {
+        run(seed, steps);
+    }
+}
