@@ -281,8 +281,7 @@ fn a_screenshot_has_a_thumbnail_and_it_lies_in_the_users_cache() {
 /// A tree that can be written to, without a mount: what its threads would do, the test does.
 fn open(world: &World) -> CogFs {
     let found = common::world::databases(&world.home());
-    let places =
-        Places { scratch: world.root().join("scratch"), errors: world.root().join("errors.jsonl") };
+    let places = Places { scratch: world.root().join("scratch"), errors: world.root().join("errors.jsonl") };
     CogFs::open_writable(&Layout::new(found[0].parent().unwrap()), "/mnt", &places).unwrap()
 }
 

@@ -11,8 +11,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::scratch::{Dir, ScratchId};
-use super::{CogFs, Invalidation, NAME_MAX, Result, lock};
 use super::write::trash_info_place;
+use super::{CogFs, Invalidation, NAME_MAX, Result, lock};
 use crate::model::Millis;
 use crate::store::trash::{self, Trashed};
 use crate::tree::{self, Node};
