@@ -37,11 +37,14 @@ pub(super) struct Writing {
     writer: Mutex<Option<Writer>>,
     /// What the kernel must forget that no change of the database tells.
     pub told: Mutex<Vec<Invalidation>>,
+    /// When the notes of the trash are to be looked through next.
+    pub trash_info_at: Mutex<Option<Instant>>,
 }
 
 impl Writing {
     pub fn open(places: &Places) -> std::result::Result<Self, StoreError> {
-        let scratch = Scratch::open(places.scratch.clone(), Limits::default())
+        let limits = Limits { kept: Some(trash_info_place()), ..Limits::default() };
+        let scratch = Scratch::open(places.scratch.clone(), limits)
             .map_err(|source| StoreError::Io { path: places.scratch.clone(), source })?;
         Ok(Self {
             scratch,
@@ -50,6 +53,7 @@ impl Writing {
             publishing: Mutex::default(),
             writer: Mutex::new(None),
             told: Mutex::default(),
+            trash_info_at: Mutex::new(Some(Instant::now())),
         })
     }
 }
@@ -488,8 +492,10 @@ impl CogFs {
         if let Err(error) = self.settle_removals_if_due(now) {
             tracing::warn!(%error, "what was removed could not be settled; trying again");
         }
+        let notes = self.settle_trash_info(now);
         let overlay = lock(&writing.overlay);
-        let busy = overlay.removed_at.is_some()
+        let busy = notes
+            || overlay.removed_at.is_some()
             || overlay.documents.values().any(|d| d.buffer.is_some() || d.holder == Holder::Nothing);
         busy.then_some(SETTLE_TICK)
     }
