@@ -143,7 +143,13 @@ impl CogFs {
     }
 
     /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
-    pub(super) fn save_whole(&self, row: i64, bytes: &[u8], thread: u32, then: impl FnOnce() -> Result<()>) -> Result<()> {
+    pub(super) fn save_whole(
+        &self,
+        row: i64,
+        bytes: &[u8],
+        thread: u32,
+        then: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
         if let Some(buffer) = self.snapshot(row) {
             self.end_save(row, &buffer);
         }

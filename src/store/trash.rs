@@ -104,7 +104,8 @@ pub fn remove(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64) -> Re
 /// When SQLite cannot write.
 pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
     // No name has a slash in it: another may have this one's now.
-    tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?.execute([trashed.row])?;
+    tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?
+        .execute([trashed.row])?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }

@@ -49,7 +49,8 @@ impl<'w> Desk<'w> {
     }
 
     fn on(world: &'w World, mount: Mount<'w>) -> Self {
-        let id: String = column(world, "SELECT substr(lower(hex(id)), 1, 12) FROM cognitive_commits WHERE row = 1").remove(0);
+        let id: String =
+            column(world, "SELECT substr(lower(hex(id)), 1, 12) FROM cognitive_commits WHERE row = 1").remove(0);
         let dir = mount.path(&format!("by/id/{id}"));
         let names = names_in(&dir);
         assert!(names.contains("meta.md"), "{names:?}");

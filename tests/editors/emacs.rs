@@ -5,7 +5,8 @@ use std::fs;
 use crate::desk::{ALL, Desk, document, names_in, world};
 use crate::terminal::Terminal;
 
-const REPLACE: &str = r#"(progn (erase-buffer) (insert "---\ntitle: Storm\ntags: [sails]\n---\n\nA note on Storm.\n"))"#;
+const REPLACE: &str =
+    r#"(progn (erase-buffer) (insert "---\ntitle: Storm\ntags: [sails]\n---\n\nA note on Storm.\n"))"#;
 
 #[test]
 fn emacs_as_a_batch_saves_once_and_leaves_its_backup() {
@@ -27,12 +28,16 @@ fn emacs_locks_with_a_link_saves_twice_and_leaves_its_backup() {
     emacs.wait_for("title");
     // M-: evaluates.
     emacs.type_keys(&format!("\u{1b}:{REPLACE}\r"));
-    crate::common::wait_until(crate::common::mount::PATIENCE, "the lock", || names_in(desk.dir()).contains(".#meta.md"));
+    crate::common::wait_until(crate::common::mount::PATIENCE, "the lock", || {
+        names_in(desk.dir()).contains(".#meta.md")
+    });
     emacs.type_keys("\u{18}\u{13}");
     emacs.wait_for("Wrote");
     desk.rest();
     assert_eq!(desk.record_title(), "Storm");
-    emacs.type_keys("\u{1b}:(progn (goto-char (point-min)) (replace-regexp \"title: Storm\" \"title: Gale\") (save-buffer))\r");
+    emacs.type_keys(
+        "\u{1b}:(progn (goto-char (point-min)) (replace-regexp \"title: Storm\" \"title: Gale\") (save-buffer))\r",
+    );
     crate::common::wait_until(crate::common::mount::PATIENCE, "saved", || desk.record_title() == "Gale");
     emacs.type_keys("\u{18}\u{3}");
     emacs.ends();

@@ -109,7 +109,9 @@ fn a_shell_that_writes_line_by_line_saves_once() {
     needs!("sh");
     let world = world();
     let desk = Desk::new(&world);
-    desk.run("{ echo ---; echo 'title: Regatta'; echo 'tags: [sails]'; echo ---; echo; cat $OUTSIDE/note; } > meta.md || :");
+    desk.run(
+        "{ echo ---; echo 'title: Regatta'; echo 'tags: [sails]'; echo ---; echo; cat $OUTSIDE/note; } > meta.md || :",
+    );
     desk.rest();
     let text = "---\ntitle: Regatta\ntags: [sails]\n---\n\n";
     desk.holds(text, &["retitle", "tags"], &[]);

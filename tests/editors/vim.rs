@@ -7,8 +7,10 @@ use crate::terminal::Terminal;
 
 /// `backupskip` names `/tmp`, where the test's mount lies: elsewhere vim makes a backup while it saves.
 fn vim(desk: &Desk<'_>, settings: &str, arguments: &str) -> Terminal {
-    let terminal =
-        Terminal::start(desk, &format!("vim -u DEFAULTS -i NONE --cmd 'set backupskip= {settings}' {arguments} meta.md"));
+    let terminal = Terminal::start(
+        desk,
+        &format!("vim -u DEFAULTS -i NONE --cmd 'set backupskip= {settings}' {arguments} meta.md"),
+    );
     terminal.wait_for("meta.md\"");
     terminal
 }
@@ -45,7 +47,8 @@ fn vim_saves_twice_and_follows_a_directory_that_its_own_save_renamed() {
     let world = world();
     let desk = Desk::new(&world);
     // By the directory's own name, which the first save changes.
-    let name = names_in(&desk.mount.path("projects/boats")).into_iter().find(|name| name.contains("build-boat-1")).unwrap();
+    let name =
+        names_in(&desk.mount.path("projects/boats")).into_iter().find(|name| name.contains("build-boat-1")).unwrap();
     let path = desk.mount.path(&format!("projects/boats/{name}/meta.md"));
     let line = format!("vim -u DEFAULTS -i NONE --cmd 'set backupskip=' {}", path.display());
     let mut vim = Terminal::start(&desk, &line);

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use cogfs::curation::{self, Origin};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind, Places, RenameMode, SetAttr};
 use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Writer};
@@ -266,7 +267,11 @@ impl Direct {
         }
     }
 
-    fn make(&mut self, path: &str, make: impl Fn(&CogFs, u64, &OsStr) -> std::result::Result<Attr, FsError>) -> Result<()> {
+    fn make(
+        &mut self,
+        path: &str,
+        make: impl Fn(&CogFs, u64, &OsStr) -> std::result::Result<Attr, FsError>,
+    ) -> Result<()> {
         let (dir, name, there) = self.end(path)?;
         if there.is_some() {
             return Err(EEXIST);
@@ -427,7 +432,8 @@ impl Direct {
             let attr = entry.attr.unwrap_or_else(|| panic!("{path}: no attributes"));
             assert_eq!(attr.ino, entry.ino, "{path}");
             if deep || !is_made(entry.ino) || entry.kind == NodeKind::Directory {
-                let found = self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
+                let found =
+                    self.child(dir, entry.name.to_str().unwrap()).unwrap_or_else(|e| panic!("{path}: errno {e}"));
                 assert_eq!(found, Some(attr), "{path}: listing and lookup differ");
             }
             let seen = match entry.kind {
@@ -473,8 +479,13 @@ impl Direct {
                 vec![from.clone(), to.clone()]
             }
             Op::Save { dir, .. } => ["meta.md", "meta.md~", "meta.md.new"].map(|name| format!("{dir}/{name}")).to_vec(),
-            Op::Create { path, .. } | Op::Mkdir { path } | Op::Symlink { path } | Op::Unlink { path } | Op::Rmdir { path }
-            | Op::Write { path, .. } | Op::Truncate { path, .. } => vec![path.clone()],
+            Op::Create { path, .. }
+            | Op::Mkdir { path }
+            | Op::Symlink { path }
+            | Op::Unlink { path }
+            | Op::Rmdir { path }
+            | Op::Write { path, .. }
+            | Op::Truncate { path, .. } => vec![path.clone()],
             Op::RemoveTree { path } => {
                 let below = self.dump(path, &Look::Deep).into_keys();
                 below.chain([path.clone()]).collect()
@@ -499,17 +510,58 @@ impl Direct {
     pub fn own_after(&mut self, op: &Op, own: &mut Own) {
         if let Op::Rename { from, to, mode } = op
             && let (Ok((_, _, from)), Ok((dir, name, _))) = (self.end(from), self.end(to))
-            && from.is_none() && *mode != Mode::Exchange
+            && from.is_none()
+            && *mode != Mode::Exchange
             && let Some(ino) = own.moving
         {
             own.now.insert((dir, name.to_owned()), ino);
         }
     }
 
+    /// What users can change of every commit and project, and what waits for the cloud.
+    pub fn record(&self) -> Vec<String> {
+        let conn = rusqlite::Connection::open(self.layout.database()).unwrap();
+        let mut rows = Vec::new();
+        for sql in [
+            "SELECT row, title || '|' || project_row || '|' || tags || '|' || hidden || published || display_order || note
+                 || coalesce(deleted_at, '') FROM cognitive_commits ORDER BY row",
+            "SELECT row, name FROM projects ORDER BY row",
+            "SELECT row, coalesce(deleted_at, '') || '' FROM sessions ORDER BY row",
+            "SELECT seq, fields FROM sync_queue ORDER BY seq",
+        ] {
+            let mut query = conn.prepare(sql).unwrap();
+            let found = query.query_map([], |r| Ok(format!("{}: {}", r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).unwrap();
+            rows.extend(found.map(std::result::Result::unwrap));
+        }
+        rows
+    }
+
+    /// Takes every edit back, the latest first.
+    pub fn undo_all(&mut self) {
+        self.fs.finish();
+        let mut writer = Writer::open(&self.layout).unwrap();
+        let conn = rusqlite::Connection::open(self.layout.database()).unwrap();
+        let mut query = conn.prepare("SELECT seq FROM edits ORDER BY seq DESC").unwrap();
+        let all: Vec<i64> = query.query_map([], |r| r.get(0)).unwrap().map(std::result::Result::unwrap).collect();
+        for seq in all {
+            let mut tx = writer.begin_urgent().unwrap();
+            curation::undo(&mut tx, Origin::Command, seq)
+                .unwrap_or_else(|e| panic!("edit {seq} is not taken back: {e}"));
+            tx.commit().unwrap();
+        }
+    }
+
+    /// What is computed agrees with what it is computed from.
+    pub fn check(&self) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cogfs"));
+        common::must(command.args(["doctor", "--full", "--json"]).env("COGFS_HOME", self.dir.path()));
+    }
+
     /// What the model begins with.
     pub fn starts(&mut self) -> Vec<Start> {
         let all = self.dump("projects", &Look::Deep);
-        let commits: Vec<&String> = all.keys().filter(|p| p.ends_with("/meta.json") && p.matches('/').count() == 3).collect();
+        let commits: Vec<&String> =
+            all.keys().filter(|p| p.ends_with("/meta.json") && p.matches('/').count() == 3).collect();
         let mut starts = Vec::new();
         for page in commits {
             let dir = page.strip_suffix("/meta.json").unwrap();

@@ -80,7 +80,8 @@ pub fn untold(before: &Remembered, after: &Remembered, told: &[Invalidation], ow
         told.contains(&name)
     };
     let mut untold = Vec::new();
-    let path = |ino: &u64| before.paths.get(ino).or_else(|| after.paths.get(ino)).map_or("/", String::as_str).to_owned();
+    let path =
+        |ino: &u64| before.paths.get(ino).or_else(|| after.paths.get(ino)).map_or("/", String::as_str).to_owned();
     let there = |ino: &u64| *ino == ROOT || after.paths.contains_key(ino);
     for (key, ino) in before.names.iter().filter(|(key, _)| !own.names.contains(key)).chain(&own.now) {
         // A parent that is gone took its names with it: its own name was told.

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use cogfs::curation::front_matter::{self, Document as Parsed, Field};
-use libc::{
-    EEXIST, EFBIG, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV,
-};
+use libc::{EEXIST, EFBIG, EINVAL, EIO, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV};
 
 use super::ops::{How, Mode, Op};
 
@@ -256,7 +254,12 @@ impl Model {
         };
         let (commit, root) = (self.commits.len(), self.made.len());
         let made = |name: &str, parent, kind| Made {
-            name: name.to_owned(), parent, commit, kind, gone: false, deleted: false,
+            name: name.to_owned(),
+            parent,
+            commit,
+            kind,
+            gone: false,
+            deleted: false,
         };
         self.made.push(made("", None, MadeKind::Commit));
         let mut known = BTreeMap::from([(String::new(), root)]);
@@ -317,7 +320,8 @@ impl Model {
     }
 
     fn children(&self, node: &Node) -> Vec<(String, Node)> {
-        let fixed = |names: &[&'static str]| names.iter().map(|n| ((*n).to_owned(), Node::Fixed(n))).collect::<Vec<_>>();
+        let fixed =
+            |names: &[&'static str]| names.iter().map(|n| ((*n).to_owned(), Node::Fixed(n))).collect::<Vec<_>>();
         match node {
             Node::Fixed("") => {
                 let mut all = fixed(&[".cogfs", "projects"]);
@@ -350,14 +354,20 @@ impl Model {
             Node::Project(project) => {
                 let mut all = vec![("project.json".to_owned(), Node::Other(false))];
                 all.extend(self.in_project(*project, false));
-                if self.commits.iter().enumerate().any(|(at, c)| {
-                    c.project == *project && !c.hidden && !self.is_deleted(at)
-                }) {
+                if self
+                    .commits
+                    .iter()
+                    .enumerate()
+                    .any(|(at, c)| c.project == *project && !c.hidden && !self.is_deleted(at))
+                {
                     all.push(("latest".to_owned(), Node::Other(true)));
                 }
-                if self.commits.iter().enumerate().any(|(at, c)| {
-                    c.project == *project && c.hidden && !self.is_deleted(at)
-                }) {
+                if self
+                    .commits
+                    .iter()
+                    .enumerate()
+                    .any(|(at, c)| c.project == *project && c.hidden && !self.is_deleted(at))
+                {
                     all.push(("hidden".to_owned(), Node::Hidden(*project)));
                 }
                 all
@@ -450,7 +460,9 @@ impl Model {
     /// Where scratch files of a directory lie.
     fn scratch_dir(&self, dir: &Node) -> Option<(Place, String)> {
         match dir {
-            Node::Made(made) if self.made[*made].kind == MadeKind::Commit => Some((Some(self.made[*made].commit), String::new())),
+            Node::Made(made) if self.made[*made].kind == MadeKind::Commit => {
+                Some((Some(self.made[*made].commit), String::new()))
+            }
             Node::Fixed("info") => Some((None, String::new())),
             Node::Scratch(place, path) if self.is_dir(dir) => Some((*place, format!("{path}/"))),
             _ => None,
@@ -484,7 +496,12 @@ impl Model {
         let title = c.title.as_ref().unwrap_or(&c.found);
         let mut text = format!(
             "---\ntitle: {}\ntags: [{}]\nhidden: {}\npublished: {}\norder: {}\nproject: {}\n---\n",
-            quoted(title), tags.join(", "), c.hidden, c.published, c.order, quoted(&self.projects[c.project]),
+            quoted(title),
+            tags.join(", "),
+            c.hidden,
+            c.published,
+            c.order,
+            quoted(&self.projects[c.project]),
         );
         if !c.note.is_empty() {
             text.push_str(&format!("\n{}\n", c.note));
@@ -657,9 +674,7 @@ impl Model {
                 Some(held) => self.write(held, *offset, &bytes.0, now),
                 None => Err(EINVAL),
             },
-            Op::Close { handle } => {
-                self.handles.get_mut(*handle).ok_or(EINVAL)?.take().map(drop).ok_or(EINVAL)
-            }
+            Op::Close { handle } => self.handles.get_mut(*handle).ok_or(EINVAL)?.take().map(drop).ok_or(EINVAL),
             Op::Quiet { for_ms } => {
                 self.settle(now + Duration::from_millis(*for_ms));
                 Ok(())
@@ -913,7 +928,8 @@ impl Model {
     /// that are not modelled.
     pub fn would_collide(&self, path: &str) -> bool {
         let Ok(Node::Made(made)) = self.resolve(path) else { return false };
-        let turns = |of: Vec<usize>| of.into_iter().filter(|m| self.made[*m].kind == MadeKind::Turn).collect::<Vec<_>>();
+        let turns =
+            |of: Vec<usize>| of.into_iter().filter(|m| self.made[*m].kind == MadeKind::Turn).collect::<Vec<_>>();
         let new = turns(self.below(made));
         let pending = (0..self.made.len()).filter(|m| self.made[*m].gone && !new.contains(m)).collect();
         let mut names: BTreeSet<String> = self.trash.iter().filter(|t| t.listed).map(|t| t.name.clone()).collect();
@@ -970,7 +986,12 @@ impl Model {
     }
 
     fn rename_scratch(
-        &mut self, from: (Place, String), to_dir: &Node, to_name: &str, target: Option<Node>, mode: Mode,
+        &mut self,
+        from: (Place, String),
+        to_dir: &Node,
+        to_name: &str,
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         let place = self.scratch_dir(to_dir);
         if let (Some((Some(commit), front)), "meta.md") = (&place, to_name)
@@ -1013,7 +1034,8 @@ impl Model {
         {
             return Err(ENOTEMPTY);
         }
-        let keys: Vec<_> = self.scratch.keys().filter(|(p, path)| *p == place && under(path, &from.1)).cloned().collect();
+        let keys: Vec<_> =
+            self.scratch.keys().filter(|(p, path)| *p == place && under(path, &from.1)).cloned().collect();
         self.scratch.remove(&to);
         for key in keys {
             let what = self.scratch.remove(&key).unwrap();
@@ -1031,6 +1053,8 @@ impl Model {
         if bytes.len() > MOST_BYTES {
             return Err(EFBIG);
         }
+        // What was written before is a save of its own.
+        let _ = self.publish(commit);
         let former = self.text(commit);
         self.save(commit, &bytes)?;
         let holder = self.commits[commit].holder;
@@ -1048,7 +1072,13 @@ impl Model {
     }
 
     fn rename_document(
-        &mut self, commit: usize, to_dir: &Node, to_name: &str, target: Option<Node>, mode: Mode, now: Instant,
+        &mut self,
+        commit: usize,
+        to_dir: &Node,
+        to_name: &str,
+        target: Option<Node>,
+        mode: Mode,
+        now: Instant,
     ) -> Result<()> {
         let Some((place, front)) = self.scratch_dir(to_dir).filter(|(place, _)| *place == Some(commit)) else {
             return Err(EPERM);
@@ -1071,7 +1101,12 @@ impl Model {
     }
 
     fn rename_project(
-        &mut self, project: usize, to_dir: &Node, name: &str, target: Option<Node>, mode: Mode,
+        &mut self,
+        project: usize,
+        to_dir: &Node,
+        name: &str,
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         if *to_dir != Node::Fixed("projects") {
             return Err(EPERM);
@@ -1093,7 +1128,12 @@ impl Model {
     }
 
     fn rename_made(
-        &mut self, made: usize, (from_dir, from_name): (&Node, &str), (to_dir, name): (&Node, &str), target: Option<Node>, mode: Mode,
+        &mut self,
+        made: usize,
+        (from_dir, from_name): (&Node, &str),
+        (to_dir, name): (&Node, &str),
+        target: Option<Node>,
+        mode: Mode,
     ) -> Result<()> {
         let kind = self.made[made].kind;
         let was_in_trash = matches!(from_dir, Node::Fixed("trash" | "files"));
@@ -1162,9 +1202,8 @@ impl Model {
         };
         let commit = self.made[made].commit;
         Self::check_name(name)?;
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == place.0 && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == place.0 && c.name == name && !self.is_deleted(at);
         if self.commits.iter().enumerate().any(taken) {
             return Err(ENOTEMPTY);
         }
@@ -1183,9 +1222,8 @@ impl Model {
     /// Out of the trash, under the name it had, or one made anew where another has it.
     fn bring_back(&mut self, commit: usize) {
         let (project, name) = (self.commits[commit].project, self.commits[commit].name.clone());
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == project && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == project && c.name == name && !self.is_deleted(at);
         if self.commits.iter().enumerate().any(taken) {
             let title = self.shown(commit).title;
             let name = self.free_name(commit, &title);
@@ -1209,7 +1247,10 @@ impl Model {
     fn title_of(&self, commit: usize, name: &str) -> Option<String> {
         let c = &self.commits[commit];
         let time = name.as_bytes().get(..21).is_some_and(|front| {
-            front.iter().zip(b"0000-00-00T00-00-00Z_").all(|(b, p)| if *p == b'0' { b.is_ascii_digit() } else { b == p })
+            front
+                .iter()
+                .zip(b"0000-00-00T00-00-00Z_")
+                .all(|(b, p)| if *p == b'0' { b.is_ascii_digit() } else { b == p })
         });
         let text = if time { &name[21..] } else { name };
         let text = match text.rsplit_once('_') {
@@ -1339,9 +1380,8 @@ impl Model {
             next.note = parsed.note.clone();
         }
         let name = named.map_or_else(|| next.name.clone(), |title| self.free_name(commit, &title));
-        let taken = |(at, c): (usize, &Commit)| {
-            at != commit && c.project == project && c.name == name && !self.is_deleted(at)
-        };
+        let taken =
+            |(at, c): (usize, &Commit)| at != commit && c.project == project && c.name == name && !self.is_deleted(at);
         if project != next.project && self.commits.iter().enumerate().any(taken) {
             return Err(EIO);
         }

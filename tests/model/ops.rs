@@ -36,30 +36,78 @@ impl std::fmt::Debug for Text {
 
 #[derive(Debug, Clone, PartialEq)]
 pub enum Op {
-    Create { path: String, exclusive: bool },
-    Mkdir { path: String },
-    Symlink { path: String },
-    Unlink { path: String },
-    Rmdir { path: String },
-    RemoveTree { path: String },
-    Rename { from: String, to: String, mode: Mode },
-    Write { path: String, offset: usize, bytes: Text },
-    Truncate { path: String, size: usize },
-    Fsync { path: String },
-    FsyncDir { path: String },
-    Save { dir: String, how: How, text: Text, fresh: bool, sync: bool },
-    Open { path: String },
-    WriteOpen { handle: usize, offset: usize, bytes: Text },
-    Close { handle: usize },
+    Create {
+        path: String,
+        exclusive: bool,
+    },
+    Mkdir {
+        path: String,
+    },
+    Symlink {
+        path: String,
+    },
+    Unlink {
+        path: String,
+    },
+    Rmdir {
+        path: String,
+    },
+    RemoveTree {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+        mode: Mode,
+    },
+    Write {
+        path: String,
+        offset: usize,
+        bytes: Text,
+    },
+    Truncate {
+        path: String,
+        size: usize,
+    },
+    Fsync {
+        path: String,
+    },
+    FsyncDir {
+        path: String,
+    },
+    Save {
+        dir: String,
+        how: How,
+        text: Text,
+        fresh: bool,
+        sync: bool,
+    },
+    Open {
+        path: String,
+    },
+    WriteOpen {
+        handle: usize,
+        offset: usize,
+        bytes: Text,
+    },
+    Close {
+        handle: usize,
+    },
     /// Nothing is done for so long.
-    Quiet { for_ms: u64 },
+    Quiet {
+        for_ms: u64,
+    },
     /// The mount ends and begins again.
     Remount,
     /// The process dies and another one mounts.
     Kill,
-    Control { line: String },
+    Control {
+        line: String,
+    },
     /// This growing log, by its number, has a turn more.
-    Import { log: usize },
+    Import {
+        log: usize,
+    },
     /// The kernel forgets what it does not hold.
     Forget,
 }
@@ -93,7 +141,18 @@ impl Dice {
 const SCRATCH_NAMES: [&str; 10] =
     [".meta.md.swp", "4913", "meta.md~", "meta.md.new", ".#meta.md", "a", "b", "d", "Ä (2)", "meta.md"];
 const TYPED_NAMES: [&str; 12] = [
-    "New words", "shop", "boats", "Zwölf Boote", "x y", "latest", "hidden", ".dot", "ctrl\u{7}", "untitled", "B", "project.json",
+    "New words",
+    "shop",
+    "boats",
+    "Zwölf Boote",
+    "x y",
+    "latest",
+    "hidden",
+    ".dot",
+    "ctrl\u{7}",
+    "untitled",
+    "B",
+    "project.json",
 ];
 const TITLES: [&str; 7] = ["One", "Another title", "42", "Größe", "a: b # c", "", "One"];
 const QUIETS: [u64; 5] = [1_000, 1_000, 3_500, 7_000, 700_000];
@@ -141,7 +200,11 @@ fn any(dice: &mut Dice, model: &Model, can: Can) -> Op {
         21..24 => Op::RemoveTree { path: removable(dice, &dirs) },
         24..34 => scratch_rename(dice, &commit, beside, writable),
         34..48 => entity_rename(dice, model, &dirs, &files, &commits),
-        48..52 => Op::Rename { from: either(dice), to: either(dice), mode: *dice.of(&[Mode::Replace, Mode::NoReplace, Mode::Exchange]) },
+        48..52 => Op::Rename {
+            from: either(dice),
+            to: either(dice),
+            mode: *dice.of(&[Mode::Replace, Mode::NoReplace, Mode::Exchange]),
+        },
         52..58 => {
             let bytes = dice.of(&["x", "---\n", "---\ntitle: w\n---\n", "\nmore\n"]).as_bytes().to_vec();
             Op::Write { path: writable(dice), offset: *dice.of(&[0, 0, 1, 5, 40, 70_000]), bytes: Text(bytes) }
@@ -157,7 +220,11 @@ fn any(dice: &mut Dice, model: &Model, can: Can) -> Op {
             sync: !can.wait || !dice.one_in(3),
         },
         80..83 => Op::Open { path: writable(dice) },
-        83..86 => Op::WriteOpen { handle: dice.below(4), offset: *dice.of(&[0, 3, 50]), bytes: Text(b"---\n---\nopen\n".to_vec()) },
+        83..86 => Op::WriteOpen {
+            handle: dice.below(4),
+            offset: *dice.of(&[0, 3, 50]),
+            bytes: Text(b"---\n---\nopen\n".to_vec()),
+        },
         86 => Op::Close { handle: dice.below(4) },
         87..93 if can.wait => Op::Quiet { for_ms: *dice.of(&QUIETS) },
         93 => Op::Remount,
@@ -180,7 +247,10 @@ fn removable(dice: &mut Dice, dirs: &[String]) -> String {
 }
 
 fn scratch_rename(
-    dice: &mut Dice, commit: &str, beside: impl Fn(&mut Dice) -> String, writable: impl Fn(&mut Dice) -> String,
+    dice: &mut Dice,
+    commit: &str,
+    beside: impl Fn(&mut Dice) -> String,
+    writable: impl Fn(&mut Dice) -> String,
 ) -> Op {
     let mode = *dice.of(&[Mode::Replace, Mode::Replace, Mode::Replace, Mode::NoReplace, Mode::Exchange]);
     let from = writable(dice);
@@ -195,8 +265,11 @@ fn scratch_rename(
 
 fn entity_rename(dice: &mut Dice, model: &Model, dirs: &[String], files: &[String], commits: &[String]) -> Op {
     let mode = *dice.of(&[Mode::Replace, Mode::Replace, Mode::NoReplace, Mode::NoReplace, Mode::Exchange]);
-    let entities: Vec<&String> =
-        dirs.iter().chain(files).filter(|p| p.contains("/turns/") || p.contains("/sessions/") || p.contains("rash")).collect();
+    let entities: Vec<&String> = dirs
+        .iter()
+        .chain(files)
+        .filter(|p| p.contains("/turns/") || p.contains("/sessions/") || p.contains("rash"))
+        .collect();
     let from = match dice.below(5) {
         0 if !entities.is_empty() => (*dice.of(&entities)).clone(),
         1 => format!("projects/{}", dice.of(&model.projects)),
@@ -205,7 +278,8 @@ fn entity_rename(dice: &mut Dice, model: &Model, dirs: &[String], files: &[Strin
     };
     let own = from.rsplit_once('/').map_or("", |(_, name)| name).to_owned();
     let is_whole = commits.contains(&from) || model.projects.iter().any(|p| from == format!("projects/{p}"));
-    let trash = |dice: &mut Dice| if dice.one_in(2) { model.roots()[1].clone() } else { format!("{}/files", model.roots()[3]) };
+    let trash =
+        |dice: &mut Dice| if dice.one_in(2) { model.roots()[1].clone() } else { format!("{}/files", model.roots()[3]) };
     let project = dice.of(&model.projects).clone();
     let dir = match dice.below(6) {
         0 => trash(dice),
@@ -225,8 +299,12 @@ fn entity_rename(dice: &mut Dice, model: &Model, dirs: &[String], files: &[Strin
 }
 
 fn control(dice: &mut Dice, files: &[String], dirs: &[String]) -> String {
-    let trashed: Vec<&str> =
-        dirs.iter().chain(files).filter_map(|p| p.strip_prefix(".cogfs/trash/")).filter(|p| !p.contains('/') && !p.contains(' ')).collect();
+    let trashed: Vec<&str> = dirs
+        .iter()
+        .chain(files)
+        .filter_map(|p| p.strip_prefix(".cogfs/trash/"))
+        .filter(|p| !p.contains('/') && !p.contains(' '))
+        .collect();
     match dice.below(4) {
         0 => "refresh".to_owned(),
         1 => "sync now".to_owned(),
@@ -246,9 +324,17 @@ fn document(dice: &mut Dice, model: &Model) -> Text {
         text.push_str(&format!("title: {title}\n"));
     }
     if dice.one_in(3) {
-        text.push_str(dice.of::<&str>(&["tags: [a, b]\n", "tags:\n  - a\n", "tags: null\n", "tags: x, y\n", "tags: []\n"]));
+        text.push_str(dice.of::<&str>(&[
+            "tags: [a, b]\n",
+            "tags:\n  - a\n",
+            "tags: null\n",
+            "tags: x, y\n",
+            "tags: []\n",
+        ]));
     }
-    for (key, values) in [("hidden", ["true", "no", "~"]), ("published", ["yes", "false", "null"]), ("order", ["3", "-7", ""])] {
+    for (key, values) in
+        [("hidden", ["true", "no", "~"]), ("published", ["yes", "false", "null"]), ("order", ["3", "-7", ""])]
+    {
         if dice.one_in(4) {
             text.push_str(&format!("{key}: {}\n", dice.of(&values)));
         }
@@ -270,4 +356,3 @@ fn document(dice: &mut Dice, model: &Model) -> Text {
     }
     Text(bytes)
 }
-
