@@ -237,6 +237,7 @@ impl CogFs {
         }
         let is_permitted = match (entity.kind, target) {
             (_, Target::Trash { .. }) | (EntityKind::Commit, Target::Project(_) | Target::Hidden(_)) => true,
+            (_, Target::Expunged) => was_in_trash,
             (EntityKind::Session | EntityKind::Turn, Target::Parts) => was_in_trash && self.is_home(node, to.dir)?,
             _ => false,
         };
