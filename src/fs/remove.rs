@@ -151,7 +151,7 @@ impl CogFs {
 
     /// Whether something was deleted, or is a part of what was.
     pub(super) fn lies_in_trash(&self, node: Node) -> Result<bool> {
-        Ok(self.query(|conn| tree::lies_in_trash(conn, node))?)
+        self.query(|conn| tree::lies_in_trash(conn, node))
     }
 
     /// Takes something out of the trash's lists for good.
