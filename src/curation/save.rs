@@ -46,6 +46,12 @@ impl Shown {
         for edit in edits::since(conn, yesterday, Some((EntityKind::Commit, commit_row)))?.into_iter().take(MOST_STATES)
         {
             state.step_back(&edit.action, &edit.before);
+            if edit.action == "move"
+                && let Some(row) = edit.before.get("project_row").and_then(Value::as_i64)
+                && let Some(project) = projects::get(conn, row)?
+            {
+                state.project = project.dir_name;
+            }
             states.push(state.clone());
         }
         states.reverse();

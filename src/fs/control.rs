@@ -23,6 +23,10 @@ impl CogFs {
     }
 
     fn run(&self, line: &str) -> Result<()> {
+        // A name may have blanks in it.
+        if let Some(("restore", name)) = line.split_once(char::is_whitespace) {
+            return self.restore(name.trim());
+        }
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["refresh"] => {
@@ -34,7 +38,6 @@ impl CogFs {
                     number.parse().map_err(|_| bad("undo takes the number of an edit: `cogfs log` lists them"))?;
                 self.edit(|tx| curation::undo(tx, Origin::Control, seq).map(drop))
             }
-            ["restore", name] => self.restore(name),
             ["sync", ..] | ["fetch", ..] => Err(bad("there is no account to sync with")),
             _ => Err(bad("no such command; reading .cogfs/ctl lists them")),
         }

@@ -13,6 +13,7 @@ mod remove;
 mod rename;
 mod save;
 pub mod scratch;
+mod trash_info;
 mod write;
 
 use std::ffi::{OsStr, OsString};
@@ -25,7 +26,7 @@ use rusqlite::Connection;
 
 use crate::model::Millis;
 use crate::render::Following;
-use crate::store::{self, Layout, StoreError, changes, raw};
+use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
 pub use error::FsError;
@@ -222,6 +223,7 @@ impl CogFs {
     pub fn make_writable(&mut self, places: &Places) -> std::result::Result<(), StoreError> {
         self.writing = Some(Writing::open(places)?);
         self.tell_of_drafts();
+        self.trash_changed();
         self.show();
         Ok(())
     }
@@ -705,6 +707,9 @@ impl CogFs {
         let mut stale = Vec::new();
         let next = match since {
             changes::Since::Changes { changes, next } if changes.len() <= MOST_CHANGES => {
+                if changes.iter().any(|change| change.kind == ChangeKind::Trash) {
+                    self.trash_changed();
+                }
                 for change in &changes {
                     tree::stale(&watcher.conn, change, &mut stale)?;
                     if stale.len() > MOST_STALE {
@@ -782,6 +787,7 @@ fn can_be_changed(node: Node) -> bool {
             | Node::ManagerTrash
             | Node::ManagerTrashFiles
             | Node::ManagerTrashInfo
+            | Node::ManagerTrashExpunged
     )
 }
 

@@ -51,10 +51,12 @@ pub struct Buffer {
     pub mtime: Millis,
     /// Counts the changes, to tell whether what was published is still all.
     pub version: u64,
-    /// The process (thread) that wrote last.
+    /// The process that wrote last; 0 where the kernel wrote back the pages of a mapping.
     pub writer: u32,
     /// It was found to be no valid document, and that was told.
     pub refused: Option<String>,
+    /// A write of it was refused: what is here is not all that its writer has.
+    pub cut: Option<String>,
 }
 
 /// A commit's document, while it is not simply the record.
@@ -69,7 +71,7 @@ pub struct Document {
 #[derive(Debug, Clone)]
 struct Reading {
     commit_row: i64,
-    thread: u32,
+    process: u32,
     shown: Shown,
 }
 
@@ -197,25 +199,25 @@ impl Overlay {
         }
     }
 
-    /// Notes that a thread was shown a document.
-    pub fn note_reading(&mut self, commit_row: i64, thread: u32, shown: Shown) {
-        self.readings.retain(|r| !(r.thread == thread && r.commit_row == commit_row));
-        let of_one = self.readings.iter().filter(|r| r.thread == thread).count();
+    /// Notes that a process was shown a document.
+    pub fn note_reading(&mut self, commit_row: i64, process: u32, shown: Shown) {
+        self.readings.retain(|r| !(r.process == process && r.commit_row == commit_row));
+        let of_one = self.readings.iter().filter(|r| r.process == process).count();
         if of_one >= MOST_OF_ONE
-            && let Some(oldest) = self.readings.iter().position(|r| r.thread == thread)
+            && let Some(oldest) = self.readings.iter().position(|r| r.process == process)
         {
             self.readings.remove(oldest);
         }
         if self.readings.len() >= MOST_READINGS {
             self.readings.pop_front();
         }
-        self.readings.push_back(Reading { commit_row, thread, shown });
+        self.readings.push_back(Reading { commit_row, process, shown });
     }
 
-    /// What was shown of a document, the latest last, with the thread that read it.
+    /// What was shown of a document, the latest last, with the process that read it.
     pub fn shown(&self, commit_row: i64) -> Vec<(u32, Shown)> {
         let of_commit = self.readings.iter().filter(|r| r.commit_row == commit_row);
-        of_commit.map(|r| (r.thread, r.shown.clone())).collect()
+        of_commit.map(|r| (r.process, r.shown.clone())).collect()
     }
 
     /// Notes that a directory was removed: should its number be seen again, the kernel must not take it for the one it holds

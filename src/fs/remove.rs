@@ -155,7 +155,7 @@ impl CogFs {
     }
 
     /// Takes something out of the trash's lists for good.
-    fn empty(&self, node: Node) -> Result<()> {
+    pub(super) fn empty(&self, node: Node) -> Result<()> {
         let entity = entity_of(node).ok_or(FsError::NotFound)?;
         self.edit(|tx| {
             let trashed = trash::find(tx, entity.kind, entity.row)?;

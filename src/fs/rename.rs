@@ -42,6 +42,8 @@ enum Target {
     Trash {
         by_manager: bool,
     },
+    /// Where a file manager moves what it empties out of its Trash.
+    Expunged,
     /// The sessions of a commit, the subagents or the turns of a session.
     Parts,
 }
@@ -52,6 +54,7 @@ fn target(dir: Role) -> Option<Target> {
         Role::Tree(Node::HiddenDir(row)) => Some(Target::Hidden(row)),
         Role::Tree(Node::TrashDir) => Some(Target::Trash { by_manager: false }),
         Role::Tree(Node::ManagerTrashFiles) => Some(Target::Trash { by_manager: true }),
+        Role::Tree(Node::ManagerTrashExpunged) => Some(Target::Expunged),
         Role::Tree(Node::SessionsDir(_) | Node::SubagentsDir(_) | Node::TurnsDir(_)) => Some(Target::Parts),
         _ => None,
     }
@@ -234,6 +237,7 @@ impl CogFs {
         }
         let is_permitted = match (entity.kind, target) {
             (_, Target::Trash { .. }) | (EntityKind::Commit, Target::Project(_) | Target::Hidden(_)) => true,
+            (_, Target::Expunged) => was_in_trash,
             (EntityKind::Session | EntityKind::Turn, Target::Parts) => was_in_trash && self.is_home(node, to.dir)?,
             _ => false,
         };
@@ -265,6 +269,11 @@ impl CogFs {
                     false => TrashName::Typed(name.to_owned()),
                 };
                 self.edit(|tx| Editor::new(tx, Origin::Mount).apply(&Edit::Delete { entity, name }).map(drop))
+            }
+            (_, Target::Expunged, true) => {
+                // The kernel has it under its new name, where nothing is.
+                self.tell(Invalidation::Name { parent: to.parent, name: to.name.to_owned() });
+                self.empty(node)
             }
             (EntityKind::Commit, Target::Project(_) | Target::Hidden(_), _) => {
                 self.edit(|tx| place_commit(tx, entity.row, target, name, was_in_trash))
@@ -350,7 +359,7 @@ fn place_commit(
     let (project, hidden) = match target {
         Target::Project(project) => (project, false),
         Target::Hidden(project) => (project, true),
-        Target::Trash { .. } | Target::Parts => return Err(not_found()),
+        Target::Trash { .. } | Target::Expunged | Target::Parts => return Err(not_found()),
     };
     let mut editor = Editor::new(tx, Origin::Mount);
     if was_in_trash {

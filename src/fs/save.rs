@@ -90,44 +90,47 @@ impl CogFs {
         if let Ok(document) = front_matter::parse(&meta.text) {
             shown = shown.as_read(&document);
         }
-        lock(&writing.overlay).note_reading(row, thread, shown);
+        lock(&writing.overlay).note_reading(row, process_of(thread), shown);
         Ok(slice(&meta.text, offset, size).to_vec())
     }
 
     /// Makes the node of a new `meta.md`, where an editor moved the former one away.
     pub(super) fn begin_document(&self, row: i64, thread: u32) -> u64 {
         let Ok(writing) = self.writing() else { return Node::CommitMetaMd(row).ino() };
+        let process = process_of(thread);
         let mut overlay = lock(&writing.overlay);
         let ino = overlay.new_document_ino();
         overlay.set_role(ino, super::overlay::Role::Meta(row));
         let document = overlay.documents.entry(row).or_default();
         document.holder = Holder::Other(ino);
         document.detached = None;
-        document.buffer = Some(buffer(Vec::new(), thread));
+        document.buffer = Some(buffer(Vec::new(), process));
         ino
     }
 
     pub(super) fn write_document(&self, row: i64, offset: u64, bytes: &[u8], thread: u32) -> Result<()> {
+        let process = process_of(thread);
         if offset == 0 {
-            self.end_save_of_another(row, thread);
+            self.end_save_of_another(row, process);
         }
-        self.change_document(row, thread, |old| splice(old, offset, bytes))?;
+        self.change_document(row, process, |old| splice(old, offset, bytes))?;
         self.keep_draft(row)
     }
 
     /// Truncating alone is never kept: it is the first half of a save.
     pub(super) fn truncate_document(&self, row: i64, size: u64, thread: u32) -> Result<()> {
+        let process = process_of(thread);
         if size == 0 {
-            self.end_save_of_another(row, thread);
+            self.end_save_of_another(row, process);
         }
-        self.change_document(row, thread, |old| resize(old, size))?;
+        self.change_document(row, process, |old| resize(old, size))?;
         if size > 0 { self.keep_draft(row) } else { Ok(()) }
     }
 
     /// A process begins a save while that of another is not the record yet: both count, so the other's becomes it now.
-    fn end_save_of_another(&self, row: i64, thread: u32) {
+    fn end_save_of_another(&self, row: i64, process: u32) {
         let Some(buffer) = self.snapshot(row) else { return };
-        if thread == 0 || buffer.writer == 0 || is_same_process(thread, buffer.writer) {
+        if process == 0 || buffer.writer == 0 || process == buffer.writer {
             return;
         }
         self.end_save(row, &buffer);
@@ -154,34 +157,39 @@ impl CogFs {
             self.end_save(row, &buffer);
         }
         let _one = lock(&self.writing()?.publishing);
-        self.save(row, bytes, (Millis::now(), Time::Kept), thread)?;
+        self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;
         then()
     }
 
-    fn change_document(&self, row: i64, thread: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+    fn change_document(&self, row: i64, process: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         let writing = self.writing()?;
         let is_new = lock(&writing.overlay).documents.get(&row).is_none_or(|d| d.buffer.is_none());
         let stored = if is_new { Some(self.document_bytes(row)?) } else { None };
         let mut overlay = lock(&writing.overlay);
         // What is refused leaves no trace: not that of being written to either.
         let written = overlay.documents.get_mut(&row).and_then(|document| document.buffer.take());
-        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), thread));
+        let mut next = written.unwrap_or_else(|| buffer(stored.unwrap_or_default(), process));
         let changed = change(&mut next.bytes);
         if changed.is_err() && is_new {
             return changed;
         }
+        next.cut = match &changed {
+            Err(error) => Some(error.to_string()),
+            // Begun anew.
+            Ok(()) if next.bytes.is_empty() => None,
+            Ok(()) => next.cut.take(),
+        };
         let buffer = overlay.documents.entry(row).or_default().buffer.insert(next);
-        changed?;
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;
         // A mapped page that the kernel writes back has no process.
-        if thread != 0 {
-            buffer.writer = thread;
+        if process != 0 {
+            buffer.writer = process;
         }
         drop(overlay);
         self.wake();
-        Ok(())
+        changed
     }
 
     fn snapshot(&self, row: i64) -> Option<Buffer> {
@@ -196,7 +204,14 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        self.edit(|tx| Ok(drafts::keep(tx, &draft)?))
+        let kept = self.edit(|tx| Ok(drafts::keep(tx, &draft)?));
+        if let Err(error) = &kept
+            && let Some(buffer) =
+                lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())
+        {
+            buffer.cut = Some(error.to_string());
+        }
+        kept
     }
 
     /// Makes what was written the record.
@@ -213,7 +228,11 @@ impl CogFs {
         let Some(buffer) = self.snapshot(row) else { return Ok(()) };
         // In a quiet moment its writer has seen the time of the write already.
         let time = if operation == QUIETLY { Time::Written } else { Time::Kept };
-        match self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer) {
+        let saved = match &buffer.cut {
+            Some(error) => Err(FsError::Refused { reason: format!("a part of it could not be written: {error}") }),
+            None => self.save(row, &buffer.bytes, (buffer.mtime, time), buffer.writer),
+        };
+        match saved {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
                 Ok(())
@@ -237,7 +256,7 @@ impl CogFs {
         }
         current.refused = Some(reason.to_owned());
         drop(overlay);
-        let path = self.path_of(Node::CommitMetaMd(row).ino());
+        let path = self.path_of_document(row);
         let what_to_do = "correct the document and save it again; what was written is in .cogfs/drafts/";
         self.log_refusal(operation, path, "EIO", reason.to_owned(), what_to_do, Some(&buffer.bytes));
         let refusal = Some(reason.to_owned());
@@ -253,10 +272,10 @@ impl CogFs {
 
     /// Makes a document the record: the fields that differ from what its writer was shown, and the bytes to be served back.
     /// For who holds `Writing::publishing`.
-    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), thread: u32) -> Result<()> {
+    fn save(&self, row: i64, bytes: &[u8], (mtime, time): (Millis, Time), process: u32) -> Result<()> {
         let document =
             front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
-        let shown = self.shown_to(row, thread)?;
+        let shown = self.shown_to(row, process)?;
         let mut known = None;
         let outcome = self.edit(|tx| {
             let plan = curation::plan(tx, row, &document, &shown)?;
@@ -278,8 +297,8 @@ impl CogFs {
         match outcome {
             Ok(Outcome::Edits(_)) => {
                 // The next save of the same process is compared with this one.
-                if let Some(known) = known.filter(|_| thread != 0) {
-                    lock(&self.writing()?.overlay).note_reading(row, thread, known);
+                if let Some(known) = known.filter(|_| process != 0) {
+                    lock(&self.writing()?.overlay).note_reading(row, process, known);
                 }
                 Ok(())
             }
@@ -294,9 +313,9 @@ impl CogFs {
     }
 
     /// The states in which the writer of a document may have read it: the one, where the same process did.
-    fn shown_to(&self, row: i64, thread: u32) -> Result<Vec<Shown>> {
+    fn shown_to(&self, row: i64, process: u32) -> Result<Vec<Shown>> {
         let readings = lock(&self.writing()?.overlay).shown(row);
-        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| is_same_process(*reader, thread)) {
+        if let Some((_, shown)) = readings.iter().rev().find(|(reader, _)| *reader == process && process != 0) {
             return Ok(vec![shown.clone()]);
         }
         let mut states = self.query(|conn| Shown::history(conn, row))?;
@@ -417,7 +436,7 @@ impl CogFs {
             return;
         };
         for (draft, commit) in left.into_iter().filter(|(draft, _)| draft.refusal.is_none()) {
-            let path = self.path_of(Node::CommitMetaMd(draft.commit_row).ino());
+            let path = self.path_of_document(draft.commit_row);
             let reason = "the mount ended before this was saved: it is a draft, and the record is as it was".to_owned();
             let what_to_do =
                 format!("compare .cogfs/drafts/{}.md with meta.md; copy it over to save it, or remove it", commit.id);
@@ -453,7 +472,7 @@ fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
 }
 
 fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
-    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None }
+    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None, cut: None }
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.
@@ -468,14 +487,10 @@ fn serve_back(tx: &mut Transaction<'_>, row: i64, bytes: &[u8], mtime: Millis, t
     Ok(())
 }
 
-/// Whether a thread belongs to the same process as another. Requests name threads, and editors read and write from several.
-fn is_same_process(thread: u32, other: u32) -> bool {
-    if thread == other {
-        return true;
-    }
-    let group = |thread: u32| {
-        let status = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
-        status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok())
-    };
-    matches!((group(thread), group(other)), (Some(a), Some(b)) if a == b)
+/// The process that a thread belongs to, told while it waits for its answer: later it may be gone. Requests name threads, and
+/// editors read and write from several.
+fn process_of(thread: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
+    let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
+    group.unwrap_or(thread)
 }

@@ -66,11 +66,14 @@ pub struct Limits {
     pub files: u64,
     /// What was not changed for so long may be swept.
     pub age: Duration,
+    /// A place whose files stay however old they are.
+    pub kept: Option<Id>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { file_bytes: 64 << 20, total_bytes: 1 << 30, files: 20_000, age: Duration::from_secs(7 * 24 * 60 * 60) }
+        let age = Duration::from_secs(7 * 24 * 60 * 60);
+        Self { file_bytes: 64 << 20, total_bytes: 1 << 30, files: 20_000, age, kept: None }
     }
 }
 

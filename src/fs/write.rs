@@ -37,11 +37,14 @@ pub(super) struct Writing {
     writer: Mutex<Option<Writer>>,
     /// What the kernel must forget that no change of the database tells.
     pub told: Mutex<Vec<Invalidation>>,
+    /// When the notes of the trash are to be looked through next.
+    pub trash_info_at: Mutex<Option<Instant>>,
 }
 
 impl Writing {
     pub fn open(places: &Places) -> std::result::Result<Self, StoreError> {
-        let scratch = Scratch::open(places.scratch.clone(), Limits::default())
+        let limits = Limits { kept: Some(trash_info_place()), ..Limits::default() };
+        let scratch = Scratch::open(places.scratch.clone(), limits)
             .map_err(|source| StoreError::Io { path: places.scratch.clone(), source })?;
         Ok(Self {
             scratch,
@@ -50,6 +53,7 @@ impl Writing {
             publishing: Mutex::default(),
             writer: Mutex::new(None),
             told: Mutex::default(),
+            trash_info_at: Mutex::new(Some(Instant::now())),
         })
     }
 }
@@ -242,13 +246,20 @@ impl CogFs {
     }
 
     pub(super) fn path_of(&self, ino: u64) -> String {
-        let node = match self.role(ino) {
-            Ok(Role::Tree(node)) => Some(node),
-            Ok(Role::Meta(row)) => Some(Node::CommitMetaMd(row)),
-            _ => None,
-        };
-        let path = node.map(|node| self.query(|conn| tree::path(conn, node)));
-        path.and_then(Result::ok).flatten().unwrap_or_else(|| "…".to_owned())
+        match self.role(ino) {
+            Ok(Role::Tree(node)) => self.path_of_node(node),
+            Ok(Role::Meta(row)) => self.path_of_document(row),
+            _ => "…".to_owned(),
+        }
+    }
+
+    /// Whatever its own number stands for at the moment.
+    pub(super) fn path_of_document(&self, row: i64) -> String {
+        self.path_of_node(Node::CommitMetaMd(row))
+    }
+
+    fn path_of_node(&self, node: Node) -> String {
+        self.query(|conn| tree::path(conn, node)).ok().flatten().unwrap_or_else(|| "…".to_owned())
     }
 
     fn not_permitted(&self, operation: &'static str, parent: u64, name: &OsStr, reason: &str) -> FsError {
@@ -481,8 +492,10 @@ impl CogFs {
         if let Err(error) = self.settle_removals_if_due(now) {
             tracing::warn!(%error, "what was removed could not be settled; trying again");
         }
+        let notes = self.settle_trash_info(now);
         let overlay = lock(&writing.overlay);
-        let busy = overlay.removed_at.is_some()
+        let busy = notes
+            || overlay.removed_at.is_some()
             || overlay.documents.values().any(|d| d.buffer.is_some() || d.holder == Holder::Nothing);
         busy.then_some(SETTLE_TICK)
     }

@@ -3,8 +3,19 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::{EntityKind, Result, StoreError, Transaction, id_column, machines};
+use super::{EntityKind, Result, StoreError, Transaction, id_column, machines, set_state};
 use crate::model::{Id, Millis};
+
+/// The key of the time when something was edited last, in the table `state`.
+pub const LAST_EDIT: &str = "last_edit";
+
+/// Notes that something was edited now.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn note_time(tx: &Transaction<'_>) -> Result<()> {
+    set_state(tx, LAST_EDIT, &Millis::now().0.to_string())
+}
 
 /// How an edit came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +101,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Logged> {
 /// When SQLite cannot write.
 pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
     let json = |value: &Value| serde_json::to_string(value).map_err(|e| StoreError::Source(e.into()));
+    note_time(tx)?;
     tx.prepare_cached(
         "INSERT INTO edits(at, origin, machine, kind, entity_row, entity_id, action, before, after, undoes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",

@@ -623,9 +623,9 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     tx.changes.add(ChangeKind::Session, session.row);
     announce_id(tx, session.row)?;
     for below in descendants(tx, session.row)? {
-        announce_id(tx, below)?;
-        // Where it lies is in the link to it.
+        // Where its subagents lie is in the links to them.
         tx.changes.add(ChangeKind::Session, below);
+        announce_id(tx, below)?;
     }
     match (session.parent_row, session.commit_row) {
         (Some(parent), _) => {
@@ -640,7 +640,7 @@ pub fn set_deleted(tx: &mut Transaction<'_>, session: &Session, at: Option<Milli
     Ok(())
 }
 
-/// The subagents of a session, theirs included.
+/// The subagents of a session, theirs included, whether they are deleted or not.
 ///
 /// # Errors
 /// When SQLite cannot read.

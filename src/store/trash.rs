@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, EntityKind, Result, Transaction, cut_name};
+use super::{ChangeKind, EntityKind, Result, Transaction, cut_name, edits};
 use crate::model::{Id, Millis};
 
 /// How long something deleted is listed in the trash.
@@ -50,11 +50,35 @@ pub struct Name<'a> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add(tx: &mut Transaction<'_>, kind: EntityKind, entity_row: i64, id: &Id, name: Name<'_>) -> Result<()> {
+    if name.by_manager {
+        give_way(tx, name)?;
+    }
     let free = free_name(tx, name.wanted, id)?;
     tx.prepare_cached("INSERT INTO trash(kind, entity_row, name, deleted_at, by_manager) VALUES (?1, ?2, ?3, ?4, ?5)")?
         .execute(params![kind as i64, entity_row, free, Millis::now().0, name.by_manager])?;
     // The name that was typed, if another has it.
     tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
+    Ok(())
+}
+
+/// Renames what has a name unseen by who gives it to something else: what is not listed any more, and for a file manager, which
+/// notes the name beside, also what is listed in `.cogfs/trash/` alone.
+fn give_way(tx: &mut Transaction<'_>, name: Name<'_>) -> Result<()> {
+    let Name { wanted: name, by_manager } = name;
+    let unseen: Option<i64> = tx
+        .prepare_cached(
+            "SELECT row FROM trash WHERE name = ?1 AND NOT (listed AND deleted_at >= ?2 AND (by_manager OR NOT ?3))",
+        )?
+        .query_row(params![name, oldest(), by_manager], |r| r.get(0))
+        .optional()?;
+    let Some(row) = unseen else { return Ok(()) };
+    let (mut free, mut more) = (cut_name(name, &format!("_{row}")), 0);
+    while is_taken(tx, &free)? {
+        more += 1;
+        free = cut_name(name, &format!("_{row}.{more}"));
+    }
+    tx.prepare_cached("UPDATE trash SET name = ?2 WHERE row = ?1")?.execute(params![row, free])?;
+    tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(name.to_owned()));
     Ok(())
 }
 
@@ -106,6 +130,7 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
     // No name has a slash in it: another may have this one's now.
     tx.prepare_cached("UPDATE trash SET listed = 0, name = row || '/' || name WHERE row = ?1")?
         .execute([trashed.row])?;
+    edits::note_time(tx)?;
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));
     Ok(())
 }
@@ -115,6 +140,9 @@ pub fn empty(tx: &mut Transaction<'_>, trashed: &Trashed) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Result<()> {
+    if name.wanted != trashed.name {
+        give_way(tx, name)?;
+    }
     let id = id_of(tx, trashed)?;
     let free = if name.wanted == trashed.name { trashed.name.clone() } else { free_name(tx, name.wanted, &id)? };
     tx.prepare_cached("UPDATE trash SET name = ?2, by_manager = ?3 WHERE row = ?1")?.execute(params![
@@ -122,6 +150,7 @@ pub fn rename(tx: &mut Transaction<'_>, trashed: &Trashed, name: Name<'_>) -> Re
         free,
         name.by_manager
     ])?;
+    edits::note_time(tx)?;
     // The name that was typed, if another has it: one that this directory does not list.
     tx.changes.add_full(ChangeKind::Trash, 0, 0, (free != name.wanted).then(|| name.wanted.to_owned()));
     tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(trashed.name.clone()));

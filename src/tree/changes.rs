@@ -132,6 +132,7 @@ pub fn fixed(out: &mut Vec<Stale>) {
         Node::ManagerTrash,
         Node::ManagerTrashFiles,
         Node::ManagerTrashInfo,
+        Node::ManagerTrashExpunged,
         Node::ProjectsDir,
         Node::ByDir,
         Node::ByGitDir,

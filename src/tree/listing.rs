@@ -113,7 +113,12 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
-        Node::Root | Node::ControlDir | Node::ByDir | Node::ManagerTrash | Node::ManagerTrashInfo => {}
+        Node::Root
+        | Node::ControlDir
+        | Node::ByDir
+        | Node::ManagerTrash
+        | Node::ManagerTrashInfo
+        | Node::ManagerTrashExpunged => {}
         _ => return Ok(false),
     }
     Ok(true)
@@ -153,7 +158,11 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             ("trash", Node::TrashDir, Directory),
         ],
         Node::ManagerTrash => {
-            vec![("files", Node::ManagerTrashFiles, Directory), ("info", Node::ManagerTrashInfo, Directory)]
+            vec![
+                ("files", Node::ManagerTrashFiles, Directory),
+                ("info", Node::ManagerTrashInfo, Directory),
+                ("expunged", Node::ManagerTrashExpunged, Directory),
+            ]
         }
         Node::ByDir => vec![
             ("date", Node::ViewDir(FacetKind::Date), Directory),

@@ -12,8 +12,9 @@ use rusqlite::Connection;
 
 use crate::derived;
 use crate::model::{Millis, Session};
-use crate::render::Following;
+use crate::render::{self, Following};
 use crate::store::commits::{Home, Listed};
+use crate::store::trash::Trashed;
 use crate::store::{
     self, EntityKind, Result, commits, drafts, facets, former_names, git, projects, sessions, stats, trash, turns,
     visuals,
@@ -87,7 +88,8 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::DraftsDir
         | Node::ManagerTrash
         | Node::ManagerTrashFiles
-        | Node::ManagerTrashInfo => {
+        | Node::ManagerTrashInfo
+        | Node::ManagerTrashExpunged => {
             let at = last_change(conn)?;
             Some(Facts::directory(at, at))
         }
@@ -267,13 +269,16 @@ fn turn_visual_prefix(depth: usize) -> String {
 /// From a session's transcript to its turns.
 const TURN_PREFIX: &str = "turns/";
 
-/// When the database last changed: the time of the fixed nodes.
+/// When the database last changed: the time of the fixed nodes. Who looks for news by a directory's time alone must see it move
+/// with every edit: GNOME's Trash does not list one again otherwise.
 fn last_change(conn: &Connection) -> Result<Millis> {
-    let known = match store::state(conn, "last_import")? {
-        Some(at) => Some(at),
-        None => store::state(conn, "created_at")?,
+    let at =
+        |key| Ok::<i64, store::StoreError>(store::state(conn, key)?.and_then(|at| at.parse().ok()).unwrap_or_default());
+    let found = match at("last_import")? {
+        0 => at("created_at")?,
+        import => import,
     };
-    Ok(Millis(known.and_then(|at| at.parse().ok()).unwrap_or_default()))
+    Ok(Millis(found.max(at(store::edits::LAST_EDIT)?)))
 }
 
 /// A session's directory, from the mount's root; `None` where it has no place.
@@ -363,6 +368,39 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
             below(path(conn, Node::TurnsDir(turns::parts_of(row).0))?, &format!("{:04}-…", turns::parts_of(row).1))
         }
         _ => None,
+    })
+}
+
+/// Where something in the trash was, and would be restored to, from the mount's root.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn former_path(conn: &Connection, trashed: &Trashed) -> Result<Option<String>> {
+    let row = trashed.entity_row;
+    Ok(match trashed.kind {
+        EntityKind::Project => None,
+        EntityKind::Commit => {
+            let hidden = commits::get(conn, row)?.is_some_and(|commit| commit.hidden);
+            let home = if hidden { "hidden/" } else { "" };
+            commits::listed(conn, row)?.map(|c| format!("projects/{}/{home}{}", c.project_dir, c.dir_name))
+        }
+        EntityKind::Session => {
+            let Some(session) = sessions::get(conn, row)? else { return Ok(None) };
+            let (parent, below) = match (session.parent_row, session.commit_row) {
+                (Some(parent), _) => (path(conn, Node::Session(parent))?, "subagents"),
+                (None, Some(commit)) => (commit_path(conn, commit)?, "sessions"),
+                (None, None) => (None, ""),
+            };
+            parent.map(|parent| format!("{parent}/{below}/{}", session.dir_name))
+        }
+        EntityKind::Turn => {
+            let dir = path(conn, Node::TurnsDir(turns::parts_of(row).0))?;
+            let name = turns::get(conn, row)?.map(|turn| {
+                let slug = turn.tool.as_ref().map(|tool| render::tool_slug(&tool.name));
+                render::turn_file_name(turn.number, turn.role, slug.as_deref())
+            });
+            dir.zip(name).map(|(dir, name)| format!("{dir}/{name}"))
+        }
     })
 }
 

@@ -28,6 +28,8 @@ pub enum Node {
     ManagerTrash,
     ManagerTrashFiles,
     ManagerTrashInfo,
+    /// Where GNOME's programs move what they empty out of the Trash, before they remove it: it is gone with that.
+    ManagerTrashExpunged,
     Project(i64),
     ProjectJson(i64),
     ProjectLatest(i64),
@@ -94,6 +96,7 @@ impl Node {
             Self::ManagerTrash => (0, 16),
             Self::ManagerTrashFiles => (0, 17),
             Self::ManagerTrashInfo => (0, 18),
+            Self::ManagerTrashExpunged => (0, 19),
             Self::ViewDir(kind) => (0, VIEWS + kind as i64),
             Self::Project(row) => (1, row),
             Self::ProjectJson(row) => (2, row),
@@ -149,6 +152,7 @@ impl Node {
                 16 => Self::ManagerTrash,
                 17 => Self::ManagerTrashFiles,
                 18 => Self::ManagerTrashInfo,
+                19 => Self::ManagerTrashExpunged,
                 other => Self::ViewDir(FacetKind::from_i64(other - VIEWS)?),
             },
             1 => Self::Project(row),
@@ -210,6 +214,7 @@ mod tests {
             Node::ManagerTrash,
             Node::ManagerTrashFiles,
             Node::ManagerTrashInfo,
+            Node::ManagerTrashExpunged,
             Node::Project(row),
             Node::ProjectJson(row),
             Node::ProjectLatest(row),
@@ -250,7 +255,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 9, 19, 28 << 56, VIEWS.cast_unsigned(), u64::MAX] {
+        for ino in [0, 9, 20, 28 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }

@@ -117,6 +117,15 @@ impl<'w> Desk<'w> {
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
+    /// The line of the only write that was refused.
+    #[track_caller]
+    pub fn refusal(&self) -> Value {
+        wait_until(PATIENCE, "the refused write is in the log", || !self.errors().is_empty());
+        let mut errors = self.errors();
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        errors.remove(0)
+    }
+
     /// The texts of the drafts.
     pub fn drafts(&self) -> Vec<String> {
         let mut paths: Vec<_> =
@@ -131,7 +140,9 @@ impl<'w> Desk<'w> {
 
     /// Waits until nothing is being written any more: what was is the record, or was refused.
     pub fn rest(&self) {
-        let state = || (self.edits().len(), kept_drafts(self.world), self.errors().len(), self.read());
+        // A link that leads to it may lead nowhere for a moment: the kernel is told a little later.
+        let seen = || fs::read_to_string(self.meta()).ok();
+        let state = || (self.edits().len(), kept_drafts(self.world), self.errors().len(), seen());
         let (mut last, mut since) = (state(), Instant::now());
         wait_until(PATIENCE, "writing comes to rest", || {
             let now = state();
@@ -152,7 +163,11 @@ impl<'w> Desk<'w> {
         assert!(self.read() == text, "later it reads:\n{}", short(&self.read()));
         assert_eq!(self.mtime(), mtime, "the time of the file moved after the save");
         self.is_clean(edits, left);
-        assert!(!edits.contains(&"retitle") || text.contains(&format!("title: {}\n", self.record_title())), "{text}");
+        let title = self.record_title();
+        assert!(
+            text.contains(&format!("title: {title}\n")) || text.contains(&format!("title: {title:?}\n")),
+            "{title}"
+        );
         assert_eq!(self.field("title"), Value::from(self.record_title()));
     }
 
@@ -178,11 +193,11 @@ impl<'w> Desk<'w> {
 
     /// Kills the mount as a crash would, and mounts again.
     pub fn crash(self) -> Self {
-        let (world, dir) = (self.world, self.mount.dir().to_owned());
+        let (world, dir, names) = (self.world, self.mount.dir().to_owned(), self.names.clone());
         crate::common::mount::clear(&dir);
         wait_until(PATIENCE, "the killed process is gone", || self.mount.pids().is_empty());
         drop(self);
-        Self::new(world)
+        Self { names, ..Self::new(world) }
     }
 }
 

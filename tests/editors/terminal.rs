@@ -89,6 +89,9 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("The screen:\n{}", self.screen());
+        }
         if matches!(self.child.try_wait(), Ok(None)) {
             let pid = fs::read_to_string(&self.pid).ok().and_then(|pid| pid.trim().parse().ok());
             pid.into_iter().for_each(kill);

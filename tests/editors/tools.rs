@@ -181,10 +181,9 @@ fn sed_that_is_refused_says_so_and_changes_nothing() {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && message.contains("Input/output error"), "{message}");
     assert_eq!(desk.read(), before);
-    let errors = desk.errors();
-    assert_eq!(errors.len(), 1, "{errors:#?}");
-    assert!(errors[0]["reason"].as_str().unwrap().contains("titel"), "{errors:#?}");
-    assert!(errors[0]["text"].as_str().unwrap().contains("titel:"), "{errors:#?}");
+    let refusal = desk.refusal();
+    assert!(refusal["reason"].as_str().unwrap().contains("titel"), "{refusal:#}");
+    assert!(refusal["text"].as_str().unwrap().contains("titel:"), "{refusal:#}");
     desk.holds_names(&[]);
     assert!(desk.edits().is_empty());
 }
@@ -265,7 +264,7 @@ fn git_works_in_a_commits_directory_and_its_files_are_nobodys_business() {
     desk.run("git checkout -q -- meta.md");
     desk.rest();
     assert_eq!(desk.read(), before);
-    assert_eq!(desk.record_title(), "Build boat 1.");
+    assert_eq!(desk.record_title(), "Build boat 1");
     desk.run("rm -rf .git");
     desk.holds_names(&[]);
 }
@@ -288,7 +287,7 @@ fn a_save_that_takes_back_the_one_before_it_counts() {
     assert_eq!(desk.record_title(), "Storm");
     fs::write(desk.meta(), &before).unwrap();
     desk.holds(&before, &["retitle", "tags", "note", "retitle", "tags", "note"], &[]);
-    assert_eq!(desk.record_title(), "Build boat 1.");
+    assert_eq!(desk.record_title(), "Build boat 1");
 }
 
 #[test]
@@ -300,13 +299,50 @@ fn who_writes_in_place_and_is_refused_finds_it_in_the_log_and_in_the_drafts() {
     desk.run("printf ',s/^title:/titel:/\\nw\\nq\\n' | ed -s meta.md");
     let written = desk.read();
     assert!(written.contains("titel:"), "what was written is shown");
-    crate::common::wait_until(crate::common::mount::PATIENCE, "it is told", || !desk.errors().is_empty());
+    desk.refusal();
     desk.rest();
-    assert_eq!(desk.drafts(), [written.clone()]);
+    assert_eq!(desk.drafts(), std::slice::from_ref(&written));
     assert_eq!(desk.read(), written);
     assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
     // Corrected, it is saved, and the draft is gone.
     desk.run("printf ',s/^titel: .*/title: Storm/\\nw\\nq\\n' | ed -s meta.md");
     desk.rest();
     assert_eq!((desk.record_title(), desk.drafts()), ("Storm".to_owned(), Vec::new()));
+}
+
+#[test]
+fn a_document_that_is_too_long_is_refused_and_its_beginning_is_not_saved() {
+    needs!("cp", "sed");
+    let world = world();
+    let desk = Desk::new(&world);
+    let (before, title) = (desk.read(), desk.record_title());
+    desk.outside("new", &(document("Storm") + &"A line of a very long note.\n".repeat(80_000)));
+    let output = desk.shell("cp $OUTSIDE/new meta.md").output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("File too large"), "{message}");
+    let refusal = desk.refusal();
+    assert!(refusal["reason"].as_str().unwrap().contains("could not be written"), "{refusal:#}");
+    desk.rest();
+    assert_eq!((desk.record_title(), desk.edits().len()), (title, 0));
+    // Written anew, it is saved.
+    fs::write(desk.meta(), before.replace("tags: []", "tags: [red]")).unwrap();
+    desk.rest();
+    assert_eq!((desk.edits(), desk.drafts()), (vec!["tags".to_owned()], Vec::new()));
+    // A file that is moved there whole is not taken, and stays.
+    let output = desk.shell("cp $OUTSIDE/new long.md && mv long.md meta.md").output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("File too large"), "{message}");
+    desk.holds_names(&["long.md"]);
+    assert_eq!(desk.edits(), ["tags"]);
+}
+
+#[test]
+fn a_document_that_is_removed_alone_is_back_after_a_moment() {
+    needs!("rm");
+    let world = world();
+    let desk = Desk::new(&world);
+    let before = desk.read();
+    desk.run("rm meta.md && test ! -e meta.md");
+    crate::common::wait_until(crate::common::mount::PATIENCE, "it is back", || desk.meta().exists());
+    desk.holds(&before, &[], &[]);
 }

@@ -54,6 +54,7 @@ impl Scratch {
         let before = millis(now.checked_sub(self.limits.age).unwrap_or(SystemTime::UNIX_EPOCH));
         for name in disk::names(&root)? {
             let done = match disk::place(&name) {
+                Some(place) if self.limits.kept == Some(place) => Ok(()),
                 Some(place) => self.sweep_place(&root, place, before, &mut swept),
                 None => self.sweep_left_over(&root, &name, before),
             };

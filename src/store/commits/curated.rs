@@ -209,6 +209,7 @@ pub fn set_deleted(tx: &mut Transaction<'_>, commit: &Commit, at: Option<Millis>
     tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, commit.project_row, Some(commit.dir_name.clone()));
     tx.changes.add_full(ChangeKind::Id, 0, 0, Some(commit.id.to_string()));
     for session in sessions::rows_of_commit(tx, commit.row)? {
+        tx.changes.add(ChangeKind::Session, session);
         sessions::announce_id(tx, session)?;
     }
     for git in crate::store::git::of_commit(tx, commit.row)? {

@@ -34,7 +34,7 @@ enum Op {
     Reopen,
 }
 
-const LIMITS: Limits = Limits { file_bytes: 40, total_bytes: 100, files: 7, age: Duration::from_secs(1) };
+const LIMITS: Limits = Limits { file_bytes: 40, total_bytes: 100, files: 7, age: Duration::from_secs(1), kept: None };
 
 #[derive(Default)]
 struct Model([Tree; 2]);
