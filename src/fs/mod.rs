@@ -86,6 +86,8 @@ pub struct DirEntry {
 pub enum Invalidation {
     /// Attributes and contents of a node; for a directory, its listing.
     Node(u64),
+    /// Attributes of a file whose contents the kernel has as they are: it was it who brought them.
+    Attributes(u64),
     /// A name that means something else now, or nothing.
     Name { parent: u64, name: OsString },
 }
@@ -526,17 +528,20 @@ impl CogFs {
         }
     }
 
-    /// What a stale thing of the tree is to the kernel: a document may be known under several numbers.
-    fn invalidations(&self, stale: Stale) -> Vec<Invalidation> {
-        let mut all = Vec::with_capacity(1);
+    /// What a stale thing of the tree is to the kernel: a document may be known under several numbers. Of one that was written here
+    /// the kernel has the bytes. To have it drop them it would wait for a write that is under way; were this process killed then,
+    /// neither would ever end.
+    fn invalidations(&self, conn: &Connection, stale: Stale) -> Vec<Invalidation> {
         if let (Some(writing), Stale::Node(ino)) = (&self.writing, &stale)
             && let Some(Node::CommitMetaMd(row)) = Node::from_ino(*ino)
         {
-            let others = lock(&writing.overlay).others_of(row);
-            all.extend(others.into_iter().map(Invalidation::Node));
+            let text = tree::meta_md(conn, row).ok().flatten().map(|meta| meta.text);
+            let overlay = lock(&writing.overlay);
+            let is_known = overlay.is_being_written(row) || text.is_some_and(|text| overlay.was_saved(row, &text));
+            let what = if is_known { Invalidation::Attributes } else { Invalidation::Node };
+            return overlay.others_of(row).into_iter().chain([*ino]).map(what).collect();
         }
-        all.push(invalidation(stale));
-        all
+        vec![invalidation(stale)]
     }
 
     /// Finds a name that is not simply the tree's; `None` where the tree is to be asked.
@@ -742,7 +747,8 @@ impl CogFs {
         (watcher.data_version, watcher.seen) = (version, next);
         stale.sort();
         stale.dedup();
-        let mut all: Vec<Invalidation> = stale.into_iter().flat_map(|stale| self.invalidations(stale)).collect();
+        let conn = &watcher.conn;
+        let mut all: Vec<Invalidation> = stale.into_iter().flat_map(|stale| self.invalidations(conn, stale)).collect();
         all.extend(told);
         Ok(all)
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::scratch::ScratchId;
 use crate::curation::Shown;
-use crate::model::Millis;
+use crate::model::{Id, Millis};
 use crate::tree::Node;
 
 /// Numbers of nodes made for documents, among those of scratch files, which count up from 1.
@@ -86,6 +86,8 @@ pub struct Overlay {
     pub removed: HashMap<u64, Removed>,
     /// When the last was.
     pub removed_at: Option<Instant>,
+    /// The hashes of what was saved here last.
+    saved: HashMap<i64, Id>,
     generations: HashMap<u64, u64>,
     next_document: u64,
 }
@@ -176,6 +178,25 @@ impl Overlay {
         if let Some(ino) = self.seen_as.remove(&id) {
             self.roles.remove(&ino);
         }
+    }
+
+    /// Notes what was saved.
+    pub fn note_saved(&mut self, commit_row: i64, bytes: &[u8]) {
+        // What is forgotten here is only told once more than needed.
+        if self.saved.len() >= MOST_READINGS {
+            self.saved.clear();
+        }
+        self.saved.insert(commit_row, Id::derive(&[bytes]));
+    }
+
+    /// Whether these bytes are what was saved last.
+    pub fn was_saved(&self, commit_row: i64, bytes: &[u8]) -> bool {
+        self.saved.get(&commit_row) == Some(&Id::derive(&[bytes]))
+    }
+
+    /// Whether something was written that is not the record yet.
+    pub fn is_being_written(&self, commit_row: i64) -> bool {
+        self.documents.get(&commit_row).is_some_and(|document| document.buffer.is_some())
     }
 
     /// Drops what is kept of a document that is again what the record says.

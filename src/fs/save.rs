@@ -296,6 +296,7 @@ impl CogFs {
         });
         match outcome {
             Ok(Outcome::Edits(_)) => {
+                lock(&self.writing()?.overlay).note_saved(row, bytes);
                 // The next save of the same process is compared with this one.
                 if let Some(known) = known.filter(|_| process != 0) {
                     lock(&self.writing()?.overlay).note_reading(row, process, known);

@@ -31,6 +31,8 @@ pub(super) struct Mountpoint {
     pub(super) id: u64,
     pub(super) dir: PathBuf,
     pub(super) fs_type: String,
+    /// The number of the FUSE connection: the minor one of its device.
+    pub(super) connection: u64,
 }
 
 /// Whether a mount's server answers.
@@ -90,9 +92,12 @@ fn parse(mountinfo: &[u8]) -> Vec<Mountpoint> {
 fn parse_line(line: &[u8]) -> Option<Mountpoint> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let dir = PathBuf::from(OsString::from_vec(unescape(fields.nth(3)?)));
+    let device = std::str::from_utf8(fields.nth(1)?).ok()?;
+    let connection = device.split_once(':')?.1.parse().ok()?;
+    let dir = PathBuf::from(OsString::from_vec(unescape(fields.nth(1)?)));
     let fs_type = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some(Mountpoint { id, dir, fs_type: String::from_utf8_lossy(fs_type).into_owned() })
+    let fs_type = String::from_utf8_lossy(fs_type).into_owned();
+    Some(Mountpoint { id, dir, fs_type, connection })
 }
 
 /// Undoes the kernel's `\040` for space, tab, newline and backslash.

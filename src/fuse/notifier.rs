@@ -98,6 +98,7 @@ fn announce(kernel: &Notifier, change: &Invalidation) {
     let told = match change {
         // Offset 0, not -1: with attributes alone the old bytes would be shown at the new length.
         Invalidation::Node(ino) => kernel.inval_inode(INodeNo(*ino), 0, 0),
+        Invalidation::Attributes(ino) => kernel.inval_inode(INodeNo(*ino), -1, 0),
         Invalidation::Name { parent, name } => kernel.inval_entry(INodeNo(*parent), name),
     };
     match told {

@@ -50,6 +50,9 @@ pub fn unmount(dir: &Path) -> Result<Unmounted, MountError> {
 
 /// Unmounts `mount`, which is ours and of this health, and waits until the kernel no longer lists it.
 pub(super) fn take_down(mount: &Mountpoint, health: Health) -> Result<Unmounted, MountError> {
+    if health != Health::Alive {
+        abort(mount);
+    }
     let how = if health == Health::Dead {
         detach(&mount.dir, How::Lazily).map_err(|refused| refused.into_error(&mount.dir))?;
         Unmounted::DeadCleared
@@ -67,6 +70,16 @@ pub(super) fn take_down(mount: &Mountpoint, health: Health) -> Result<Unmounted,
     };
     wait_until_gone(mount)?;
     Ok(how)
+}
+
+/// Ends a connection that does not answer. A server that was killed may stay behind as a zombie which holds it open, its last
+/// thread waiting for a page that a program's write holds, and that write for the server: only this frees both.
+fn abort(mount: &Mountpoint) {
+    let control = format!("/sys/fs/fuse/connections/{}/abort", mount.connection);
+    // Not there where fusectl is not mounted: then it is as before, and most connections end by themselves.
+    if let Err(error) = fs::write(&control, "1") {
+        tracing::debug!(control, %error, "the connection could not be aborted");
+    }
 }
 
 /// The directory's absolute path without symlinks, as mountinfo lists it. Asks nothing of a mount that lies on it: that may be

@@ -72,7 +72,10 @@ fn note(all: &mut Remembered, fs: &CogFs, (dir, name, attr): (u64, OsString, Att
 
 /// What of `before` is no longer true, was not told, and did not come by the kernel itself.
 pub fn untold(before: &Remembered, after: &Remembered, told: &[Invalidation], own: &Own) -> Vec<String> {
-    let node = |t: &Invalidation| if let Invalidation::Node(ino) = t { Some(*ino) } else { None };
+    let node = |t: &Invalidation| match t {
+        Invalidation::Node(ino) | Invalidation::Attributes(ino) => Some(*ino),
+        Invalidation::Name { .. } => None,
+    };
     let mut nodes: BTreeSet<u64> = told.iter().filter_map(node).collect();
     nodes.extend(&own.nodes);
     let named = |key: &(u64, OsString)| {
