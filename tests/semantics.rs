@@ -489,7 +489,8 @@ fn every_change_ends_as_the_table_says_for_every_role() {
                 Some((_, wanted)) if wanted.get(at) == Some(&result) => {}
                 Some((line, wanted)) => {
                     let wanted = wanted.get(at).map_or("nothing", String::as_str);
-                    writeln!(wrong, "docs/SEMANTICS.md:{line}: {change}: {role}: {wanted} is promised, it is {result}").unwrap();
+                    writeln!(wrong, "docs/SEMANTICS.md:{line}: {change}: {role}: {wanted} is promised, it is {result}")
+                        .unwrap();
                 }
                 None => writeln!(wrong, "{change}: {role}: ({result}) is not in the table").unwrap(),
             }
