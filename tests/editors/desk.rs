@@ -140,7 +140,9 @@ impl<'w> Desk<'w> {
 
     /// Waits until nothing is being written any more: what was is the record, or was refused.
     pub fn rest(&self) {
-        let state = || (self.edits().len(), kept_drafts(self.world), self.errors().len(), self.read());
+        // A link that leads to it may lead nowhere for a moment: the kernel is told a little later.
+        let seen = || fs::read_to_string(self.meta()).ok();
+        let state = || (self.edits().len(), kept_drafts(self.world), self.errors().len(), seen());
         let (mut last, mut since) = (state(), Instant::now());
         wait_until(PATIENCE, "writing comes to rest", || {
             let now = state();

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use cogfs::curation::{self, Origin};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind, Places, RenameMode, SetAttr};
 use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Writer};
@@ -515,6 +516,45 @@ impl Direct {
         {
             own.now.insert((dir, name.to_owned()), ino);
         }
+    }
+
+    /// What users can change of every commit and project, and what waits for the cloud.
+    pub fn record(&self) -> Vec<String> {
+        let conn = rusqlite::Connection::open(self.layout.database()).unwrap();
+        let mut rows = Vec::new();
+        for sql in [
+            "SELECT row, title || '|' || project_row || '|' || tags || '|' || hidden || published || display_order || note
+                 || coalesce(deleted_at, '') FROM cognitive_commits ORDER BY row",
+            "SELECT row, name FROM projects ORDER BY row",
+            "SELECT row, coalesce(deleted_at, '') || '' FROM sessions ORDER BY row",
+            "SELECT seq, fields FROM sync_queue ORDER BY seq",
+        ] {
+            let mut query = conn.prepare(sql).unwrap();
+            let found = query.query_map([], |r| Ok(format!("{}: {}", r.get::<_, i64>(0)?, r.get::<_, String>(1)?))).unwrap();
+            rows.extend(found.map(std::result::Result::unwrap));
+        }
+        rows
+    }
+
+    /// Takes every edit back, the latest first.
+    pub fn undo_all(&mut self) {
+        self.fs.finish();
+        let mut writer = Writer::open(&self.layout).unwrap();
+        let conn = rusqlite::Connection::open(self.layout.database()).unwrap();
+        let mut query = conn.prepare("SELECT seq FROM edits ORDER BY seq DESC").unwrap();
+        let all: Vec<i64> = query.query_map([], |r| r.get(0)).unwrap().map(std::result::Result::unwrap).collect();
+        for seq in all {
+            let mut tx = writer.begin_urgent().unwrap();
+            curation::undo(&mut tx, Origin::Command, seq)
+                .unwrap_or_else(|e| panic!("edit {seq} is not taken back: {e}"));
+            tx.commit().unwrap();
+        }
+    }
+
+    /// What is computed agrees with what it is computed from.
+    pub fn check(&self) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cogfs"));
+        common::must(command.args(["doctor", "--full", "--json"]).env("COGFS_HOME", self.dir.path()));
     }
 
     /// What the model begins with.

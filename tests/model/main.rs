@@ -215,10 +215,47 @@ fn whatever_an_edit_changes_is_told_here_and_to_another_mount() {
 }
 
 #[test]
-fn random_operations_do_what_the_model_says() {
-    let steps = number("COGFS_MODEL_STEPS").unwrap_or(2_000) as usize;
-    let seeds: Vec<u64> = number("COGFS_MODEL_SEED").map_or((1..=5).collect(), |seed| vec![seed]);
-    for seed in seeds {
-        run(seed, steps);
+fn everything_that_was_edited_can_be_taken_back_and_then_nothing_waits_for_the_cloud() {
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(150) as usize;
+    let seed = number("COGFS_MODEL_SEED").unwrap_or(1);
+    let mut dice = Dice::new(seed);
+    let mut pair = Pair::new();
+    let before = pair.real.record();
+    for _ in 0..steps {
+        let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 0 });
+        if let Err(error) = pair.step(&op) {
+            panic!("seed {seed}: {error}");
+        }
     }
+    pair.real.undo_all();
+    let after = pair.real.record();
+    let differ: Vec<_> = after.iter().filter(|row| !before.contains(row)).collect();
+    assert!(differ.is_empty() && after.len() == before.len(), "seed {seed}: not as it was: {differ:#?}");
+    pair.real.check();
+}
+
+/// 10,000 operations in four tests, which run side by side.
+fn random_operations(seed: u64) {
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(2_500) as usize;
+    run(number("COGFS_MODEL_SEED").unwrap_or(seed), steps);
+}
+
+#[test]
+fn random_operations_do_what_the_model_says_1() {
+    random_operations(1);
+}
+
+#[test]
+fn random_operations_do_what_the_model_says_2() {
+    random_operations(2);
+}
+
+#[test]
+fn random_operations_do_what_the_model_says_3() {
+    random_operations(3);
+}
+
+#[test]
+fn random_operations_do_what_the_model_says_4() {
+    random_operations(4);
 }

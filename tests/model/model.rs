@@ -113,6 +113,8 @@ pub struct Commit {
     /// The bytes of the last save, and what the record was rendered as then.
     saved: Option<(Vec<u8>, String)>,
     draft: Option<Vec<u8>>,
+    /// The draft is of a document that was refused: it stays when its editor puts the former one back.
+    is_refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -293,6 +295,7 @@ impl Model {
             detached: None,
             saved: None,
             draft: None,
+            is_refused: false,
         });
     }
 
@@ -1050,6 +1053,8 @@ impl Model {
         if bytes.len() > MOST_BYTES {
             return Err(EFBIG);
         }
+        // What was written before is a save of its own.
+        let _ = self.publish(commit);
         let former = self.text(commit);
         self.save(commit, &bytes)?;
         let holder = self.commits[commit].holder;
@@ -1318,7 +1323,7 @@ impl Model {
 
     fn buffer(&mut self, commit: usize, bytes: Vec<u8>, now: Instant) {
         if front_matter::parse(&bytes).is_ok() {
-            self.commits[commit].draft = Some(bytes.clone());
+            (self.commits[commit].draft, self.commits[commit].is_refused) = (Some(bytes.clone()), false);
         }
         self.commits[commit].buffer = Some(Buffer { bytes, written: now, refused: false });
     }
@@ -1336,7 +1341,7 @@ impl Model {
                     buffer.refused = true;
                 }
                 if !buffer.bytes.is_empty() {
-                    c.draft = Some(buffer.bytes);
+                    (c.draft, c.is_refused) = (Some(buffer.bytes), true);
                 }
                 Err(errno)
             }
@@ -1381,6 +1386,8 @@ impl Model {
             return Err(EIO);
         }
         let (old_project, old_name) = (next.project, next.name.clone());
+        let fields = |c: &Commit| (c.title.clone(), c.tags.clone(), c.hidden, c.published, c.order, c.note.clone());
+        let changes = fields(&next) != fields(&self.commits[commit]) || project != old_project;
         self.commits[commit] = next;
         if name != old_name {
             self.former.insert((old_project, old_name), commit);
@@ -1390,10 +1397,22 @@ impl Model {
             self.place(commit, project, &name);
         }
         let rendering = self.rendering(commit);
-        self.commits[commit].saved = Some((bytes.to_vec(), rendering));
-        self.commits[commit].draft = None;
+        // A field that was changed meanwhile is to be seen: then the record is shown, not what was written.
+        let now = self.shown(commit);
+        let agrees = (edited(&parsed.title, &now.title).is_none()
+            || parsed.title == Field::Cleared && self.commits[commit].title.is_none())
+            && edited(&parsed.tags, &now.tags).is_none()
+            && edited(&parsed.hidden, &now.hidden).is_none()
+            && edited(&parsed.published, &now.published).is_none()
+            && edited(&parsed.order, &now.order).is_none()
+            && parsed.project.as_ref().is_none_or(|project| *project == now.project)
+            && parsed.note == now.note;
+        self.commits[commit].saved = agrees.then(|| (bytes.to_vec(), rendering));
+        if changes || !self.commits[commit].is_refused {
+            self.commits[commit].draft = None;
+        }
         // Who saved knows what the document says now.
-        let said = said(&parsed, base, &self.commits[commit].found);
+        let said = said(&parsed, now);
         self.read_by_editor(commit, said);
         Ok(())
     }
@@ -1559,22 +1578,21 @@ fn edited<T: Clone + Default + PartialEq>(field: &Field<T>, shown: &T) -> Option
 }
 
 /// What who saved a document takes its fields to be.
-fn said(parsed: &Parsed, base: Shown, found: &str) -> Shown {
-    fn or<T: Clone + Default>(field: &Field<T>, base: T) -> T {
+fn said(parsed: &Parsed, now: Shown) -> Shown {
+    fn or<T: Clone + Default>(field: &Field<T>, now: T) -> T {
         match field {
-            Field::Absent => base,
+            Field::Absent => now,
             Field::Cleared => T::default(),
             Field::Set(value) => value.clone(),
         }
     }
-    let title = if parsed.title == Field::Cleared { found.trim().to_owned() } else { or(&parsed.title, base.title) };
     Shown {
-        title,
-        tags: or(&parsed.tags, base.tags),
-        hidden: or(&parsed.hidden, base.hidden),
-        published: or(&parsed.published, base.published),
-        order: or(&parsed.order, base.order),
-        project: parsed.project.clone().unwrap_or(base.project),
+        title: or(&parsed.title, now.title),
+        tags: or(&parsed.tags, now.tags),
+        hidden: or(&parsed.hidden, now.hidden),
+        published: or(&parsed.published, now.published),
+        order: or(&parsed.order, now.order),
+        project: parsed.project.clone().unwrap_or(now.project),
         note: parsed.note.clone(),
     }
 }
