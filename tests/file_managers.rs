@@ -30,19 +30,22 @@ set -u
 export NO_AT_BRIDGE=1 GTK_A11Y=none
 picture() { import -window root "$PICTURES/$1.png"; }
 windows() { xdotool search --onlyvisible --class "$PROGRAM" 2>/dev/null; }
-until_true() { for _ in $(seq 100); do "$@" && return 0; sleep 0.1; done; echo "not within 10 s: $*" >&2; exit 1; }
+until_true() { for _ in $(seq 150); do "$@" && return 0; sleep 0.1; done; echo "not within 15 s: $*" >&2; cat "$XDG_RUNTIME_DIR/said" >&2; exit 1; }
 more_windows_than() { [ "$(windows | wc -l)" -gt "$1" ]; }
 windows_are() { [ "$(windows | wc -l)" -eq "$1" ]; }
 front() { xdotool windowfocus --sync "$(windows | tail -1)"; }
 open() {
     PROGRAM=$1
-    "$@" >/dev/null 2>&1 &
+    "$@" >"$XDG_RUNTIME_DIR/said" 2>&1 &
+    PID=$!
     until_true more_windows_than 0
     MAIN=$(windows | tail -1)
     xdotool windowsize "$MAIN" 1000 560 windowmove "$MAIN" 0 0 windowfocus --sync "$MAIN"
     # Until the same is shown twice: its contents are loaded.
     until_true at_rest
 }
+# Waits for its end: one that is started meanwhile would hand its window to the one that goes.
+close() { kill "$PID"; wait "$PID" 2>/dev/null; until_true windows_are 0; }
 at_rest() {
     local now; now=$(import -window root rgba:- | md5sum)
     [ "${LAST:-}" = "$now" ] && return 0
@@ -53,7 +56,14 @@ at_rest() {
 /// Leaves the mounts of others, in a namespace of its own, then runs the script with a display and a bus.
 const SESSION: &str = r#"
 awk -v keep="$KEEP" '/ - fuse/ && $5 != keep { print $5 }' /proc/self/mountinfo | while read -r m; do umount -l "$m"; done
-exec xvfb-run -a -s "-screen 0 1000x560x24" dbus-run-session -- bash "$1"
+# It finds a free display itself, and does not start anew when its last window goes, as a program that comes then is refused.
+Xvfb -noreset -displayfd 3 -nolisten tcp -screen 0 1000x560x24 3>"$XDG_RUNTIME_DIR/display" 2>/dev/null &
+server=$!
+until [ -s "$XDG_RUNTIME_DIR/display" ]; do sleep 0.05; done
+DISPLAY=:$(cat "$XDG_RUNTIME_DIR/display") dbus-run-session -- bash "$1"
+status=$?
+kill "$server"
+exit "$status"
 "#;
 
 impl<'w> Desktop<'w> {
@@ -70,13 +80,13 @@ impl<'w> Desktop<'w> {
         let at = |name: &str| self.world.root().join(name);
         fs::write(at("session"), SESSION).unwrap();
         fs::write(at("script"), format!("{HELPERS}\ncd {}\n{script}\n", self.mount.dir().display())).unwrap();
-        fs::create_dir_all(at("run")).unwrap();
-        common::must(Command::new("chmod").arg("700").arg(at("run")));
+        // A session's own: what the one before left there is of programs that are about to end.
+        let run = tempfile::Builder::new().prefix("run-").tempdir_in(self.world.root()).unwrap();
         let (out, err) = (at("script.out"), at("script.err"));
         let mut command = Command::new("timeout");
         command.args(["-k", "2", "40", "unshare", "--mount", "--propagation", "private", "bash"]);
         command.args([at("session"), at("script")]).env("KEEP", self.mount.dir()).env("PICTURES", &self.pictures);
-        command.env("HOME", self.world.user()).env("XDG_RUNTIME_DIR", at("run")).env("TZ", "UTC");
+        command.env("HOME", self.world.user()).env("XDG_RUNTIME_DIR", run.path()).env("TZ", "UTC");
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS"] {
             command.env_remove(name);
         }
@@ -91,7 +101,7 @@ impl<'w> Desktop<'w> {
 
 /// What is missing to run programs on a display of their own.
 fn missing(programs: &[&str]) -> Option<String> {
-    let needed = ["xvfb-run", "xauth", "xdotool", "import", "dbus-run-session", "unshare", "timeout"];
+    let needed = ["Xvfb", "xdotool", "import", "dbus-run-session", "unshare", "timeout"];
     let absent = needed.iter().chain(programs).find(|name| !has_program(name)).map(|name| format!("no {name}"));
     let no_trash = || {
         let there = ["/usr/libexec/gvfsd-trash", "/usr/lib/gvfs/gvfsd-trash"].iter().any(|p| Path::new(p).is_file());
@@ -218,7 +228,7 @@ fn rename_and_delete(manager: &str) {
         until_true test ! -e "projects/plantshop/Names of reminders/meta.md"
         until_true at_rest
         picture {manager}-5-deleted
-        kill %1; until_true windows_are 0
+        close
         open {manager} trash:///
         picture {manager}-6-trash
         "#
@@ -263,13 +273,13 @@ fn a_screenshot_has_a_thumbnail_and_it_lies_in_the_users_cache() {
         r#"
         open thunar "$PWD/projects/plantshop/{name}"
         picture thunar-7-commit
-        kill %1; until_true windows_are 0
+        close
         open thunar "$PWD/projects/plantshop/{name}/visuals"
         any_thumbnail() {{ find "$HOME/.cache/thumbnails" -name '*.png' -not -path '*/fail/*' 2>/dev/null | grep -q .; }}
         until_true any_thumbnail
         until_true at_rest
         picture thunar-8-visuals
-        kill %1; until_true windows_are 0
+        close
         # A directory of many links, and one that cannot be written to.
         open thunar "$PWD/by/id"
         picture thunar-9-links
