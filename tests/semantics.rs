@@ -379,8 +379,11 @@ fn every_operation_ends_as_the_table_says_on_a_mount_for_reading() {
 
 // --- the table of roles --------------------------------------------------------------------------------------------------
 
+/// The results of a row, with its line.
+type Row = (usize, Vec<String>);
+
 /// The rows of the table headed "change", each with its line and a result for every role.
-fn promised_by_role(document: &str) -> (Vec<String>, BTreeMap<String, (usize, Vec<String>)>) {
+fn promised_by_role(document: &str) -> (Vec<String>, BTreeMap<String, Row>) {
     let (mut roles, mut rows, mut inside) = (Vec::new(), BTreeMap::new(), false);
     for (line, text) in (1..).zip(document.lines()) {
         let cells: Vec<String> =
