@@ -154,6 +154,8 @@ pub struct CogFs {
     watcher: Mutex<Watcher>,
     /// `None`: a mount that cannot be written to.
     writing: Option<Writing>,
+    /// Called behind each edit that is made here: its traces elsewhere in the tree are to be told.
+    edited: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
     /// Wakes who settles what was written.
     woken: (Mutex<bool>, Condvar),
     /// Bytes of all files, as `df` shows them: counted when asked for and kept for one state of the database.
@@ -204,6 +206,7 @@ impl CogFs {
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
+            edited: Mutex::default(),
             woken: (Mutex::default(), Condvar::new()),
         })
     }
@@ -241,6 +244,11 @@ impl CogFs {
         let (woken, condvar) = (lock(&self.woken.0), &self.woken.1);
         let waited = condvar.wait_timeout_while(woken, at_most, |woken| !*woken);
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
+    }
+
+    /// Has `then` called behind each edit that is made here. It must return at once.
+    pub fn on_edit(&self, then: Box<dyn Fn() + Send + Sync>) {
+        *lock(&self.edited) = Some(then);
     }
 
     /// Has what was written settled soon.

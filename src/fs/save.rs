@@ -204,7 +204,7 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        let kept = self.edit(|tx| Ok(drafts::keep(tx, &draft)?));
+        let kept = self.write_down(|tx| Ok(drafts::keep(tx, &draft)?));
         if let Err(error) = &kept
             && let Some(buffer) =
                 lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())

@@ -77,6 +77,15 @@ impl CogFs {
 
     /// Makes edits in a transaction of their own, which is on the disk when this returns.
     pub(super) fn edit<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>) -> Result<T> {
+        let value = self.write_down(work)?;
+        if let Some(tell) = lock(&self.edited).as_ref() {
+            tell();
+        }
+        Ok(value)
+    }
+
+    /// The same for what changes nothing that is seen elsewhere.
+    pub(super) fn write_down<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>) -> Result<T> {
         let mut writer = lock(&self.writing()?.writer);
         if writer.is_none() {
             *writer = Some(Writer::open(&self.layout)?);

@@ -35,21 +35,38 @@ pub(super) struct NotifierThread {
 
 #[derive(Default)]
 struct Stop {
-    asked: Mutex<bool>,
+    asked: Mutex<Asked>,
     wake: Condvar,
 }
 
+/// What the thread is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Asked {
+    #[default]
+    Nothing,
+    /// To look for changes now: an edit was made here.
+    Look,
+    End,
+}
+
 impl Stop {
-    /// Waits one tick; `false` when the thread is to end.
+    /// Waits one tick, or until it is to look; `false` when the thread is to end.
     fn wait(&self) -> bool {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(asked, TICK, |asked| !*asked);
-        let (asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !*asked
+        let waited = self.wake.wait_timeout_while(asked, TICK, |asked| *asked == Asked::Nothing);
+        let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *asked == Asked::Look {
+            *asked = Asked::Nothing;
+        }
+        *asked != Asked::End
     }
 
-    fn ask(&self) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    fn ask(&self, what: Asked) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if *asked != Asked::End {
+            *asked = what;
+        }
+        drop(asked);
         self.wake.notify_all();
     }
 }
@@ -58,6 +75,8 @@ impl NotifierThread {
     pub(super) fn start(work: Work) -> io::Result<Self> {
         let stop = Arc::new(Stop::default());
         let seen_by_thread = Arc::clone(&stop);
+        let told_of_edits = Arc::clone(&stop);
+        work.fs.on_edit(Box::new(move || told_of_edits.ask(Asked::Look)));
         let thread =
             thread::Builder::new().name("cogfs-notify".to_owned()).spawn(move || run(&work, &seen_by_thread))?;
         Ok(Self { stop, thread: Some(thread) })
@@ -66,7 +85,7 @@ impl NotifierThread {
 
 impl Drop for NotifierThread {
     fn drop(&mut self) {
-        self.stop.ask();
+        self.stop.ask(Asked::End);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported when it happened.
             let _ = thread.join();

@@ -336,7 +336,7 @@ impl Model {
                 all
             }
             Node::Fixed("manager") => {
-                vec![("files".to_owned(), Node::Fixed("files")), ("info".to_owned(), Node::Fixed("info"))]
+                ["files", "info", "expunged"].map(|name| (name.to_owned(), Node::Fixed(name))).to_vec()
             }
             Node::Fixed("info") => self.scratch_in(None, ""),
             Node::Fixed(name @ ("trash" | "files")) => {
@@ -565,7 +565,7 @@ impl Model {
 
     pub fn dirs_and_files(&self) -> (Vec<String>, Vec<String>) {
         let (mut dirs, mut files) = (Vec::new(), Vec::new());
-        for root in ["projects".to_owned(), ".cogfs/trash".to_owned(), self.manager_dir.clone()] {
+        for root in ["projects".to_owned(), ".cogfs/trash".to_owned(), format!("{}/files", self.manager_dir)] {
             dirs.push(root.clone());
             for (path, seen) in self.dump(&root, &Look::Deep) {
                 if seen == Seen::Dir { dirs.push(path) } else { files.push(path) }
@@ -610,8 +610,9 @@ impl Model {
         paths.into_iter().filter(|path| self.commit_at(path).is_some_and(|at| commits.contains(&at))).collect()
     }
 
+    /// The notes in a file manager's `info/` follow by themselves, a while later: they are not looked at here.
     pub fn roots(&self) -> [String; 4] {
-        ["projects".into(), ".cogfs/trash".into(), ".cogfs/drafts".into(), self.manager_dir.clone()]
+        ["projects".into(), ".cogfs/trash".into(), ".cogfs/drafts".into(), format!("{}/files", self.manager_dir)]
     }
 
     /// Names that are found and not listed.
@@ -1153,8 +1154,10 @@ impl Model {
             Node::Hidden(project) => Some((*project, true)),
             _ => None,
         };
+        let expunges = *to_dir == Node::Fixed("expunged");
         let fits = match kind {
             _ if to_trash => true,
+            _ if expunges => was_in_trash,
             MadeKind::Commit => to_project.is_some(),
             _ => was_in_trash && is_home,
         };
@@ -1183,6 +1186,10 @@ impl Model {
             None => {}
             Some(target) if self.is_dir(&target) => return Err(ENOTEMPTY),
             Some(_) => return Err(EEXIST),
+        }
+        if expunges {
+            self.empty(made);
+            return Ok(());
         }
         if to_trash && was_in_trash {
             // One that a file manager does not list may have the name.

@@ -278,8 +278,7 @@ fn entity_rename(dice: &mut Dice, model: &Model, dirs: &[String], files: &[Strin
     };
     let own = from.rsplit_once('/').map_or("", |(_, name)| name).to_owned();
     let is_whole = commits.contains(&from) || model.projects.iter().any(|p| from == format!("projects/{p}"));
-    let trash =
-        |dice: &mut Dice| if dice.one_in(2) { model.roots()[1].clone() } else { format!("{}/files", model.roots()[3]) };
+    let trash = |dice: &mut Dice| if dice.one_in(2) { model.roots()[1].clone() } else { model.roots()[3].clone() };
     let project = dice.of(&model.projects).clone();
     let dir = match dice.below(6) {
         0 => trash(dice),
