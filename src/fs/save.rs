@@ -276,6 +276,8 @@ impl CogFs {
         let document =
             front_matter::parse(bytes).map_err(|refusal| FsError::Refused { reason: refusal.to_string() })?;
         let shown = self.shown_to(row, process)?;
+        // Before it is committed: the notifier may look as soon as it is.
+        lock(&self.writing()?.overlay).note_saved(row, bytes);
         let mut known = None;
         let outcome = self.edit(|tx| {
             let plan = curation::plan(tx, row, &document, &shown)?;
@@ -296,7 +298,6 @@ impl CogFs {
         });
         match outcome {
             Ok(Outcome::Edits(_)) => {
-                lock(&self.writing()?.overlay).note_saved(row, bytes);
                 // The next save of the same process is compared with this one.
                 if let Some(known) = known.filter(|_| process != 0) {
                     lock(&self.writing()?.overlay).note_reading(row, process, known);
