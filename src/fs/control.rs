@@ -1,9 +1,8 @@
 //! `.cogfs/ctl`: one command a line. A line that is none, or that fails, is EINVAL to its writer and a line in the log.
 
 use super::{CogFs, FsError, Result};
-use crate::curation::{self, Edit, Editor, Entity, EntityKind, Origin};
+use crate::curation::{self, Edit, Editor, Entity, Origin};
 use crate::store::trash;
-use crate::tree::Node;
 
 impl CogFs {
     /// Runs the commands of what was written.
@@ -30,7 +29,7 @@ impl CogFs {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words.as_slice() {
             ["refresh"] => {
-                self.tell(super::Invalidation::Node(Node::Status.ino()));
+                self.has_news();
                 Ok(())
             }
             ["undo", number] => {
@@ -50,7 +49,6 @@ impl CogFs {
         })?;
         let trashed = trashed.ok_or_else(|| bad("nothing of that name is in .cogfs/trash/"))?;
         let entity = Entity { kind: trashed.kind, row: trashed.entity_row };
-        debug_assert_ne!(entity.kind, EntityKind::Project);
         self.edit(|tx| Editor::new(tx, Origin::Control).apply(&Edit::Restore { entity }).map(drop))
     }
 }

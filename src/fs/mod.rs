@@ -19,7 +19,7 @@ mod write;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -154,8 +154,8 @@ pub struct CogFs {
     watcher: Mutex<Watcher>,
     /// `None`: a mount that cannot be written to.
     writing: Option<Writing>,
-    /// Called behind each edit that is made here: its traces elsewhere in the tree are to be told.
-    edited: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+    /// Called when there is something to tell the kernel that was done here: an edit has traces all over the tree.
+    on_news: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// Wakes who settles what was written.
     woken: (Mutex<bool>, Condvar),
     /// Bytes of all files, as `df` shows them: counted when asked for and kept for one state of the database.
@@ -206,7 +206,7 @@ impl CogFs {
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
-            edited: Mutex::default(),
+            on_news: OnceLock::new(),
             woken: (Mutex::default(), Condvar::new()),
         })
     }
@@ -246,9 +246,17 @@ impl CogFs {
         *waited.unwrap_or_else(PoisonError::into_inner).0 = false;
     }
 
-    /// Has `then` called behind each edit that is made here. It must return at once.
-    pub fn on_edit(&self, then: Box<dyn Fn() + Send + Sync>) {
-        *lock(&self.edited) = Some(then);
+    /// Has `then` called when there is something to tell the kernel that was done here. It must return at once. The first caller
+    /// holds.
+    pub fn on_news(&self, then: Box<dyn Fn() + Send + Sync>) {
+        let _ = self.on_news.set(then);
+    }
+
+    /// Has the kernel told soon of what was done here.
+    fn has_news(&self) {
+        if let Some(tell) = self.on_news.get() {
+            tell();
+        }
     }
 
     /// Has what was written settled soon.

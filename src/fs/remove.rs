@@ -3,13 +3,14 @@
 //! whole entity is deleted, in one edit, durable when the call returns. When nothing more is removed for a moment, each turn is
 //! deleted for itself, and what is made from the conversation is back: it cannot be removed.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 use super::overlay::{Removed, Role};
 use super::{CogFs, FsError, Invalidation, Result, lock};
 use crate::curation::{CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName};
-use crate::store::trash;
+use crate::store::{self, trash, turns};
 use crate::tree::{self, Node};
 
 /// When nothing was removed for so long, what was is settled.
@@ -171,14 +172,22 @@ impl CogFs {
     fn forget_removals_of(&self, entity: Entity) -> Result<()> {
         let writing = self.writing()?;
         let removed: Vec<u64> = lock(&writing.overlay).removed.keys().copied().collect();
-        let mut gone = Vec::new();
-        for ino in removed {
-            if let Some(node) = Node::from_ino(ino)
-                && self.query(|conn| tree::lies_in(conn, node, entity.kind, entity.row))?
-            {
-                gone.push(ino);
+        let gone: Vec<u64> = self.query(|conn| {
+            let lies_in = |node| tree::lies_in(conn, node, entity.kind, entity.row);
+            let mut sessions = HashMap::new();
+            let mut gone = Vec::new();
+            for ino in removed {
+                let is_gone = match Node::from_ino(ino) {
+                    Some(Node::Turn(row)) if entity.kind != EntityKind::Turn => {
+                        of_session(&mut sessions, row, lies_in)?
+                    }
+                    Some(node) => lies_in(node)?,
+                    None => false,
+                };
+                gone.extend(is_gone.then_some(ino));
             }
-        }
+            Ok(gone)
+        })?;
         let mut overlay = lock(&writing.overlay);
         for ino in gone {
             overlay.removed.remove(&ino);
@@ -206,14 +215,19 @@ impl CogFs {
         let writing = self.writing()?;
         let mut removed: Vec<(u64, Removed)> =
             lock(&writing.overlay).removed.iter().map(|(ino, removed)| (*ino, removed.clone())).collect();
-        let mut turns: Vec<i64> = Vec::new();
-        for (ino, _) in &removed {
-            if let Some(node @ Node::Turn(row)) = Node::from_ino(*ino)
-                && !self.lies_in_trash(node)?
-            {
-                turns.push(row);
+        let turns: Vec<i64> = self.query(|conn| {
+            let mut sessions = HashMap::new();
+            let mut turns = Vec::new();
+            for (ino, _) in &removed {
+                if let Some(Node::Turn(row)) = Node::from_ino(*ino)
+                    && !turns::is_deleted(conn, row)?
+                    && !of_session(&mut sessions, row, |session| tree::lies_in_trash(conn, session))?
+                {
+                    turns.push(row);
+                }
             }
-        }
+            Ok(turns)
+        })?;
         if !turns.is_empty() {
             self.edit(|tx| {
                 let mut editor = Editor::new(tx, Origin::Mount);
@@ -252,6 +266,21 @@ impl CogFs {
             self.tell(Invalidation::Node(parent));
         }
     }
+}
+
+/// What holds for a turn because it does for its session: asked once for a thousand turns of one.
+fn of_session(
+    known: &mut HashMap<i64, bool>,
+    turn_row: i64,
+    ask: impl FnOnce(Node) -> store::Result<bool>,
+) -> store::Result<bool> {
+    let session = turns::parts_of(turn_row).0;
+    if let Some(answer) = known.get(&session) {
+        return Ok(*answer);
+    }
+    let answer = ask(Node::Session(session))?;
+    known.insert(session, answer);
+    Ok(answer)
 }
 
 /// What can be deleted and restored.

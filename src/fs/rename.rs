@@ -20,7 +20,6 @@ use super::remove::entity_of;
 use super::scratch::{Dir, RenameMode, ScratchId};
 use super::{CogFs, FsError, Invalidation, NAME_MAX, NodeKind, Result, lock};
 use crate::curation::{self, CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName, names};
-use crate::model::Millis;
 use crate::store::commits::{self, Home, curated};
 use crate::store::{Transaction, trash};
 use crate::tree::{self, Node};
@@ -87,7 +86,7 @@ impl CogFs {
         }
         match role {
             Role::Scratch(id) => self.rename_scratch(id, ino, &from, &to, mode, thread),
-            Role::Meta(row) => self.rename_document(row, &from, &to, mode),
+            Role::Meta(row) => self.rename_document(row, ino, &from, &to, mode, thread),
             Role::Orphan => Err(FsError::NotFound),
             Role::Tree(node) => self.rename_entity(node, &from, &to, mode),
         }
@@ -163,7 +162,7 @@ impl CogFs {
         let saved = self.save_whole(row, &bytes, thread, || {
             let holder = lock(&writing.overlay).holder(row);
             if let (RenameMode::Exchange, Some(holder)) = (mode, holder) {
-                writing.scratch.release(id)?;
+                // In its place: where that fails the editor's file is still there.
                 let backup = writing.scratch.adopt(&source, from.name, &former, 0o600, SystemTime::now())?;
                 self.take_over(row, ino, Vec::new());
                 lock(&writing.overlay).set_role(holder, Role::Scratch(backup));
@@ -186,22 +185,23 @@ impl CogFs {
     }
 
     /// `meta.md` moves: an editor makes its backup of it.
-    fn rename_document(&self, row: i64, from: &End<'_>, to: &End<'_>, mode: RenameMode) -> Result<()> {
+    fn rename_document(
+        &self,
+        row: i64,
+        ino: u64,
+        from: &End<'_>,
+        to: &End<'_>,
+        mode: RenameMode,
+        thread: u32,
+    ) -> Result<()> {
         let writing = self.writing()?;
         let beside = match self.scratch_dir(to.dir)? {
             Some(dir) if self.lies_beside(row, dir)? => dir,
             _ => return Err(self.refuse_rename(from, "meta.md belongs to its commit; move the commit's directory")),
         };
         match (mode, to.there) {
-            (RenameMode::Exchange, Some((ino, Role::Scratch(id)))) => {
-                return self.save_by_rename(
-                    row,
-                    id,
-                    ino,
-                    &End { parent: to.parent, dir: to.dir, name: to.name, there: to.there },
-                    mode,
-                    0,
-                );
+            (RenameMode::Exchange, Some((other, Role::Scratch(id)))) => {
+                return self.save_by_rename(row, id, other, to, mode, thread);
             }
             (_, None | Some((_, Role::Scratch(_)))) => {}
             _ => return Err(self.refuse_rename(from, "what it would replace is made from the conversation")),
@@ -209,18 +209,13 @@ impl CogFs {
         if to.there.is_none() {
             self.check_not_made("rename", to.parent, to.name)?;
         }
-        let (former, mtime) = (self.document_bytes(row)?, self.getattr_of_document(row)?);
+        let (former, mtime) = (self.document_bytes(row)?, self.getattr(ino)?.mtime);
+        let mtime = SystemTime::UNIX_EPOCH + Duration::from_millis(mtime.0.max(0).unsigned_abs());
         let backup = writing.scratch.adopt(&beside, to.name, &former, 0o600, mtime)?;
         let ino = self.detach(row)?;
         lock(&writing.overlay).set_role(ino, Role::Scratch(backup));
         writing.scratch.remember(backup);
         Ok(())
-    }
-
-    fn getattr_of_document(&self, row: i64) -> Result<SystemTime> {
-        let attr = self.getattr(Node::CommitMetaMd(row).ino());
-        let mtime = attr.map_or(Millis::now(), |attr| attr.mtime);
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_millis(mtime.0.max(0).unsigned_abs()))
     }
 
     fn rename_entity(&self, node: Node, from: &End<'_>, to: &End<'_>, mode: RenameMode) -> Result<()> {

@@ -6,10 +6,10 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::errors::{ErrorLog, Refused};
-use super::overlay::{Holder, Overlay, Role};
+use super::overlay::{Buffer, Holder, Overlay, Role};
 use super::scratch::{self, Dir, Limits, Scratch, ScratchError, ScratchId};
 use super::{Attr, CogFs, FsError, Invalidation, NAME_MAX, NodeKind, Result, lock};
 use crate::curation;
@@ -78,9 +78,7 @@ impl CogFs {
     /// Makes edits in a transaction of their own, which is on the disk when this returns.
     pub(super) fn edit<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>) -> Result<T> {
         let value = self.write_down(work)?;
-        if let Some(tell) = lock(&self.edited).as_ref() {
-            tell();
-        }
+        self.has_news();
         Ok(value)
     }
 
@@ -96,7 +94,6 @@ impl CogFs {
         tx.commit()?;
         // Requests from now on see it.
         self.gate.advance();
-        self.wake();
         Ok(value)
     }
 
@@ -236,7 +233,7 @@ impl CogFs {
     pub(super) fn tell(&self, what: Invalidation) {
         if let Some(writing) = &self.writing {
             lock(&writing.told).push(what);
-            self.wake();
+            self.has_news();
         }
     }
 
@@ -495,7 +492,7 @@ impl CogFs {
 
     /// Does what is due: documents that nobody has written to for a moment become the record, names that are gone are settled.
     /// To be called from a thread of its own, now and then; how soon at the latest is what it returns.
-    pub fn settle(&self, now: Instant) -> Option<std::time::Duration> {
+    pub fn settle(&self, now: Instant) -> Option<Duration> {
         let writing = self.writing.as_ref()?;
         self.settle_documents(now);
         if let Err(error) = self.settle_removals_if_due(now) {
@@ -503,10 +500,13 @@ impl CogFs {
         }
         let notes = self.settle_trash_info(now);
         let overlay = lock(&writing.overlay);
-        let busy = notes
+        let is_written = |buffer: &Buffer| buffer.refused.is_none();
+        let mut documents = overlay.documents.values();
+        let is_soon = notes
             || overlay.removed_at.is_some()
-            || overlay.documents.values().any(|d| d.buffer.is_some() || d.holder == Holder::Nothing);
-        busy.then_some(SETTLE_TICK)
+            || documents.any(|d| d.holder == Holder::Nothing || d.buffer.as_ref().is_some_and(is_written));
+        let is_later = overlay.documents.values().any(|d| d.buffer.is_some());
+        is_soon.then_some(SETTLE_TICK).or(is_later.then_some(REFUSED_TICK))
     }
 
     /// Settles everything, at the end of a mount.
@@ -545,8 +545,9 @@ pub fn trash_info_place() -> Id {
     Id::derive(&[b"scratch", b"trash info"])
 }
 
-/// How soon what is not settled is looked at again.
-const SETTLE_TICK: std::time::Duration = std::time::Duration::from_millis(50);
+/// How soon what is not settled is looked at again, and a document that was refused, which is shown for minutes.
+const SETTLE_TICK: Duration = Duration::from_millis(50);
+const REFUSED_TICK: Duration = Duration::from_secs(1);
 
 fn set_scratch(scratch: &Scratch, id: ScratchId, set: &SetAttr) -> Result<()> {
     if let Some(size) = set.size {

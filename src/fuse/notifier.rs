@@ -44,7 +44,7 @@ struct Stop {
 enum Asked {
     #[default]
     Nothing,
-    /// To look for changes now: an edit was made here.
+    /// To look for changes now: something was done here.
     Look,
     End,
 }
@@ -75,8 +75,8 @@ impl NotifierThread {
     pub(super) fn start(work: Work) -> io::Result<Self> {
         let stop = Arc::new(Stop::default());
         let seen_by_thread = Arc::clone(&stop);
-        let told_of_edits = Arc::clone(&stop);
-        work.fs.on_edit(Box::new(move || told_of_edits.ask(Asked::Look)));
+        let told_of_news = Arc::clone(&stop);
+        work.fs.on_news(Box::new(move || told_of_news.ask(Asked::Look)));
         let thread =
             thread::Builder::new().name("cogfs-notify".to_owned()).spawn(move || run(&work, &seen_by_thread))?;
         Ok(Self { stop, thread: Some(thread) })

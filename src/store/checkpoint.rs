@@ -20,6 +20,8 @@ const TOO_LONG: u64 = 256 * 1024 * 1024;
 pub(super) struct Checkpointer {
     database: PathBuf,
     log: PathBuf,
+    /// Its length when it was last had copied.
+    copied_at: u64,
     work: Option<SyncSender<SyncSender<()>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,13 +31,17 @@ impl Checkpointer {
     pub(super) fn new(database: &Path) -> Self {
         let mut log = database.as_os_str().to_owned();
         log.push("-wal");
-        Self { database: database.to_owned(), log: log.into(), work: None, thread: None }
+        Self { database: database.to_owned(), log: log.into(), copied_at: 0, work: None, thread: None }
     }
 
     /// To be called behind each commit, outside of a transaction.
     pub(super) fn committed(&mut self) {
         let length = std::fs::metadata(&self.log).map_or(0, |meta| meta.len());
-        if length <= LONG {
+        if length < self.copied_at {
+            self.copied_at = 0;
+        }
+        // A log that a reader keeps from beginning anew stays long: copied at each commit, each would cost two fsyncs more.
+        if length <= self.copied_at + LONG {
             return;
         }
         let (done, wait) = sync_channel(1);
@@ -46,9 +52,12 @@ impl Checkpointer {
         if length > TOO_LONG {
             // A thread that is gone has closed its side: nothing is waited for.
             let _ = work.send(done).map(|()| wait.recv());
+            self.copied_at = length;
         } else {
-            // It is at it already: the next commit asks again.
-            let _ = work.try_send(done);
+            // If it is at it already the next commit asks again.
+            if work.try_send(done).is_ok() {
+                self.copied_at = length;
+            }
         }
     }
 

@@ -247,13 +247,18 @@ fn measured_turn_size(conn: &Connection, row: i64, depth: usize) -> Result<u64> 
 
 /// How many subagents deep a session lies: 0 for one of its own.
 fn depth(conn: &Connection, row: i64) -> Result<usize> {
-    let (mut depth, mut at) = (0, sessions::parent(conn, row)?);
+    Ok(above(conn, row)?.len())
+}
+
+/// The sessions that a subagent lies in, the one that started it first.
+fn above(conn: &Connection, row: i64) -> Result<Vec<i64>> {
+    let (mut above, mut at) = (Vec::new(), sessions::parent(conn, row)?);
     // A damaged database must not make a loop of it.
-    while let Some(row) = at.filter(|_| depth < 64) {
-        depth += 1;
+    while let Some(row) = at.filter(|_| above.len() < 64) {
+        above.push(row);
         at = sessions::parent(conn, row)?;
     }
-    Ok(depth)
+    Ok(above)
 }
 
 /// From a session's transcript to the commit's visuals.
@@ -429,17 +434,11 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         | Node::VisualsDir(commit) => return Ok((kind, row) == (EntityKind::Commit, commit)),
         _ => return Ok(false),
     };
-    if kind == EntityKind::Commit {
-        return Ok(sessions::get(conn, session)?.and_then(|s| s.commit_row) == Some(row));
-    }
-    let mut at = Some(session);
-    while let Some(session) = at.filter(|_| kind == EntityKind::Session) {
-        if session == row {
-            return Ok(true);
-        }
-        at = sessions::parent(conn, session)?;
-    }
-    Ok(false)
+    Ok(match kind {
+        EntityKind::Commit => sessions::get(conn, session)?.and_then(|s| s.commit_row) == Some(row),
+        EntityKind::Session => session == row || above(conn, session)?.contains(&row),
+        EntityKind::Turn | EntityKind::Project => false,
+    })
 }
 
 /// The directory of a session or a turn, whether it is deleted or not.
@@ -469,12 +468,10 @@ pub fn lies_in_trash(conn: &Connection, node: Node) -> Result<bool> {
         Node::Commit(commit) => return Ok(commits::get(conn, commit)?.is_some_and(|c| c.deleted_at.is_some())),
         _ => return Ok(false),
     };
-    let mut at = Some(session);
-    while let Some(session) = at {
+    for session in [session].into_iter().chain(above(conn, session)?) {
         if sessions::deleted_at(conn, session)?.is_some() {
             return Ok(true);
         }
-        at = sessions::parent(conn, session)?;
     }
     match sessions::get(conn, session)?.and_then(|s| s.commit_row) {
         Some(commit) => lies_in_trash(conn, Node::Commit(commit)),

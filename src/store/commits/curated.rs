@@ -147,7 +147,7 @@ pub enum Value {
     Tags(Vec<String>),
 }
 
-/// Sets a field of a commit.
+/// Sets a field of a commit. Its place in `by/status/` is [`set_status`]'s, once the edit is in the queue.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -182,8 +182,7 @@ pub fn set(tx: &mut Transaction<'_>, commit: &Commit, value: &Value) -> Result<(
             facets::set(tx, row, &commit.link_name, FacetKind::Tag, &names)?;
         }
     }
-    touch(tx, row)?;
-    set_status(tx, row)
+    touch(tx, row)
 }
 
 /// Gives a deleted commit another directory name where its own was taken meanwhile.
