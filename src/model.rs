@@ -89,6 +89,10 @@ fn put_digits(text: &mut [u8], mut number: u32) {
     }
 }
 
+fn hex_digit(byte: u8) -> Option<u8> {
+    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
+}
+
 /// Derives an id of parts that are too long to be held in memory.
 #[derive(Default)]
 pub struct IdBuilder(Sha256);
@@ -138,10 +142,31 @@ impl Id {
         bytes.try_into().ok().map(Self)
     }
 
+    /// Reads a printed id back: 32 hex digits, hyphens between them or not.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').map(hex_digit).collect::<Option<_>>()?;
+        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        if digits.len() == 32 { Self::from_slice(&bytes) } else { None }
+    }
+
     /// The first six hex digits: what names end in.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{:02x}{:02x}{:02x}", self.0[0], self.0[1], self.0[2])
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is no id")))
     }
 }
 
