@@ -13,7 +13,7 @@ use super::{CogFs, FsError, Invalidation, Result, lock, slice};
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
 use crate::store::drafts::{self, Draft, Kept, Saved};
-use crate::store::{Transaction, commits};
+use crate::store::{Survives, Transaction, commits};
 use crate::tree::{self, Node};
 
 /// A longer document is refused with EFBIG.
@@ -204,7 +204,8 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        let kept = self.write_down(|tx| Ok(drafts::keep(tx, &draft)?));
+        // As safe as what is written to a file before its fsync.
+        let kept = self.write_down(Survives::Process, |tx| Ok(drafts::keep(tx, &draft)?));
         if let Err(error) = &kept
             && let Some(buffer) =
                 lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cogfs::curation::{self, Origin};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind, Places, RenameMode, SetAttr};
 use cogfs::ingest::{Options, import};
-use cogfs::store::{Layout, Writer};
+use cogfs::store::{Layout, Survives, Writer};
 use libc::{EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY};
 
 use super::common::{self, ClaudeLog};
@@ -544,7 +544,7 @@ impl Direct {
         let mut query = conn.prepare("SELECT seq FROM edits ORDER BY seq DESC").unwrap();
         let all: Vec<i64> = query.query_map([], |r| r.get(0)).unwrap().map(std::result::Result::unwrap).collect();
         for seq in all {
-            let mut tx = writer.begin_urgent().unwrap();
+            let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
             curation::undo(&mut tx, Origin::Command, seq)
                 .unwrap_or_else(|e| panic!("edit {seq} is not taken back: {e}"));
             tx.commit().unwrap();
