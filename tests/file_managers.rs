@@ -289,7 +289,7 @@ fn nautilus_renames_deletes_and_restores() {
     assert_eq!(meta["title"], "Names of reminders");
     assert_eq!(common::walk(&mount.path("projects")).len(), before, "nothing was left beside");
     assert_eq!(names(&mount.path(".cogfs/trash")), Vec::<String>::new());
-    assert_eq!(actions(&world), ["title", "delete", "restore"]);
+    assert_eq!(actions(&world), ["retitle", "delete", "restore"]);
     let log = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
     assert_eq!(log, "", "it asks for nothing that is refused");
 }
