@@ -40,30 +40,36 @@ impl Pair {
         Self { model, real, steps: 0 }
     }
 
-    /// Does an operation in both; what differs.
+    /// Does an operation in both and looks at what it may have changed; what differs.
     fn step(&mut self, op: &Op) -> Result<(), String> {
-        self.steps += 1;
-        if let Op::Quiet { for_ms } = op {
-            // Nothing is due at about that moment, or it depends on the machine which of both sees it.
-            let then = Instant::now() + Duration::from_millis(*for_ms);
-            let near = |at: &Instant| at.max(&then).duration_since(*at.min(&then)) < Duration::from_millis(90);
-            if self.model.due().iter().any(near) {
-                return Ok(());
-            }
-        }
         let touched = self.model.commits_in(op);
-        let wanted = self.model.apply(op, Instant::now());
-        let real = self.real.apply(op);
-        if wanted != real {
-            return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
-        }
+        let done = words(self.act(op)?);
         let touched = touched.map(|commits| self.model.paths_of(&commits));
         let look = match touched {
             _ if self.steps.is_multiple_of(WHOLE_EVERY) => Look::Deep,
             Some(dirs) => Look::Into(dirs),
             None => Look::IntoAll,
         };
-        self.compare(&look).map_err(|e| format!("after {op:?} ({}):\n{e}", words(real)))
+        self.compare(&look).map_err(|e| format!("after {op:?} ({done}):\n{e}"))
+    }
+
+    /// Does an operation in both; the result, or that they differ.
+    fn act(&mut self, op: &Op) -> Result<model::Result<()>, String> {
+        self.steps += 1;
+        if let Op::Quiet { for_ms } = op {
+            // Nothing is due at about that moment, or it depends on the machine which of both sees it.
+            let then = Instant::now() + Duration::from_millis(*for_ms);
+            let near = |at: &Instant| at.max(&then).duration_since(*at.min(&then)) < Duration::from_millis(90);
+            if self.model.due().iter().any(near) {
+                return Ok(Ok(()));
+            }
+        }
+        let wanted = self.model.apply(op, Instant::now());
+        let real = self.real.apply(op);
+        if wanted != real {
+            return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
+        }
+        Ok(real)
     }
 
     fn compare(&mut self, look: &Look) -> Result<(), String> {
@@ -110,14 +116,15 @@ fn show(seen: &Seen) -> String {
     }
 }
 
-/// Runs a sequence from the start; the step that fails, with what is wrong.
+/// Runs a sequence from the start and looks at everything behind it, which is sooner done than after each step; the step that
+/// fails, with what is wrong.
 fn replay(ops: &[Op]) -> Result<(), (usize, String)> {
     let mut pair = Pair::new();
     for (at, op) in ops.iter().enumerate() {
-        let step = catch_unwind(AssertUnwindSafe(|| pair.step(op)));
+        let step = catch_unwind(AssertUnwindSafe(|| pair.act(op).map(drop)));
         step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))).map_err(|e| (at, e))?;
     }
-    pair.compare(&Look::Deep).map_err(|e| (ops.len(), e))
+    pair.compare(&Look::Deep).map_err(|e| (ops.len().saturating_sub(1), e))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
@@ -130,8 +137,9 @@ type Replay = fn(&[Op]) -> Result<(), (usize, String)>;
 /// Leaves out what a failure does not need.
 fn shrink(mut ops: Vec<Op>, mut failure: String, replay: Replay) -> (Vec<Op>, String) {
     let began = Instant::now();
+    let most = Duration::from_secs(number("COGFS_MODEL_SHRINK").unwrap_or(20));
     let mut size = ops.len().div_ceil(2);
-    while size > 0 && began.elapsed() < Duration::from_secs(20) {
+    while size > 0 && began.elapsed() < most {
         let mut at = 0;
         while at < ops.len() {
             let end = (at + size).min(ops.len());

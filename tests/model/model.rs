@@ -119,6 +119,8 @@ pub struct Commit {
 
 #[derive(Debug, Clone)]
 struct Trashed {
+    /// Counts all that was ever deleted.
+    number: usize,
     made: usize,
     name: String,
     listed: bool,
@@ -163,6 +165,7 @@ pub struct Model {
     pub commits: Vec<Commit>,
     pub made: Vec<Made>,
     trash: Vec<Trashed>,
+    deletions: usize,
     scratch: BTreeMap<(Place, String), Scratch>,
     held: Vec<Held>,
     pub handles: Vec<Option<Handle>>,
@@ -229,6 +232,7 @@ impl Model {
             commits: Vec::new(),
             made: Vec::new(),
             trash: Vec::new(),
+            deletions: 0,
             scratch: BTreeMap::new(),
             held: Vec::new(),
             handles: Vec::new(),
@@ -879,8 +883,13 @@ impl Model {
                 self.trash.retain(|t| t.made != *part);
             }
         }
-        let name = self.free_trash_name(&typed.map_or_else(|| self.trash_name(made), str::to_owned), made);
-        self.trash.push(Trashed { made, name, listed: true, by_manager });
+        let name = typed.map_or_else(|| self.trash_name(made), str::to_owned);
+        if by_manager {
+            self.give_way(&name);
+        }
+        let name = self.free_trash_name(&name, made);
+        self.deletions += 1;
+        self.trash.push(Trashed { number: self.deletions, made, name, listed: true, by_manager });
         self.made[made].deleted = true;
         if self.made[made].kind == MadeKind::Commit && typed.is_none() {
             self.come_to_rest(self.made[made].commit);
@@ -925,6 +934,18 @@ impl Model {
         format!("{wanted}_{}", self.commits[self.made[made].commit].id.replace('-', "").get(..6).unwrap())
     }
 
+    /// A file manager notes the name that it gives: what has it in `.cogfs/trash/` alone gets a number behind.
+    fn give_way(&mut self, name: &str) {
+        let Some(unseen) = self.trash.iter().position(|t| t.listed && !t.by_manager && t.name == name) else { return };
+        let (number, mut more) = (self.trash[unseen].number, 0);
+        let mut free = format!("{name}_{number}");
+        while self.trash.iter().any(|t| t.listed && t.name == free) {
+            more += 1;
+            free = format!("{name}_{number}.{more}");
+        }
+        self.trash[unseen].name = free;
+    }
+
     /// Whether removing what is at a path could give a turn a name in the trash that another one has: it then has digits behind
     /// that are not modelled.
     pub fn would_collide(&self, path: &str) -> bool {
@@ -967,7 +988,12 @@ impl Model {
         if inside(from, to) {
             return Err(if mode == Mode::Exchange { EINVAL } else { ENOTEMPTY });
         }
-        if target.as_ref() == Some(&source) {
+        let is_itself = match &source {
+            // Nothing says which one it is but its path.
+            Node::Other(_) => target.is_some() && (&from_dir, from_name) == (&to_dir, to_name),
+            source => target.as_ref() == Some(source),
+        };
+        if is_itself {
             return Ok(());
         }
         if let (Some(target), true) = (&target, mode != Mode::Exchange) {
@@ -1192,7 +1218,10 @@ impl Model {
             return Ok(());
         }
         if to_trash && was_in_trash {
-            // One that a file manager does not list may have the name.
+            let own = self.trash.iter().any(|t| t.made == made && t.name == name);
+            if by_manager && !own {
+                self.give_way(name);
+            }
             let name = self.free_trash_name(name, made);
             let trashed = self.trash.iter_mut().find(|t| t.made == made).unwrap();
             (trashed.name, trashed.by_manager) = (name, by_manager);
@@ -1420,21 +1449,22 @@ impl Model {
         }
         // Who saved knows what the document says now.
         let said = said(&parsed, now);
-        self.read_by_editor(commit, said);
+        self.readings.insert(commit, said);
         Ok(())
     }
 
-    fn read_by_editor(&mut self, commit: usize, shown: Shown) {
-        self.readings.insert(commit, shown);
+    /// The bytes of a save are read as they were typed, and may say less than the record.
+    fn read_by_editor(&mut self, commit: usize) {
+        let shown = self.shown(commit);
+        let read = front_matter::parse(&self.text(commit)).map(|parsed| said(&parsed, shown.clone()));
+        self.readings.insert(commit, read.unwrap_or(shown));
     }
 
     fn save_as(&mut self, dir: &str, how: How, text: &[u8], fresh: bool, sync: bool, now: Instant) -> Result<()> {
         let path = format!("{dir}/meta.md");
         if fresh {
             match self.resolve(&path)? {
-                Node::Meta(commit) if self.commits[commit].buffer.is_none() => {
-                    self.read_by_editor(commit, self.shown(commit));
-                }
+                Node::Meta(commit) if self.commits[commit].buffer.is_none() => self.read_by_editor(commit),
                 Node::Meta(_) => {}
                 _ => return Err(ENOENT),
             }
@@ -1559,7 +1589,7 @@ impl Model {
         self.handles.clear();
         for commit in 0..self.commits.len() {
             self.come_to_rest(commit);
-            self.read_by_editor(commit, self.shown(commit));
+            self.read_by_editor(commit);
         }
     }
 
