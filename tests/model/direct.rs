@@ -25,7 +25,7 @@ const EDITOR: u32 = 4_000_000_000;
 
 /// A database, with a tree over it and logs that grow.
 pub struct Direct {
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     pub layout: Layout,
     places: Places,
     pub fs: CogFs,
@@ -60,7 +60,7 @@ pub fn places(dir: &Path, scratch: &str) -> Places {
 }
 
 /// A database with everything imported: made once, as a failing sequence is done many times.
-fn template() -> &'static Path {
+pub fn template() -> &'static Path {
     static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let made = TEMPLATE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -73,7 +73,7 @@ fn template() -> &'static Path {
     made.path()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     for entry in common::walk(from) {
         let target = to.join(entry.path().strip_prefix(from).unwrap());
         if entry.file_type().is_dir() {
@@ -155,6 +155,10 @@ impl Direct {
     fn file(&mut self, path: &str) -> Result<u64> {
         let attr = self.resolve(path)?;
         if attr.kind == NodeKind::File { Ok(attr.ino) } else { Err(EISDIR) }
+    }
+
+    pub fn size_of(&mut self, path: &str) -> Option<u64> {
+        self.resolve(path).ok().map(|attr| attr.size)
     }
 
     pub fn apply(&mut self, op: &Op) -> Result<()> {

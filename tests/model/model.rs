@@ -5,6 +5,7 @@ mod document;
 mod moves;
 mod names;
 mod operations;
+mod record;
 mod seen;
 mod time;
 mod trash;
@@ -130,6 +131,23 @@ struct Trashed {
     by_manager: bool,
 }
 
+/// What an edit is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Commit(usize),
+    Project(usize),
+    /// A session or a turn.
+    Part(usize),
+}
+
+/// A line of the log of edits.
+#[derive(Debug, Clone)]
+struct Logged {
+    number: u64,
+    of: Subject,
+    action: &'static str,
+}
+
 /// What a program made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Scratch {
@@ -169,6 +187,11 @@ pub struct Model {
     pub made: Vec<Made>,
     trash: Vec<Trashed>,
     deletions: usize,
+    log: Vec<Logged>,
+    /// How many edits there ever were.
+    edits: u64,
+    /// What the projects were called at first, and where the commits lay.
+    first: (Vec<String>, Vec<usize>),
     scratch: BTreeMap<(Place, String), Scratch>,
     held: Vec<Held>,
     pub handles: Vec<Option<Handle>>,
@@ -236,6 +259,9 @@ impl Model {
             made: Vec::new(),
             trash: Vec::new(),
             deletions: 0,
+            log: Vec::new(),
+            edits: 0,
+            first: Default::default(),
             scratch: BTreeMap::new(),
             held: Vec::new(),
             handles: Vec::new(),
@@ -247,6 +273,7 @@ impl Model {
         for start in starts {
             model.add(start);
         }
+        model.first = (model.projects.clone(), model.commits.iter().map(|c| c.project).collect());
         model.reopened();
         model
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use cogfs::curation::front_matter::{self, Document as Parsed, Field};
 use libc::{EEXIST, EFBIG, EIO, ENOENT, EPERM, EXDEV};
 
-use super::{Buffer, Commit, Handle, Held, MOST_BYTES, Model, Node, Place, Result, Scratch, Shown, splice};
+use super::{Buffer, Commit, Handle, Held, MOST_BYTES, Model, Node, Place, Result, Scratch, Shown, Subject, splice};
 use crate::ops::{How, Mode};
 
 impl Model {
@@ -135,8 +135,22 @@ impl Model {
             return Err(EIO);
         }
         let (old_project, old_name) = (next.project, next.name.clone());
-        let fields = |c: &Commit| (c.title.clone(), c.tags.clone(), c.hidden, c.published, c.order, c.note.clone());
-        let changes = fields(&next) != fields(&self.commits[commit]) || project != old_project;
+        let now = &self.commits[commit];
+        let changed: Vec<&str> = [
+            ("retitle", next.title != now.title),
+            ("tags", next.tags != now.tags),
+            ("hidden", next.hidden != now.hidden),
+            ("published", next.published != now.published),
+            ("order", next.order != now.order),
+            ("note", next.note != now.note),
+            ("move", project != old_project),
+        ]
+        .into_iter()
+        .filter_map(|(action, differs)| differs.then_some(action))
+        .collect();
+        for action in &changed {
+            self.note(Subject::Commit(commit), action);
+        }
         self.commits[commit] = next;
         if name != old_name {
             self.former.insert((old_project, old_name), commit);
@@ -157,7 +171,7 @@ impl Model {
             && parsed.project.as_ref().is_none_or(|project| *project == now.project)
             && parsed.note == now.note;
         self.commits[commit].saved = agrees.then(|| (bytes.to_vec(), rendering));
-        if changes || !self.commits[commit].is_refused {
+        if !changed.is_empty() || !self.commits[commit].is_refused {
             self.commits[commit].draft = None;
         }
         // Who saved knows what the document says now.

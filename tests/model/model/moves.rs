@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use libc::{EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV};
 
-use super::{Commit, Held, MadeKind, Model, Node, Place, Result, Scratch, slug};
+use super::{Commit, Held, MadeKind, Model, Node, Place, Result, Scratch, Subject, slug};
 use crate::ops::Mode;
 
 impl Model {
@@ -149,9 +149,16 @@ impl Model {
             return Err(EPERM);
         }
         match (target, mode) {
-            (Some(Node::Project(other)), Mode::Exchange) => self.projects.swap(project, other),
+            (Some(Node::Project(other)), Mode::Exchange) => {
+                self.projects.swap(project, other);
+                // Out of the way, for the other, and to where it goes.
+                for of in [project, other, project] {
+                    self.note(Subject::Project(of), "rename");
+                }
+            }
             (None, _) => {
                 Self::check_name(name)?;
+                self.note(Subject::Project(project), "rename");
                 name.clone_into(&mut self.projects[project]);
             }
             _ => return Err(ENOTEMPTY),
@@ -211,6 +218,8 @@ impl Model {
                 return Err(EPERM);
             }
             let (one, two) = (self.made[made].commit, self.made[*other].commit);
+            // Out of the way.
+            self.note(Subject::Commit(one), "retitle");
             self.put(one, there, name);
             self.put(two, here, from_name);
             // The links of the second were given while the first had its name.
@@ -262,10 +271,19 @@ impl Model {
 
     /// Where it was moved, under the name that was typed, with the title that the name says.
     pub(super) fn put(&mut self, commit: usize, (project, hidden): (usize, bool), name: &str) {
-        if name != self.commits[commit].name
-            && let Some(title) = self.title_of(commit, name)
-        {
-            self.commits[commit].title = Some(title);
+        let (moves, other_name) = (project != self.commits[commit].project, name != self.commits[commit].name);
+        let title = self.title_of(commit, name).filter(|_| other_name);
+        if moves {
+            self.note(Subject::Commit(commit), "move");
+        }
+        if title.is_some() || other_name && !moves {
+            self.note(Subject::Commit(commit), "retitle");
+        }
+        if hidden != self.commits[commit].hidden {
+            self.note(Subject::Commit(commit), "hidden");
+        }
+        if title.is_some() {
+            self.commits[commit].title = title;
         }
         self.place(commit, project, name);
         self.commits[commit].hidden = hidden;

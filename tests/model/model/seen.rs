@@ -149,6 +149,11 @@ impl Model {
         self.former.iter().map(|((project, name), _)| (self.projects[*project].clone(), name.clone())).collect()
     }
 
+    /// Whether a path is that of a file made from the conversation.
+    pub fn is_made(&self, path: &str) -> bool {
+        self.resolve(path).is_ok_and(|node| self.seen(&node) == Seen::Made)
+    }
+
     pub fn commit_at(&self, dir: &str) -> Option<usize> {
         match self.resolve(dir) {
             Ok(Node::Made(made)) if self.made[made].kind == MadeKind::Commit => Some(self.made[made].commit),

@@ -27,6 +27,7 @@ impl Model {
             if *part != made && self.made[*part].deleted {
                 self.made[*part].deleted = false;
                 self.trash.retain(|t| t.made != *part);
+                self.forget_deletion(*part);
             }
         }
         let name = typed.map_or_else(|| self.trash_name(made), str::to_owned);
@@ -37,6 +38,7 @@ impl Model {
         self.deletions += 1;
         self.trash.push(Trashed { number: self.deletions, made, name, listed: true, by_manager });
         self.made[made].deleted = true;
+        self.note(self.subject(made), "delete");
         if self.made[made].kind == MadeKind::Commit && typed.is_none() {
             self.come_to_rest(self.made[made].commit);
         }
@@ -121,6 +123,7 @@ impl Model {
     pub(super) fn undelete(&mut self, made: usize) {
         self.made[made].deleted = false;
         self.trash.retain(|t| t.made != made);
+        self.note(self.subject(made), "restore");
     }
 
     /// Out of the trash, under the name it had, or one made anew where another has it.
