@@ -14,6 +14,7 @@ use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Writer};
 use libc::{EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY};
 
+use super::Real;
 use super::common::{self, ClaudeLog};
 use super::kernel::{self, Own, Remembered};
 use super::model::{Look, Model, Result, Seen, Start};
@@ -157,11 +158,7 @@ impl Direct {
         if attr.kind == NodeKind::File { Ok(attr.ino) } else { Err(EISDIR) }
     }
 
-    pub fn size_of(&mut self, path: &str) -> Option<u64> {
-        self.resolve(path).ok().map(|attr| attr.size)
-    }
-
-    pub fn apply(&mut self, op: &Op) -> Result<()> {
+    fn act(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Create { path, exclusive } => self.create(path, *exclusive).map(drop),
             Op::Mkdir { path } => self.make(path, |fs, dir, name| fs.mkdir(dir, name, 0o700)),
@@ -415,11 +412,6 @@ impl Direct {
         Ok(entries)
     }
 
-    pub fn read_open(&mut self, handle: usize) -> Option<Vec<u8>> {
-        let ino = self.handles.get(handle).copied().flatten()?;
-        Some(read(&self.fs, ino))
-    }
-
     /// What is below a path, as [`super::model::Model::dump`] has it.
     pub fn dump(&mut self, path: &str, look: &Look) -> BTreeMap<String, Seen> {
         let mut out = BTreeMap::new();
@@ -587,13 +579,40 @@ impl Direct {
     }
 }
 
+impl Real for Direct {
+    fn apply(&mut self, op: &Op) -> Result<()> {
+        self.act(op)
+    }
+
+    fn dumps(&mut self, paths: &[String], look: &Look) -> Vec<BTreeMap<String, Seen>> {
+        paths.iter().map(|path| self.dump(path, look)).collect()
+    }
+
+    fn read_open(&mut self, handle: usize) -> Option<Vec<u8>> {
+        let ino = self.handles.get(handle).copied().flatten()?;
+        Some(read(&self.fs, ino))
+    }
+
+    fn size_of(&mut self, path: &str) -> Option<u64> {
+        self.resolve(path).ok().map(|attr| attr.size)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.dir.path().join("logs")
+    }
+}
+
 /// Whether a number is that of a file made from the conversation: all but a `meta.md` (5), scratch (26), a draft (27).
-fn is_made(ino: u64) -> bool {
+pub fn is_made(ino: u64) -> bool {
     !matches!(ino >> 56, 5 | 26 | 27)
 }
 
 /// Whether a number is that of a directory of a commit: its sessions (8), its pictures (9), a session (11).
-fn is_part(ino: u64) -> bool {
+pub fn is_part(ino: u64) -> bool {
     matches!(ino >> 56, 8 | 9 | 11)
 }
 

@@ -7,18 +7,22 @@
 mod common;
 mod direct;
 mod kernel;
+mod looker;
 mod model;
+mod mounted;
 mod ops;
 mod record;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cogfs::fs::CogFs;
 use cogfs::store::Layout;
 use direct::Direct;
 use kernel::Own;
-use model::{Look, Model, Seen};
+use model::{Look, Model, Seen, Start};
 use ops::{Can, Dice, Op};
 use record::Record;
 
@@ -29,22 +33,44 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// What a model is one of: a tree that is asked directly, or a mount.
+trait Real {
+    fn apply(&mut self, op: &Op) -> model::Result<()>;
+    /// What is below paths, as [`Model::dump`] has it.
+    fn dumps(&mut self, paths: &[String], look: &Look) -> Vec<BTreeMap<String, Seen>>;
+    fn read_open(&mut self, handle: usize) -> Option<Vec<u8>>;
+    fn size_of(&mut self, path: &str) -> Option<u64>;
+    /// Its `COGFS_HOME`, and the folder of the logs that grow.
+    fn home(&self) -> PathBuf;
+    fn logs(&self) -> PathBuf;
+}
+
 /// A model and the mount it is a model of.
-struct Pair {
+struct Pair<R> {
     model: Model,
-    real: Direct,
+    real: R,
     record: Record,
     /// Edits before the last step.
     edits: u64,
     steps: usize,
 }
 
-impl Pair {
+fn database_in(home: &Path) -> PathBuf {
+    Layout::new(home.join("data")).database()
+}
+
+impl Pair<Direct> {
     fn new() -> Self {
         let mut real = Direct::new();
-        let model = Model::new(real.starts());
-        let record = Record::open(&real.layout.database());
-        Self { model, real, record, edits: 0, steps: 0 }
+        let starts = real.starts();
+        Self::of(real, starts)
+    }
+}
+
+impl<R: Real> Pair<R> {
+    fn of(real: R, starts: Vec<Start>) -> Self {
+        let record = Record::open(&database_in(&real.home()));
+        Self { model: Model::new(starts), real, record, edits: 0, steps: 0 }
     }
 
     /// Does an operation in both and looks at what it may have changed; what differs.
@@ -90,8 +116,10 @@ impl Pair {
 
     fn compare(&mut self, look: &Look) -> Result<(), String> {
         let mut wrong = String::new();
-        for root in self.model.roots() {
-            let (wanted, real) = (self.model.dump(&root, look), self.real.dump(&root, look));
+        let roots = self.model.roots();
+        let dumps = self.real.dumps(&roots, look);
+        for (root, real) in roots.iter().zip(dumps) {
+            let wanted = self.model.dump(root, look);
             for (path, seen) in &wanted {
                 match real.get(path) {
                     Some(other) if other == seen => {}
@@ -145,7 +173,7 @@ impl Pair {
         let before = tempfile::tempdir().unwrap();
         direct::copy(direct::template(), before.path());
         let layout = Layout::new(before.path().join("data"));
-        direct::import_places(&layout, &common::files(&self.real.dir.path().join("logs")));
+        direct::import_places(&layout, &common::files(&self.real.logs()));
         let replayed = self.record.replay_onto(&layout.database()).curated();
         let real = self.record.curated();
         let differ: Vec<&String> = real.iter().filter(|line| !replayed.contains(line)).collect();
@@ -229,7 +257,7 @@ fn run(seed: u64, steps: usize) {
 }
 
 /// Does a step, and looks whether the kernels of this mount and of another of the same database know all that it changed.
-fn step_told(pair: &mut Pair, other: &CogFs, op: &Op) -> Result<(), String> {
+fn step_told(pair: &mut Pair<Direct>, other: &CogFs, op: &Op) -> Result<(), String> {
     let former = pair.real.former_names(&pair.model);
     let (before, there) = (pair.real.remember(&former), kernel::remember(other, &former));
     let mut own = pair.real.own_before(op);
@@ -318,4 +346,21 @@ fn random_operations_do_what_the_model_says_5() {
 #[test]
 fn random_operations_do_what_the_model_says_4() {
     random_operations(4);
+}
+
+/// `COGFS_MODEL_MOUNT_STEPS` runs longer sequences.
+fn random_operations_on_a_mount(seed: u64) {
+    needs_fuse!();
+    let steps = number("COGFS_MODEL_MOUNT_STEPS").unwrap_or(1_000) as usize;
+    mounted::run(number("COGFS_MODEL_SEED").unwrap_or(seed), steps);
+}
+
+#[test]
+fn random_operations_on_a_mount_do_what_the_model_says_1() {
+    random_operations_on_a_mount(1);
+}
+
+#[test]
+fn random_operations_on_a_mount_do_what_the_model_says_2() {
+    random_operations_on_a_mount(2);
 }

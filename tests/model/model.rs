@@ -93,6 +93,8 @@ struct Buffer {
     bytes: Vec<u8>,
     written: Instant,
     refused: bool,
+    /// A write of it was refused: it is not all that its writer has, and never the record.
+    cut: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -209,6 +211,7 @@ pub enum Handle {
 }
 
 /// A commit as a new world has it.
+#[derive(Debug, Clone)]
 pub struct Start {
     pub id: String,
     pub title: String,

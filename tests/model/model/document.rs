@@ -43,7 +43,7 @@ impl Model {
             Held::Meta(commit) => {
                 let commit = *commit;
                 if offset + new.len() > MOST_BYTES {
-                    return Err(EFBIG);
+                    return self.refuse_write(commit, now);
                 }
                 let mut bytes = self.text(commit);
                 splice(&mut bytes, offset, new);
@@ -60,7 +60,7 @@ impl Model {
             Held::Meta(commit) => {
                 let commit = *commit;
                 if size > MOST_BYTES {
-                    return Err(EFBIG);
+                    return self.refuse_write(commit, now);
                 }
                 let mut bytes = self.text(commit);
                 bytes.resize(size, 0);
@@ -74,12 +74,22 @@ impl Model {
         if front_matter::parse(&bytes).is_ok() {
             (self.commits[commit].draft, self.commits[commit].is_refused) = (Some(bytes.clone()), false);
         }
-        self.commits[commit].buffer = Some(Buffer { bytes, written: now, refused: false });
+        // What is empty is begun anew.
+        let cut = self.commits[commit].buffer.as_ref().is_some_and(|b| b.cut) && !bytes.is_empty();
+        self.commits[commit].buffer = Some(Buffer { bytes, written: now, refused: false, cut });
+    }
+
+    fn refuse_write(&mut self, commit: usize, now: Instant) -> Result<()> {
+        if let Some(buffer) = &mut self.commits[commit].buffer {
+            (buffer.written, buffer.refused, buffer.cut) = (now, false, true);
+        }
+        Err(EFBIG)
     }
 
     pub(super) fn publish(&mut self, commit: usize) -> Result<()> {
         let Some(buffer) = self.commits[commit].buffer.clone() else { return Ok(()) };
-        match self.save(commit, &buffer.bytes) {
+        let saved = if buffer.cut { Err(EIO) } else { self.save(commit, &buffer.bytes) };
+        match saved {
             Ok(()) => {
                 self.commits[commit].buffer = None;
                 Ok(())

@@ -114,7 +114,7 @@ impl Model {
             self.held.push(Held::Meta(commit));
             let c = &mut self.commits[commit];
             (c.holder, c.detached) = (Some(self.held.len() - 1), None);
-            c.buffer = Some(Buffer { bytes: Vec::new(), written: now, refused: false });
+            c.buffer = Some(Buffer { bytes: Vec::new(), written: now, refused: false, cut: false });
             return Ok(c.holder);
         }
         if self.is_made_name(&dir, name) {

@@ -6,6 +6,8 @@ use cogfs::curation::front_matter;
 
 use super::{DETACHED, MadeKind, Model, QUIET_INVALID, QUIET_REMOVED, QUIET_VALID, SHOWN_INVALID};
 
+use crate::ops::{How, Op, Text};
+
 impl Model {
     /// The instants at which something is due, for a driver that must not settle just then.
     pub fn due(&self) -> Vec<Instant> {
@@ -16,6 +18,32 @@ impl Model {
             all.extend(c.detached.map(|at| at + DETACHED));
         }
         all
+    }
+
+    /// What is due first, with an operation that has it now; of a document that was refused none has.
+    pub fn first_due(&self) -> Option<(Instant, Option<Op>)> {
+        let removed =
+            self.removed_at.iter().map(|at| (*at + QUIET_REMOVED, Some(Op::FsyncDir { path: "projects".into() })));
+        let mut all: Vec<(Instant, Option<Op>)> = removed.collect();
+        for dir in self.commit_dirs() {
+            let Some(commit) = self.commit_at(&dir) else { continue };
+            let c = &self.commits[commit];
+            if let Some(buffer) = &c.buffer {
+                let valid = front_matter::parse(&buffer.bytes).is_ok();
+                all.push(match (buffer.refused, valid) {
+                    (true, _) => (buffer.written + SHOWN_INVALID, None),
+                    (false, true) => (buffer.written + QUIET_VALID, Some(Op::Fsync { path: format!("{dir}/meta.md") })),
+                    (false, false) => {
+                        (buffer.written + QUIET_INVALID, Some(Op::Fsync { path: format!("{dir}/meta.md") }))
+                    }
+                });
+            } else if let Some(at) = c.detached {
+                let text = Text(self.rendering(commit).into_bytes());
+                let save = Op::Save { dir, how: How::Rename, text, fresh: false, sync: false };
+                all.push((at + DETACHED, Some(save)));
+            }
+        }
+        all.into_iter().min_by_key(|(at, _)| *at)
     }
 
     pub fn settle(&mut self, now: Instant) {
