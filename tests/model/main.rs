@@ -1,7 +1,8 @@
 //! The mount against a model of what it promises: random sequences of operations give the same results, errnos, listings and
 //! contents in both, whatever is done in between (quiet, remounts, crashes, imports).
 //!
-//! A failure prints its seed and the shortest sequence found that still fails. `COGFS_MODEL_SEED` and `COGFS_MODEL_STEPS` run one again.
+//! A failure prints its seed and the shortest sequence found that still fails. `COGFS_MODEL_SEED` and `COGFS_MODEL_STEPS` run one again,
+//! `COGFS_MODEL_SHRINK` gives it more seconds to be made shorter. On a real mount it is `COGFS_MODEL_MOUNT_STEPS`, and the last operations.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -322,9 +323,9 @@ fn everything_that_was_edited_can_be_taken_back_and_then_nothing_waits_for_the_c
     pair.real.check();
 }
 
-/// Four tests, which run side by side. `COGFS_MODEL_STEPS` runs longer sequences.
+/// Four tests, which run side by side: 10,000 steps. `COGFS_MODEL_STEPS` runs longer sequences.
 fn random_operations(seed: u64) {
-    let steps = number("COGFS_MODEL_STEPS").unwrap_or(500) as usize;
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(2_500) as usize;
     run(number("COGFS_MODEL_SEED").unwrap_or(seed), steps);
 }
 
@@ -348,7 +349,7 @@ fn random_operations_do_what_the_model_says_4() {
     random_operations(4);
 }
 
-/// `COGFS_MODEL_MOUNT_STEPS` runs longer sequences.
+/// Two tests: 2,000 steps. `COGFS_MODEL_MOUNT_STEPS` runs longer sequences.
 fn random_operations_on_a_mount(seed: u64) {
     needs_fuse!();
     let steps = number("COGFS_MODEL_MOUNT_STEPS").unwrap_or(1_000) as usize;

@@ -6,11 +6,11 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{Error, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use libc::{EACCES, EBADF, EINVAL, EISDIR, ENOENT, ENOTDIR, EPERM};
+use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, EPERM};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::common::mount::{PATIENCE, clear, kill, server_pids};
@@ -148,6 +148,15 @@ impl Mounted {
             Mode::NoReplace => RenameFlags::NOREPLACE,
             Mode::Exchange => RenameFlags::EXCHANGE,
         };
+        // As `mv` does. What lies in both trashes is one directory, which the kernel has under the name that it looked up last: it
+        // cannot look up the other within a rename (ESTALE).
+        let (target, source) = (self.attr(to), self.attr(from));
+        if let (Ok(target), Ok(source)) = (target, source)
+            && target.is_dir()
+            && target.ino() == source.ino()
+        {
+            return if mode == Mode::NoReplace { Err(EEXIST) } else { Ok(()) };
+        }
         renameat_with(CWD, self.path(from), CWD, self.path(to), flags).map_err(|e| errno(e.into()))
     }
 
@@ -357,9 +366,6 @@ impl Pair<Mounted> {
             Err(_) if unsure => return Step::Unsure,
             Err(error) => return Step::Differs(error),
         };
-        if std::env::var_os("COGFS_MODEL_TIMES").is_some() {
-            eprintln!("T act {} {}", format!("{op:?}").split(' ').next().unwrap(), (ended - began).as_micros());
-        }
         let touched = touched.map(|commits| self.model.paths_of(&commits));
         let look = match touched {
             _ if self.steps.is_multiple_of(super::WHOLE_EVERY) => Look::Deep,
@@ -369,12 +375,7 @@ impl Pair<Mounted> {
         // What an edit changes elsewhere is told to the kernel a moment later, and what was due may be done now.
         let until = ended + if unsure { Duration::from_secs(2) } else { Duration::from_secs(10) };
         loop {
-            let t = Instant::now();
-            let c = self.compare(&look);
-            if std::env::var_os("COGFS_MODEL_TIMES").is_some() {
-                eprintln!("T compare {} {}", c.is_ok(), t.elapsed().as_micros());
-            }
-            match c {
+            match self.compare(&look) {
                 Ok(()) => return Step::Same,
                 Err(_) if unsure && Instant::now() > until => return Step::Unsure,
                 Err(error) if Instant::now() > until => {
@@ -431,10 +432,6 @@ fn goes_on(pair: &mut Pair<Mounted>, done: &[Op], seed: u64) -> bool {
         Step::Same => true,
         Step::Unsure => false,
         Step::Differs(error) => {
-            if std::env::var_os("COGFS_MODEL_HOLD").is_some() {
-                eprintln!("HOLD {} {error}", pair.real.dir.display());
-                std::thread::sleep(Duration::from_secs(600));
-            }
             let last: Vec<String> = done.iter().rev().take(120).rev().map(|op| format!("  {op:?}")).collect();
             panic!("seed {seed}, step {}: {error}\nthe last operations:\n{}", done.len(), last.join("\n"))
         }
