@@ -140,6 +140,12 @@ impl Direct {
         Ok(at)
     }
 
+    /// The numbers of the directories that a path leads through.
+    fn above(&mut self, path: &str) -> Vec<u64> {
+        let ends: Vec<&str> = path.match_indices('/').map(|(end, _)| &path[..end]).collect();
+        ends.into_iter().filter_map(|dir| self.resolve(dir).ok()).map(|attr| attr.ino).collect()
+    }
+
     fn end<'a>(&mut self, path: &'a str) -> Result<(u64, &'a OsStr, Option<Attr>)> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
         let dir = self.resolve(dir)?;
@@ -326,11 +332,10 @@ impl Direct {
             (Mode::Exchange, None) => return Err(ENOENT),
             _ => {}
         }
-        let inside = |path: &str, dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
-        if inside(to, from) {
+        if self.above(to).contains(&source.ino) {
             return Err(EINVAL);
         }
-        if inside(from, to) {
+        if target.is_some_and(|target| self.above(from).contains(&target.ino)) {
             return Err(if mode == Mode::Exchange { EINVAL } else { ENOTEMPTY });
         }
         if let Some(target) = target {

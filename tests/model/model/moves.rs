@@ -18,11 +18,10 @@ impl Model {
             (Mode::Exchange, None) => return Err(ENOENT),
             _ => {}
         }
-        let inside = |path: &str, dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
-        if inside(to, from) {
+        if self.above(to).contains(&source) {
             return Err(EINVAL);
         }
-        if inside(from, to) {
+        if target.as_ref().is_some_and(|target| self.above(from).contains(target)) {
             return Err(if mode == Mode::Exchange { EINVAL } else { ENOTEMPTY });
         }
         let is_itself = match &source {

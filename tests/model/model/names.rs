@@ -147,6 +147,12 @@ impl Model {
         Ok(at)
     }
 
+    /// The directories that a path leads through: what lies in both trashes is one, by either name.
+    pub(super) fn above(&self, path: &str) -> Vec<Node> {
+        let ends = path.match_indices('/').map(|(end, _)| &path[..end]);
+        ends.filter_map(|dir| self.resolve(dir).ok()).collect()
+    }
+
     /// The directory of a path, its name, and what has that name.
     pub(super) fn end<'a>(&self, path: &'a str) -> Result<(Node, &'a str, Option<Node>)> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
