@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, EPERM};
+use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::common::mount::{PATIENCE, clear, kill, server_pids};
@@ -142,20 +142,41 @@ impl Mounted {
         }
     }
 
+    /// What a rename answers that names one directory twice, which the kernel cannot: what lies in both trashes is one directory,
+    /// and it has that under the name that it looked up last. Within a rename it cannot look up the other (ESTALE).
+    fn rename_by_two_names(&self, from: &str, to: &str, mode: Mode) -> Option<Result<()>> {
+        // As `mv` does, which looks at both: the source last, so that it is there.
+        let (target, source) = (self.attr(to).ok(), self.attr(from).ok()?);
+        let leads_through = |path: &str, ino: u64| {
+            let mut ends = path.match_indices('/').map(|(end, _)| &path[..end]);
+            ends.any(|dir| self.attr(dir).is_ok_and(|attr| attr.ino() == ino))
+        };
+        let ino_of_target = target.as_ref().filter(|attr| attr.is_dir()).map(MetadataExt::ino);
+        let refusal = if source.is_dir() && ino_of_target == Some(source.ino()) {
+            Ok(())
+        } else if source.is_dir() && leads_through(to, source.ino()) {
+            Err(EINVAL)
+        } else if ino_of_target.is_some_and(|ino| leads_through(from, ino)) {
+            Err(if mode == Mode::Exchange { EINVAL } else { ENOTEMPTY })
+        } else {
+            // The source again, as a look at a path may have taken it away.
+            return self.attr(from).err().map(Err);
+        };
+        Some(match (mode, target) {
+            (Mode::NoReplace, Some(_)) => Err(EEXIST),
+            (Mode::Exchange, None) => Err(ENOENT),
+            _ => refusal,
+        })
+    }
+
     fn rename(&self, from: &str, to: &str, mode: Mode) -> Result<()> {
         let flags = match mode {
             Mode::Replace => RenameFlags::empty(),
             Mode::NoReplace => RenameFlags::NOREPLACE,
             Mode::Exchange => RenameFlags::EXCHANGE,
         };
-        // As `mv` does. What lies in both trashes is one directory, which the kernel has under the name that it looked up last: it
-        // cannot look up the other within a rename (ESTALE).
-        let (target, source) = (self.attr(to), self.attr(from));
-        if let (Ok(target), Ok(source)) = (target, source)
-            && target.is_dir()
-            && target.ino() == source.ino()
-        {
-            return if mode == Mode::NoReplace { Err(EEXIST) } else { Ok(()) };
+        if let Some(result) = self.rename_by_two_names(from, to, mode) {
+            return result;
         }
         renameat_with(CWD, self.path(from), CWD, self.path(to), flags).map_err(|e| errno(e.into()))
     }
