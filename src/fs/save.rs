@@ -133,19 +133,20 @@ impl CogFs {
         if process == 0 || buffer.writer == 0 || process == buffer.writer {
             return;
         }
-        self.end_save(row, &buffer);
+        if front_matter::parse(&buffer.bytes).is_ok() {
+            self.end_save(row);
+        }
     }
 
-    /// Makes a whole document the record before something else takes its place.
-    fn end_save(&self, row: i64, buffer: &Buffer) {
-        if front_matter::parse(&buffer.bytes).is_ok()
-            && let Err(error) = self.publish(row, QUIETLY)
-        {
+    /// Makes what was written the record before something else takes its place, or tells that it cannot be and keeps it as a
+    /// draft: there is no later moment for it.
+    fn end_save(&self, row: i64) {
+        if let Err(error) = self.publish(row, QUIETLY) {
             tracing::warn!(%error, "a document that another save replaces was not taken; it is a draft");
         }
     }
 
-    /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
+    /// Takes a whole file of an editor for the document. The record stays when it is refused.
     pub(super) fn save_whole(
         &self,
         row: i64,
@@ -153,8 +154,9 @@ impl CogFs {
         thread: u32,
         then: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        if let Some(buffer) = self.snapshot(row) {
-            self.end_save(row, &buffer);
+        // A file that is only truncated is the beginning of a save.
+        if self.snapshot(row).is_some_and(|buffer| !buffer.bytes.is_empty()) {
+            self.end_save(row);
         }
         let _one = lock(&self.writing()?.publishing);
         self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;

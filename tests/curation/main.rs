@@ -7,6 +7,7 @@ mod deletions;
 mod edits;
 mod imports;
 mod random;
+mod writes;
 
 use std::collections::BTreeMap;
 

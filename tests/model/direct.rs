@@ -14,6 +14,7 @@ use cogfs::ingest::{Options, import};
 use cogfs::store::{Layout, Survives, Writer};
 use libc::{EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY};
 
+use super::Real;
 use super::common::{self, ClaudeLog};
 use super::kernel::{self, Own, Remembered};
 use super::model::{Look, Model, Result, Seen, Start};
@@ -25,7 +26,7 @@ const EDITOR: u32 = 4_000_000_000;
 
 /// A database, with a tree over it and logs that grow.
 pub struct Direct {
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
     pub layout: Layout,
     places: Places,
     pub fs: CogFs,
@@ -60,7 +61,7 @@ pub fn places(dir: &Path, scratch: &str) -> Places {
 }
 
 /// A database with everything imported: made once, as a failing sequence is done many times.
-fn template() -> &'static Path {
+pub fn template() -> &'static Path {
     static TEMPLATE: OnceLock<tempfile::TempDir> = OnceLock::new();
     let made = TEMPLATE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -73,7 +74,7 @@ fn template() -> &'static Path {
     made.path()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     for entry in common::walk(from) {
         let target = to.join(entry.path().strip_prefix(from).unwrap());
         if entry.file_type().is_dir() {
@@ -139,6 +140,12 @@ impl Direct {
         Ok(at)
     }
 
+    /// The numbers of the directories that a path leads through.
+    fn above(&mut self, path: &str) -> Vec<u64> {
+        let ends: Vec<&str> = path.match_indices('/').map(|(end, _)| &path[..end]).collect();
+        ends.into_iter().filter_map(|dir| self.resolve(dir).ok()).map(|attr| attr.ino).collect()
+    }
+
     fn end<'a>(&mut self, path: &'a str) -> Result<(u64, &'a OsStr, Option<Attr>)> {
         let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
         let dir = self.resolve(dir)?;
@@ -157,7 +164,7 @@ impl Direct {
         if attr.kind == NodeKind::File { Ok(attr.ino) } else { Err(EISDIR) }
     }
 
-    pub fn apply(&mut self, op: &Op) -> Result<()> {
+    fn act(&mut self, op: &Op) -> Result<()> {
         match op {
             Op::Create { path, exclusive } => self.create(path, *exclusive).map(drop),
             Op::Mkdir { path } => self.make(path, |fs, dir, name| fs.mkdir(dir, name, 0o700)),
@@ -325,11 +332,10 @@ impl Direct {
             (Mode::Exchange, None) => return Err(ENOENT),
             _ => {}
         }
-        let inside = |path: &str, dir: &str| path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/'));
-        if inside(to, from) {
+        if self.above(to).contains(&source.ino) {
             return Err(EINVAL);
         }
-        if inside(from, to) {
+        if target.is_some_and(|target| self.above(from).contains(&target.ino)) {
             return Err(if mode == Mode::Exchange { EINVAL } else { ENOTEMPTY });
         }
         if let Some(target) = target {
@@ -409,11 +415,6 @@ impl Direct {
             *self.told.entry(entry.ino).or_default() += 1;
         }
         Ok(entries)
-    }
-
-    pub fn read_open(&mut self, handle: usize) -> Option<Vec<u8>> {
-        let ino = self.handles.get(handle).copied().flatten()?;
-        Some(read(&self.fs, ino))
     }
 
     /// What is below a path, as [`super::model::Model::dump`] has it.
@@ -583,13 +584,40 @@ impl Direct {
     }
 }
 
+impl Real for Direct {
+    fn apply(&mut self, op: &Op) -> Result<()> {
+        self.act(op)
+    }
+
+    fn dumps(&mut self, paths: &[String], look: &Look) -> Vec<BTreeMap<String, Seen>> {
+        paths.iter().map(|path| self.dump(path, look)).collect()
+    }
+
+    fn read_open(&mut self, handle: usize) -> Option<Vec<u8>> {
+        let ino = self.handles.get(handle).copied().flatten()?;
+        Some(read(&self.fs, ino))
+    }
+
+    fn size_of(&mut self, path: &str) -> Option<u64> {
+        self.resolve(path).ok().map(|attr| attr.size)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.dir.path().join("logs")
+    }
+}
+
 /// Whether a number is that of a file made from the conversation: all but a `meta.md` (5), scratch (26), a draft (27).
-fn is_made(ino: u64) -> bool {
+pub fn is_made(ino: u64) -> bool {
     !matches!(ino >> 56, 5 | 26 | 27)
 }
 
 /// Whether a number is that of a directory of a commit: its sessions (8), its pictures (9), a session (11).
-fn is_part(ino: u64) -> bool {
+pub fn is_part(ino: u64) -> bool {
     matches!(ino >> 56, 8 | 9 | 11)
 }
 
