@@ -131,6 +131,30 @@ impl Auth {
         }
     }
 
+    /// The server's address.
+    #[must_use]
+    pub fn server_url(&self) -> &str {
+        &self.transport.server().url
+    }
+
+    /// Whether the server can be spoken with and has this login, as far as it tells: before a browser is opened for nothing.
+    ///
+    /// # Errors
+    /// When it cannot be reached, does not take the key, or has no such login.
+    pub fn check_provider(&self, provider: &str) -> Result<()> {
+        match gotrue::providers(&self.transport) {
+            Ok(known) if known.get(provider) == Some(&false) => Err(CloudError::Refused {
+                code: "provider_disabled".to_owned(),
+                message: format!(
+                    "the server has no login with {provider}: switch it on in its settings, or use another"
+                ),
+            }),
+            Err(Failure::Cloud(error @ (CloudError::Unreachable(_) | CloudError::Refused { .. }))) => Err(error),
+            // A server that does not tell may have it.
+            _ => Ok(()),
+        }
+    }
+
     /// Asks for a session. It is not kept yet: the caller looks whose it is.
     ///
     /// # Errors

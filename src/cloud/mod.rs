@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod http;
+pub mod open;
 pub mod retry;
 pub mod secret;
 pub mod wire;

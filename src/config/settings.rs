@@ -24,19 +24,13 @@ impl Setting {
     /// Every setting there is.
     pub const ALL: [Self; 2] = [Self::SyncUrl, Self::SyncKey];
 
-    /// The table and the key in `config.toml`.
-    const fn place(self) -> (&'static str, &'static str) {
-        match self {
-            Self::SyncUrl => ("sync", "url"),
-            Self::SyncKey => ("sync", "key"),
-        }
-    }
-
-    /// `sync.url`.
+    /// The table and the key in `config.toml`, with a dot between them.
     #[must_use]
-    pub fn name(self) -> String {
-        let (table, key) = self.place();
-        format!("{table}.{key}")
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SyncUrl => "sync.url",
+            Self::SyncKey => "sync.key",
+        }
     }
 
     /// The environment variable that comes first.
@@ -145,7 +139,7 @@ impl Settings {
 pub fn set(folders: &Folders, setting: Setting, value: &str) -> Result<String, SettingsError> {
     let path = folders.settings();
     let value = setting.check(value).map_err(|reason| SettingsError::Bad {
-        name: setting.name(),
+        name: setting.name().to_owned(),
         place: "not set".to_owned(),
         reason,
     })?;
@@ -161,7 +155,7 @@ pub fn set(folders: &Folders, setting: Setting, value: &str) -> Result<String, S
 }
 
 fn put(document: &mut DocumentMut, setting: Setting, value: &str) {
-    let (table, key) = setting.place();
+    let Some((table, key)) = setting.name().split_once('.') else { return };
     if document.get(table).is_none_or(|item| !item.is_table_like()) {
         document.insert(table, Item::Table(Table::new()));
     }
@@ -199,7 +193,7 @@ fn values_of(document: &DocumentMut, path: &Path) -> Result<Vec<(Setting, String
             let name = format!("{table}.{key}");
             let setting = Setting::of(&name).map_err(|_| unknown(name))?;
             let value = item.as_str().ok_or_else(|| SettingsError::Bad {
-                name: setting.name(),
+                name: setting.name().to_owned(),
                 place: place.clone(),
                 reason: "it has to be a text in quotes".to_owned(),
             })?;
@@ -210,7 +204,7 @@ fn values_of(document: &DocumentMut, path: &Path) -> Result<Vec<(Setting, String
 }
 
 fn checked(setting: Setting, value: &str, place: &str) -> Result<String, SettingsError> {
-    let bad = |reason| SettingsError::Bad { name: setting.name(), place: place.to_owned(), reason };
+    let bad = |reason| SettingsError::Bad { name: setting.name().to_owned(), place: place.to_owned(), reason };
     setting.check(value).map_err(bad)
 }
 

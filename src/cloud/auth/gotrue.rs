@@ -1,5 +1,6 @@
 //! The calls of GoTrue, Supabase's login.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -61,7 +62,7 @@ impl Grant<'_> {
 pub fn session(transport: &Transport, grant: Grant<'_>) -> Result<Session, Failure> {
     let body = grant.body().to_string();
     let path = format!("/auth/v1/token?grant_type={}", grant.name());
-    let reply = send(transport, &path, None, Some(body.as_bytes()), &grant.secrets())?;
+    let reply = send(transport, Method::Post, &path, None, Some(body.as_bytes()), &grant.secrets())?;
     let now = Millis::now();
     Ok(errors::json::<TokenReply>(&reply)?.session(&transport.server().url, now)?)
 }
@@ -71,18 +72,32 @@ pub fn session(transport: &Transport, grant: Grant<'_>) -> Result<Session, Failu
 /// # Errors
 /// The server's code, or why there is no answer.
 pub fn log_out(transport: &Transport, token: &Secret) -> Result<(), Failure> {
-    send(transport, "/auth/v1/logout?scope=local", Some(token), None, &[token.reveal()]).map(drop)
+    send(transport, Method::Post, "/auth/v1/logout?scope=local", Some(token), None, &[token.reveal()]).map(drop)
+}
+
+/// The logins that the server has, and those that it says it has not.
+///
+/// # Errors
+/// When it does not say.
+pub fn providers(transport: &Transport) -> Result<HashMap<String, bool>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Settings {
+        external: HashMap<String, bool>,
+    }
+    let reply = send(transport, Method::Get, "/auth/v1/settings", None, None, &[])?;
+    Ok(errors::json::<Settings>(&reply)?.external)
 }
 
 fn send(
     transport: &Transport,
+    method: Method,
     path: &str,
     token: Option<&Secret>,
     body: Option<&[u8]>,
     secrets: &[&str],
 ) -> Result<Reply, Failure> {
     let request = Request {
-        method: Method::Post,
+        method,
         path,
         token,
         content_type: "application/json",
