@@ -3,13 +3,13 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use common::browser::Browser;
 use common::cloud::{Answer, CODE, Double, KEY, PASSWORD, USER};
 use common::{ClaudeLog, Ran, World, wait_until};
 use serde_json::{Value, json};
@@ -60,68 +60,6 @@ fn command_lines() -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).into_owned()).filter(|line| !line.is_empty()).collect()
-}
-
-/// A login in a browser that is played by the test.
-struct Browser {
-    login: Child,
-    /// What the program says to its user.
-    said: BufReader<std::process::ChildStderr>,
-    address: url::Url,
-}
-
-impl Browser {
-    fn start(command: &mut Command) -> Self {
-        let mut login = command
-            .env_remove("COGFS_LOG")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(login.stderr.take().unwrap());
-        let mut line = String::new();
-        while !line.trim().starts_with("http") {
-            line.clear();
-            assert_ne!(said.read_line(&mut line).unwrap(), 0, "it ended without an address");
-        }
-        let address = url::Url::parse(line.trim()).unwrap();
-        Self { login, said, address }
-    }
-
-    fn query(&self, name: &str) -> String {
-        let value = self.address.query_pairs().find(|(n, _)| n == name);
-        value.unwrap_or_else(|| panic!("no {name} in {}", self.address)).1.into_owned()
-    }
-
-    /// Where the server sends the browser at the end, with what it adds.
-    fn callback(&self, add: &str) -> String {
-        format!("{}&{add}", self.query("redirect_to"))
-    }
-
-    /// Goes to an address of this machine; the page.
-    fn visit(&self, address: &str) -> String {
-        let url = url::Url::parse(address).unwrap();
-        let host = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-        let mut stream = TcpStream::connect(&host).unwrap();
-        let target = format!("{}?{}", url.path(), url.query().unwrap_or_default());
-        write!(stream, "GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
-        let mut page = String::new();
-        stream.read_to_string(&mut page).unwrap();
-        page
-    }
-
-    fn paste(&mut self, text: &str) {
-        writeln!(self.login.stdin.as_mut().unwrap(), "{text}").unwrap();
-    }
-
-    fn end(mut self) -> Ran {
-        let mut stderr = String::new();
-        self.said.read_to_string(&mut stderr).unwrap();
-        let mut ran = Ran::of(&self.login.wait_with_output().unwrap());
-        ran.stderr = stderr;
-        ran
-    }
 }
 
 #[test]
@@ -178,7 +116,9 @@ fn a_password_is_read_from_standard_input_and_stands_in_no_command_line() {
     let ran = Ran::of(&cogfs(&world, &["whoami"]).output().unwrap()).exits(0);
     assert_tells_no_secret(&double, &ran);
     let seen = seen.lock().unwrap();
-    assert!(seen.iter().any(|line| line.contains("--password-stdin")) && seen.iter().any(|line| line.contains("whoami")));
+    assert!(
+        seen.iter().any(|line| line.contains("--password-stdin")) && seen.iter().any(|line| line.contains("whoami"))
+    );
     for secret in double.secrets() {
         assert!(!seen.iter().any(|line| line.contains(&secret)), "{secret} is an argument of a process");
     }
@@ -273,7 +213,10 @@ fn who_is_logged_in_is_told_with_what_the_account_holds() {
         assert!(text.contains(line), "{line} is not in:\n{text}");
     }
     let told = world.run(&["whoami", "--json"]).exits(0).json();
-    assert_eq!((&told["user"], &told["usage"]["commits"], &told["limits"]["bytes"]), (&json!(USER), &json!(68), &json!(50_000_000)));
+    assert_eq!(
+        (&told["user"], &told["usage"]["commits"], &told["limits"]["bytes"]),
+        (&json!(USER), &json!(68), &json!(50_000_000))
+    );
     assert!(told["machine"].is_string(), "{told}");
     assert_eq!(world.run(&["status", "--json"]).exits(0).json()["account"]["name"], "mira");
     double.answers(|asked| asked.path.starts_with("/rest/").then_some(Answer::Hangup));
@@ -301,9 +244,10 @@ fn a_session_that_the_server_ended_is_told_and_a_login_mends_it() {
     let (world, double) = world();
     log_in(&world).exits(0);
     double.answers(|asked| {
-        asked.path.contains("refresh_token").then(|| {
-            Answer::Json(400, json!({"code": "session_not_found", "message": "x"}))
-        })
+        asked
+            .path
+            .contains("refresh_token")
+            .then(|| Answer::Json(400, json!({"code": "session_not_found", "message": "x"})))
     });
     double.expire();
     for _ in 0..2 {
