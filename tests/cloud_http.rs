@@ -307,7 +307,8 @@ fn a_session_is_shown_to_its_own_server_alone() {
 #[test]
 fn each_fault_of_the_line_is_told_for_what_it_is() {
     let html = || vec![("Content-Type", "text/html".to_owned())];
-    let faults: Vec<(Answer, fn(&CloudError) -> bool)> = vec![
+    type IsRight = fn(&CloudError) -> bool;
+    let faults: Vec<(Answer, IsRight)> = vec![
         (Answer::Hangup, |e| matches!(e, CloudError::Unreachable(_))),
         (Answer::CutOff(status().to_string().into_bytes()), |e| matches!(e, CloudError::Unreachable(_))),
         (Answer::Raw(200, html(), b"<html></html>".to_vec()), |e| matches!(e, CloudError::Garbled(_))),

@@ -17,6 +17,9 @@ use crate::config::settings::is_loopback;
 /// Until there is a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long a connection is kept for the next request. Gateways close theirs after a minute: a request that meets the closing is lost.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// The largest answer that is read: one turn may be 16 MiB of text, which JSON may make six times as long.
 const LARGEST: usize = 256 << 20;
 
@@ -144,6 +147,7 @@ impl Transport {
         let mut builder = Client::builder()
             .user_agent(concat!("cogfs/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_WITHIN)
+            .pool_idle_timeout(IDLE)
             // A token is never taken elsewhere.
             .redirect(redirect::Policy::none());
         if Url::parse(&self.server.url).is_ok_and(|url| is_loopback(&url)) {
