@@ -1,5 +1,10 @@
 //! The cloud on the wire. Nothing else speaks HTTP; must not know of the store.
 
+pub mod auth;
+pub mod http;
+pub mod open;
+pub mod retry;
+pub mod secret;
 pub mod wire;
 
 use std::time::Duration;

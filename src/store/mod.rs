@@ -3,6 +3,7 @@
 //! Owns everything that is SQL. Knows the records of `model` and nothing of logs, trees or kernels. Writers go through
 //! [`Writer`], one transaction at a time; readers through [`open_reader`], which never writes.
 
+pub mod account;
 pub mod changes;
 mod checkpoint;
 pub mod commits;
