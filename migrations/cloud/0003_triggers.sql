@@ -219,26 +219,62 @@ end
 $$;
 
 -- Adds to what an account holds; more than its plan allows is refused. PT413 becomes the status 413; sync_push makes `refused` of it.
+-- A push keeps the sum in a setting (`cogfs.account`: user, plan, commits, bytes, and what is allowed) and writes it once: a row that
+-- is written a thousand times in one transaction is found through a thousand dead ones.
 create or replace function cogfs.add_usage(uid uuid, more_commits bigint, more_bytes bigint) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
-    account public.accounts;
+    open jsonb := nullif(current_setting('cogfs.account', true), '')::jsonb;
+    plan_name text;
+    commits bigint;
+    bytes bigint;
     allowed public.limits;
 begin
-    update public.accounts set commits = commits + more_commits, bytes = greatest(bytes + more_bytes, 0)
-    where user_id = uid returning * into account;
-    if not found then
-        return; -- the account is being deleted
+    if open ->> 'user' = uid::text then
+        plan_name := open ->> 'plan';
+        commits := (open ->> 'commits')::bigint + more_commits;
+        bytes := greatest((open ->> 'bytes')::bigint + more_bytes, 0);
+        allowed.commits := (open ->> 'allowed_commits')::bigint;
+        allowed.bytes := (open ->> 'allowed_bytes')::bigint;
+        perform set_config('cogfs.account', (open || jsonb_build_object('commits', commits, 'bytes', bytes))::text, true);
+    else
+        update public.accounts a set commits = a.commits + more_commits, bytes = greatest(a.bytes + more_bytes, 0)
+        where a.user_id = uid returning a.plan, a.commits, a.bytes into plan_name, commits, bytes;
+        if not found then
+            return; -- the account is being deleted
+        end if;
+        select * into allowed from public.limits l where l.plan = plan_name;
     end if;
-    select * into allowed from public.limits where plan = account.plan;
-    if more_commits > 0 and account.commits > allowed.commits then
+    if more_commits > 0 and commits > allowed.commits then
         raise sqlstate 'PT413' using detail = 'quota_commits',
-            message = format('the plan "%s" holds %s commits', account.plan, allowed.commits);
+            message = format('the plan "%s" holds %s commits', plan_name, allowed.commits);
     end if;
-    if more_bytes > 0 and account.bytes > allowed.bytes then
+    if more_bytes > 0 and bytes > allowed.bytes then
         raise sqlstate 'PT413' using detail = 'quota_bytes',
-            message = format('the plan "%s" holds %s MB', account.plan, round(allowed.bytes / 1048576.0, 1));
+            message = format('the plan "%s" holds %s MB', plan_name, round(allowed.bytes / 1048576.0, 1));
     end if;
+end
+$$;
+
+-- Begins and ends keeping the sum apart. The head is locked meanwhile, so nobody else writes it.
+create or replace function cogfs.open_account() returns void
+language plpgsql security definer set search_path = '' as $$
+begin
+    perform set_config('cogfs.account', jsonb_build_object('user', a.user_id, 'plan', a.plan, 'commits', a.commits, 'bytes', a.bytes,
+        'allowed_commits', l.commits, 'allowed_bytes', l.bytes)::text, true)
+    from public.accounts a join public.limits l on l.plan = a.plan where a.user_id = auth.uid();
+end
+$$;
+
+create or replace function cogfs.close_account() returns void
+language plpgsql security definer set search_path = '' as $$
+declare
+    open jsonb := nullif(current_setting('cogfs.account', true), '')::jsonb;
+begin
+    update public.accounts a set commits = (open ->> 'commits')::bigint, bytes = (open ->> 'bytes')::bigint
+    where a.user_id = auth.uid() and open ->> 'user' = a.user_id::text
+      and (a.commits, a.bytes) is distinct from ((open ->> 'commits')::bigint, (open ->> 'bytes')::bigint);
+    perform set_config('cogfs.account', '', true);
 end
 $$;
 

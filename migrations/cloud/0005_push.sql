@@ -203,7 +203,8 @@ begin
 
     if kind = 'session' and facts is not null then
         -- A machine that did not send itself yet is known by its id.
-        insert into public.machines(user_id, id) values (uid, (facts ->> 'machine')::uuid) on conflict do nothing;
+        insert into public.machines(user_id, id) select uid, (push_facts.facts ->> 'machine')::uuid
+        where not exists (select from public.machines m where m.user_id = uid and m.id = (push_facts.facts ->> 'machine')::uuid);
     end if;
     -- Not by `on conflict`: its trigger for new rows would take a number as well.
     if was.id is not null then
@@ -374,7 +375,7 @@ end
 $$;
 
 -- A commit or a project is a part of another: what is below it goes there.
-create or replace function cogfs.push_merged(uid uuid, machine uuid, kind text, id uuid, into_id uuid) returns jsonb
+create or replace function cogfs.push_merged(uid uuid, kind text, id uuid, into_id uuid) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     was cogfs.record;
@@ -485,79 +486,103 @@ begin
 end
 $$;
 
+create or replace function cogfs.push_change(uid uuid, machine uuid, change jsonb) returns jsonb
+language plpgsql set search_path = '' as $$
+begin
+    return case change ->> 'op'
+        when 'facts' then cogfs.push_facts(uid, machine, change ->> 'kind', (change ->> 'id')::uuid,
+            coalesce((change ->> 'rank')::bigint, 0), nullif(change -> 'facts', 'null'), (change ->> 'parent')::uuid)
+        when 'fields' then cogfs.push_fields(uid, change ->> 'kind', (change ->> 'id')::uuid, (change ->> 'base_version')::bigint,
+            change -> 'fields', (change -> 'turn' ->> 0)::uuid, (change -> 'turn' ->> 1)::integer)
+        when 'turns' then cogfs.push_contents(uid, 'turns', (change ->> 'session')::uuid, change -> 'turns')
+        when 'raw' then cogfs.push_contents(uid, 'raw', (change ->> 'session')::uuid, change -> 'chunks')
+        when 'usage' then cogfs.push_contents(uid, 'usage', (change ->> 'session')::uuid, change -> 'usage')
+        when 'merged' then cogfs.push_merged(uid, change ->> 'kind', (change ->> 'id')::uuid, (change ->> 'into')::uuid)
+        when 'forget' then cogfs.push_forget(uid, change ->> 'kind', (change ->> 'id')::uuid)
+        else cogfs.refused('invalid', 'no such change')
+    end;
+end
+$$;
+
+-- What an error that a change ran into says of it; null: it is no fault of the change.
+create or replace function cogfs.refusal(state text, said text, detail text) returns jsonb
+language sql immutable set search_path = ''
+return case
+    when state = 'PT413' then cogfs.refused(detail, said)
+    when state = '23503' then cogfs.refused('unknown_parent', said)
+    when left(state, 2) in ('21', '22', '23', '54') then cogfs.refused('invalid', said)
+end;
+
+-- Changes in their order. `guarded`: one that fails takes back what it did, and nothing else.
+create or replace function cogfs.push_all(uid uuid, machine uuid, changes jsonb, guarded boolean) returns jsonb
+language plpgsql set search_path = '' as $$
+declare
+    change jsonb;
+    outcome jsonb;
+    outcomes jsonb[] := '{}';
+    lacking jsonb := '{}';                            -- sessions whose contents were refused here, and why
+    state text;
+    said text;
+    detail text;
+begin
+    for change in select c from jsonb_array_elements(changes) c loop
+        if change ->> 'op' = 'facts' and lacking ? coalesce(change ->> 'id', '') and jsonb_typeof(change -> 'facts') = 'object' then
+            -- Facts make a session visible: not without its contents.
+            outcome := lacking -> (change ->> 'id');
+        elsif guarded then
+            begin
+                outcome := cogfs.push_change(uid, machine, change);
+            exception when others then
+                get stacked diagnostics state = returned_sqlstate, said = message_text, detail = pg_exception_detail;
+                outcome := cogfs.refusal(state, said, detail);
+                if outcome is null then
+                    raise; -- the server's trouble, or a bug: nothing is made
+                end if;
+            end;
+        else
+            outcome := cogfs.push_change(uid, machine, change);
+        end if;
+        if change ->> 'op' in ('turns', 'raw', 'usage') and outcome ->> 'status' = 'refused' then
+            lacking := lacking || jsonb_build_object(coalesce(change ->> 'session', ''), outcome);
+        end if;
+        outcomes := outcomes || outcome;
+    end loop;
+    return to_jsonb(outcomes);
+end
+$$;
+
 create or replace function public.sync_push(protocol integer, machine uuid, changes jsonb) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     uid uuid := cogfs.check_caller(protocol);
-    change jsonb;
-    outcome jsonb;
-    outcomes jsonb[] := '{}';
-    incomplete uuid[] := '{}';                        -- sessions whose contents were refused here
-    lacking jsonb;                                    -- why
-    session uuid;
+    outcomes jsonb;
     state text;
     said text;
-    code text;
+    detail text;
 begin
     if machine is null or jsonb_typeof(changes) is distinct from 'array' then
         raise sqlstate 'PT400' using message = 'a push has a machine and a list of changes';
     end if;
     perform cogfs.lock_head();
+    perform cogfs.open_account();
     perform set_config('cogfs.machine', machine::text, true),
             set_config('cogfs.held', '', true),
             set_config('cogfs.wanted', (select count(*) from jsonb_array_elements(changes) c
                                         where c ->> 'op' not in ('turns', 'raw', 'usage'))::text, true);
-    for change in select c from jsonb_array_elements(changes) c loop
-        session := null;
-        begin -- a change that fails takes back what it did, and nothing else
-            case change ->> 'op'
-                when 'facts' then
-                    if (change ->> 'id')::uuid = any(incomplete) and jsonb_typeof(change -> 'facts') = 'object' then
-                        -- Facts make a session visible: not without its contents.
-                        outcome := lacking;
-                    else
-                        outcome := cogfs.push_facts(uid, machine, change ->> 'kind', (change ->> 'id')::uuid,
-                            coalesce((change ->> 'rank')::bigint, 0), nullif(change -> 'facts', 'null'), (change ->> 'parent')::uuid);
-                    end if;
-                when 'fields' then
-                    outcome := cogfs.push_fields(uid, change ->> 'kind', (change ->> 'id')::uuid, (change ->> 'base_version')::bigint,
-                        change -> 'fields', (change -> 'turn' ->> 0)::uuid, (change -> 'turn' ->> 1)::integer);
-                when 'turns' then
-                    session := (change ->> 'session')::uuid;
-                    outcome := cogfs.push_contents(uid, 'turns', session, change -> 'turns');
-                when 'raw' then
-                    session := (change ->> 'session')::uuid;
-                    outcome := cogfs.push_contents(uid, 'raw', session, change -> 'chunks');
-                when 'usage' then
-                    session := (change ->> 'session')::uuid;
-                    outcome := cogfs.push_contents(uid, 'usage', session, change -> 'usage');
-                when 'merged' then
-                    outcome := cogfs.push_merged(uid, machine, change ->> 'kind', (change ->> 'id')::uuid, (change ->> 'into')::uuid);
-                when 'forget' then
-                    outcome := cogfs.push_forget(uid, change ->> 'kind', (change ->> 'id')::uuid);
-                else
-                    outcome := cogfs.refused('invalid', 'no such change');
-            end case;
-        exception when others then
-            get stacked diagnostics state = returned_sqlstate, said = message_text, code = pg_exception_detail;
-            if state = 'PT413' then
-                outcome := cogfs.refused(code, said);
-            elsif state = '23503' then
-                outcome := cogfs.refused('unknown_parent', said);
-            elsif left(state, 2) in ('21', '22', '23', '54') then
-                outcome := cogfs.refused('invalid', said);
-            else
-                raise; -- the server's trouble, or a bug: nothing is made
-            end if;
-        end;
-        if session is not null and outcome ->> 'status' = 'refused' then
-            incomplete := incomplete || session;
-            lacking := outcome;
+    -- A subtransaction for each change costs a lock of its own on every row that many refer to (the machine, the commit), each a
+    -- longer list: quadratic. As a rule no change fails: they are made together, and one by one only after one did.
+    begin
+        outcomes := cogfs.push_all(uid, machine, changes, false);
+    exception when others then
+        get stacked diagnostics state = returned_sqlstate, said = message_text, detail = pg_exception_detail;
+        if cogfs.refusal(state, said, detail) is null then
+            raise;
         end if;
-        outcomes := outcomes || outcome;
-    end loop;
+        outcomes := cogfs.push_all(uid, machine, changes, true);
+    end;
+    perform cogfs.close_account();
     perform set_config('cogfs.machine', '', true), set_config('cogfs.held', '', true), set_config('cogfs.wanted', '', true);
-    return to_jsonb(outcomes);
+    return outcomes;
 end
 $$;
 

@@ -18,6 +18,7 @@ language plpgsql set search_path = '' as $$
 declare
     caller uuid := auth.uid();
     uid uuid;
+    -- By the server's clock, when the deletion came here: a machine's clock may be wrong, and it may have been away.
     old timestamptz := clock_timestamp() - interval '30 days';
     removed bigint := 0;
     count bigint;
@@ -39,25 +40,27 @@ begin
             select distinct v.object_name from public.visuals v
             join public.sessions s on s.user_id = uid and s.id = v.session_id
             left join public.cognitive_commits c on c.user_id = uid and c.id = s.commit_id
-            where v.user_id = uid and (s.deleted_at < old or c.deleted_at < old));
+            where v.user_id = uid and 
+                ((s.deleted_at is not null and s.fields_at < old) or (c.deleted_at is not null and c.fields_at < old)));
         perform set_config('cogfs.purging', 'on', true);
 
         -- A commit's deletion is told by its own tombstone, that of what lies in it too.
         with gone as (
             delete from public.cognitive_commits c
-            where c.user_id = uid and c.deleted_at < old and not c.forgotten and c.merged_into is null returning c.seq
+            where c.user_id = uid and c.deleted_at is not null and c.fields_at < old and not c.forgotten and c.merged_into is null returning c.seq
         ) select count(*), max(g.seq) into count, last from gone g;
         removed := removed + count;
         newest := greatest(newest, last);
         with gone as (
-            delete from public.sessions s where s.user_id = uid and s.deleted_at < old and not s.forgotten returning s.seq
+            delete from public.sessions s 
+            where s.user_id = uid and s.deleted_at is not null and s.fields_at < old and not s.forgotten returning s.seq
         ) select count(*), max(g.seq) into count, last from gone g;
         removed := removed + count;
         newest := greatest(newest, last);
         -- Of a turn the mark stays: its session's facts count it.
         update public.turns t set role = null, model = null, label = null, tool_name = null, tool_call_id = null, text = '',
             tool_input = null, tool_output = null
-        where t.user_id = uid and t.deleted_at < old and not t.forgotten and t.role is not null;
+        where t.user_id = uid and t.deleted_at is not null and t.fields_at < old and not t.forgotten and t.role is not null;
         get diagnostics count = row_count;
         removed := removed + count;
 
