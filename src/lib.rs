@@ -15,5 +15,6 @@ pub mod model;
 pub mod redact;
 pub mod render;
 pub mod store;
+pub mod sync;
 pub mod tree;
 pub mod upkeep;

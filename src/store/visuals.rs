@@ -33,6 +33,17 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Visual>> {
     Ok(query.query_row([row], read).optional()?)
 }
 
+/// Whether a picture is of a session that was not imported here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_of_another_machine(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM visuals v JOIN sessions s ON s.row = v.turn_row >> 16 WHERE v.row = ?1 AND s.contents <> 0",
+    )?;
+    Ok(query.exists([row])?)
+}
+
 /// A commit's pictures, in order.
 ///
 /// # Errors
@@ -59,6 +70,20 @@ pub fn names_of_turn(conn: &Connection, turn_row: i64) -> Result<Vec<String>> {
 pub fn turn_has(conn: &Connection, turn_row: i64, sha256: &str) -> Result<bool> {
     let mut query = conn.prepare_cached("SELECT 1 FROM visuals WHERE turn_row = ?1 AND sha256 = ?2")?;
     Ok(query.exists(params![turn_row, sha256])?)
+}
+
+/// The pictures of a session's turns: id, turn's row, number in the commit, and the rest.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_of_session(conn: &Connection, session_row: i64) -> Result<Vec<(Id, i64, u32, Visual)>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS}, id, turn_row, ordinal FROM visuals WHERE turn_row BETWEEN ?1 AND ?2 ORDER BY row"
+    ))?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| {
+        Ok((super::id_column(r, 7)?, r.get(8)?, r.get(9)?, read(r)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 /// How many pictures a session's turns have.
@@ -154,6 +179,26 @@ pub fn create(tx: &mut Transaction<'_>, new: &NewVisual<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Gives a picture another place: what another machine says of it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn rename(tx: &mut Transaction<'_>, id: &Id, commit_row: i64, ordinal: u32, file_name: &str) -> Result<()> {
+    let known: Option<(i64, Option<i64>, i64, String)> = tx
+        .prepare_cached("SELECT row, commit_row, turn_row, file_name FROM visuals WHERE id = ?1")?
+        .query_row([id.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
+        .optional()?;
+    let Some((row, former, turn_row, name)) = known else { return Ok(()) };
+    tx.prepare_cached("UPDATE visuals SET commit_row = ?2, ordinal = ?3, file_name = ?4 WHERE row = ?1")?
+        .execute(params![row, commit_row, ordinal, file_name])?;
+    if let Some(former) = former {
+        tx.changes.add_full(ChangeKind::CommitVisuals, former, row, Some(name));
+    }
+    tx.changes.add(ChangeKind::CommitVisuals, commit_row);
+    tx.changes.add(ChangeKind::Turn, turn_row);
+    Ok(())
+}
+
 /// Gives the pictures of one commit to another, numbered behind those it has.
 ///
 /// # Errors
@@ -207,6 +252,17 @@ pub fn digest(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+/// Writes a blob that came from elsewhere; false when its bytes are not those of its name, and nothing is written.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_fetched_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<bool> {
+    if digest(bytes) != sha256 {
+        return Ok(false);
+    }
+    write_blob(layout, sha256, bytes).map(|()| true)
 }
 
 /// Writes a blob unless it is there: whole or not at all, readable by the owner alone.
