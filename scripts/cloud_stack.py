@@ -286,7 +286,7 @@ def main():
     commands.add_parser("user", parents=[common]).add_argument("name")
     token = commands.add_parser("token", parents=[common])
     token.add_argument("user")
-    token.add_argument("--expires", type=int, default=3600, help="seconds; below 0: it is expired")
+    token.add_argument("--expires", type=int, default=3600, help="seconds; below -30 it has expired: PostgREST allows for so much")
     token.add_argument("--role", default="authenticated")
     arguments = parser.parse_args()
 

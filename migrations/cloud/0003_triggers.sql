@@ -128,6 +128,17 @@ begin
         new.commit_id := coalesce((new.facts ->> 'commit')::uuid, new.commit_id);
         new.machine_id := coalesce((new.facts ->> 'machine')::uuid, new.machine_id);
         new.deleted_at := cogfs.time_of((new.fields ->> 'deleted_at')::bigint);
+        select f.parent, f.agent, f.agent_version, f.native_id, f.part, f.ordinal, f.subagent_kind, f.dir_name, f.title, f.cwd, f.git_branch,
+               f.models, f.files, f.closed, cogfs.time_of(f.started_at), cogfs.time_of(f.ended_at), f.turns, f.prompts, f.tool_calls, f.images,
+               f.tokens ->> 0, f.tokens ->> 1, f.tokens ->> 2, f.tokens ->> 3, f.raw_bytes
+        into new.parent_id, new.agent, new.agent_version, new.native_id, new.part, new.ordinal, new.subagent_kind, new.dir_name, new.title,
+             new.cwd, new.git_branch, new.models, new.files, new.closed, new.started_at, new.ended_at, new.turn_count, new.prompt_count,
+             new.tool_call_count, new.image_count, new.tokens_input, new.tokens_output, new.tokens_cache_read, new.tokens_cache_write,
+             new.raw_bytes
+        from jsonb_to_record(coalesce(new.facts, '{}')) as f(parent uuid, agent text, agent_version text, native_id text, part bigint,
+            ordinal bigint, subagent_kind text, dir_name text, title text, cwd text, git_branch text, models jsonb, files jsonb,
+            closed boolean, started_at bigint, ended_at bigint, turns bigint, prompts bigint, tool_calls bigint, images bigint,
+            tokens jsonb, raw_bytes bigint);
     end if;
     new.bytes := 64 + coalesce(pg_column_size(new.facts), 0) + pg_column_size(new.fields);
 
@@ -351,7 +362,8 @@ begin
     foreach name in array array['machines', 'projects', 'cognitive_commits', 'sessions', 'turns', 'raw_chunks', 'message_usage',
                                 'visual_objects'] loop
         execute format('create or replace trigger a_lock_head before insert or update or delete on public.%I
-            for each statement execute function cogfs.lock_head_first()', name);
+            for each statement when (coalesce(current_setting(''cogfs.machine'', true), '''') = '''')
+            execute function cogfs.lock_head_first()', name); -- a push holds it
         execute format('create or replace trigger c_count_new after insert on public.%I referencing new table as new_rows
             for each statement execute function cogfs.count_usage()', name);
         execute format('create or replace trigger c_count_changed after update on public.%I

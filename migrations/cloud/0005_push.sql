@@ -172,6 +172,7 @@ declare
     above_key text := case kind when 'commit' then 'project' when 'session' then 'commit' end;
     version bigint;
     seq bigint;
+    raw_bytes bigint;
     unused jsonb := '[]';
 begin
     if id is null or kind = 'turn' or (facts is not null and jsonb_typeof(facts) <> 'object') then
@@ -203,27 +204,38 @@ begin
 
     if kind = 'session' and facts is not null then
         -- A machine that did not send itself yet is known by its id.
-        insert into public.machines(user_id, id) select uid, (push_facts.facts ->> 'machine')::uuid
-        where not exists (select from public.machines m where m.user_id = uid and m.id = (push_facts.facts ->> 'machine')::uuid);
+        if not exists (select from public.machines m where m.user_id = uid and m.id = (push_facts.facts ->> 'machine')::uuid) then
+            insert into public.machines(user_id, id) values (uid, (push_facts.facts ->> 'machine')::uuid);
+        end if;
     end if;
-    -- Not by `on conflict`: its trigger for new rows would take a number as well.
-    if was.id is not null then
+    -- Not by `on conflict`: its trigger for new rows would take a number as well. Sessions are many: their statements are planned once.
+    if kind = 'session' and was.id is not null then
+        update public.sessions r set rank = push_facts.rank, facts = push_facts.facts, facts_by = push_facts.machine
+        where r.user_id = uid and r.id = push_facts.id returning r.version, r.seq into version, seq;
+    elsif kind = 'session' then
+        insert into public.sessions as r(user_id, id, rank, facts, facts_by, commit_id)
+        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.facts, machine, parent)
+        returning r.version, r.seq into version, seq;
+    elsif was.id is not null then
         execute format('update public.%I r set rank = $3, facts = $4, facts_by = $5 where user_id = $1 and id = $2
             returning r.version, r.seq', cogfs.table_of(kind))
         into version, seq using uid, id, rank, facts, machine;
-    elsif above_key is null then
+    elsif kind = 'commit' then
+        insert into public.cognitive_commits as r(user_id, id, rank, facts, facts_by, project_id)
+        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.facts, machine, parent)
+        returning r.version, r.seq into version, seq;
+    else
         execute format('insert into public.%I as r(user_id, id, rank, facts, facts_by) values ($1, $2, $3, $4, $5)
             returning r.version, r.seq', cogfs.table_of(kind))
         into version, seq using uid, id, case when facts is null then 0 else rank end, facts, machine;
-    else
-        execute format('insert into public.%I as r(user_id, id, rank, facts, facts_by, %I) values ($1, $2, $3, $4, $5, $6)
-            returning r.version, r.seq', cogfs.table_of(kind), above_key || '_id')
-        into version, seq using uid, id, case when facts is null then 0 else rank end, facts, machine, parent;
     end if;
     if kind = 'session' and facts is not null then
         -- Records that were cut anew may be fewer.
-        delete from public.raw_chunks r where r.user_id = uid and r.session_id = push_facts.id
-            and r.start >= coalesce((push_facts.facts ->> 'raw_bytes')::bigint, 9223372036854775807) and r.length > 0;
+        raw_bytes := coalesce((facts ->> 'raw_bytes')::bigint, 9223372036854775807);
+        if exists (select from public.raw_chunks r where r.user_id = uid and r.session_id = push_facts.id and r.start >= raw_bytes
+                   and r.length > 0) then
+            delete from public.raw_chunks r where r.user_id = uid and r.session_id = push_facts.id and r.start >= raw_bytes and r.length > 0;
+        end if;
         if push_facts.facts -> 'visuals' is distinct from coalesce(was.facts -> 'visuals', '[]') then
             unused := cogfs.push_visuals(uid, push_facts.id, coalesce(push_facts.facts -> 'visuals', '[]'));
         end if;

@@ -21,6 +21,7 @@ ANON = os.environ["COGFS_STACK_ANON_KEY"]
 CONNECTIONS = threading.local()
 TABLES = ["limits", "accounts", "sync_heads", "machines", "projects", "cognitive_commits", "sessions", "turns", "raw_chunks",
           "message_usage", "visual_objects", "visuals"]
+OWNED = [table for table in TABLES if table != "limits"]
 
 
 def psql(sql, database=None):
@@ -32,6 +33,11 @@ def psql(sql, database=None):
     if done.returncode != 0:
         raise AssertionError(done.stderr)
     return done.stdout.strip()
+
+
+def everything(account):
+    """All that is kept of an account."""
+    return psql("\n".join(f"select to_jsonb(t) from {table} t where user_id = '{account.user}' order by to_jsonb(t)::text;" for table in OWNED))
 
 
 def new_id():

@@ -3,16 +3,11 @@
 import hashlib
 import unittest
 
-from stack import (TABLES, Account, Caller, CloudTest, World, chunk, commit, fields, forget, merged, new_id, project, psql, raw, session,
+from stack import (OWNED, TABLES, Account, Caller, CloudTest, World, chunk, commit, everything, fields, forget, merged, new_id, project, psql, raw, session,
                    stub, turns, usage, visual)
 
 FUNCTIONS = {"sync_push": {"protocol": 1, "machine": new_id(), "changes": []}, "sync_pull": {"protocol": 1, "since": 0, "max": 10},
              "fetch_contents": {"protocol": 1, "ids": []}, "sync_status": {"protocol": 1}, "purge_tombstones": {}}
-OWNED = [table for table in TABLES if table != "limits"]
-
-
-def everything(account):
-    return "\n".join(psql(f"select to_jsonb(t) from {table} t where user_id = '{account.user}' order by to_jsonb(t)::text") for table in OWNED)
 
 
 class Rows(CloudTest):

@@ -42,8 +42,8 @@ class Contents(CloudTest):
         world = World(Account().on_plan())
         account = world.account
         second, third, empty = new_id(), new_id(), new_id()
-        sent = {second: [turn(n, chr(64 + n) * 900_000) for n in range(1, 26)], third: [turn(1, "small")], empty: []}
-        chunks = [chunk(n, n * 10, 10, bytes(700_000)) for n in range(20)]
+        sent = {second: [turn(n, chr(64 + n) * 900_000) for n in range(1, 15)], third: [turn(1, "small")], empty: []}
+        chunks = [chunk(n, n * 10, 10, bytes(700_000)) for n in range(12)]
         key = new_id()
         for id, contents in sent.items():
             account.push(stub(id, world.commit), turns(id, *contents))
@@ -65,7 +65,7 @@ class Contents(CloudTest):
             if after is None:
                 break
             self.assertEqual(set(after), MARK)
-        self.assertGreater(answers, 3)
+        self.assertGreater(answers, 2)
         self.assertLess(answers, 9)
         self.assertEqual(list(got), wanted)
         self.assertEqual([(t["number"], t["id"], t["text"]) for t in got[second]["turns"]],

@@ -3,7 +3,7 @@
 import threading
 import unittest
 
-from stack import (Account, CloudTest, World, commit, facts, fields, forget, merged, new_id, project, psql, session,
+from stack import (Account, CloudTest, World, commit, everything, facts, fields, forget, merged, new_id, project, psql, session,
                    stub, turns, visual)
 
 ROW = {"kind", "id", "seq", "version", "fields_at", "fields_by", "facts_by", "rank", "facts", "fields", "turn", "merged_into", "forgotten"}
@@ -30,9 +30,9 @@ class Records(CloudTest):
         edit = fields("commit", world.commit, 0, title="New", tags=["a"])
         deletion = fields("turn", world.turns[1]["id"], 0, turn=[world.session, 2], deleted_at=5)
         first = world.account.push(edit, deletion)
-        before = dump(world.account)
+        before = everything(world.account)
         again = world.account.push(*world.changes, edit, deletion)
-        self.assertEqual(dump(world.account), before)
+        self.assertEqual(everything(world.account), before)
         self.assertEqual([o["status"] for o in again], ["applied"] * len(again))
         self.assertEqual(again[-2:], first)
 
@@ -164,7 +164,7 @@ class Records(CloudTest):
                     self.assertEqual((row["forgotten"], row["facts"], row["fields"]), (True, None, {}))
                 for table in ("turns", "raw_chunks", "message_usage", "visuals"):
                     self.assertEqual(psql(f"select count(*) from {table} where user_id = '{account.user}'"), "0", table)
-                before = dump(account)
+                before = everything(account)
                 for change in world.changes:
                     change_id = change.get("id") or change["session"]
                     if change_id in below:
@@ -173,7 +173,7 @@ class Records(CloudTest):
                                                   else fields(kind, id, 0, name="x")), {"status": "forgotten"})
                 # Asked again, it names what there is to remove again.
                 self.assertEqual(account.push_one(forget(kind, id)), outcome)
-                self.assertEqual(dump(account), before)
+                self.assertEqual(everything(account), before)
                 self.assertEqual(account.fetch(world.session), {"sessions": [], "next": None})
 
     def test_a_forgotten_turn_is_not_filled_again(self):
@@ -317,13 +317,6 @@ class AtOnce(CloudTest):
             thread.join()
         self.assertEqual(sorted(applied), sorted(set(applied)), "a version was given twice")
         self.assertEqual(world.account.row(world.commit)["version"], len(applied))
-
-
-def dump(account):
-    """Everything that is kept of an account, but the times of its own rows."""
-    return "\n".join(psql(f"select to_jsonb(t) from {table} t where user_id = '{account.user}' order by to_jsonb(t)::text")
-                     for table in ("accounts", "sync_heads", "machines", "projects", "cognitive_commits", "sessions", "turns", "raw_chunks",
-                                   "message_usage", "visuals", "visual_objects"))
 
 
 if __name__ == "__main__":
