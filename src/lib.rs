@@ -14,5 +14,6 @@ pub mod ingest;
 pub mod model;
 pub mod render;
 pub mod store;
+pub mod sync;
 pub mod tree;
 pub mod upkeep;

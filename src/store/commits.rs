@@ -4,7 +4,8 @@ pub mod curated;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, Result, Transaction, facets, former_names, git, id_column, json_list};
+use super::ended::{self, Known};
+use super::{ChangeKind, EntityKind, Result, Transaction, facets, former_names, git, id_column, json_list};
 use crate::model::{ClosedBy, Commit, Id, Millis};
 
 /// Where a commit's title comes from; the higher one holds.
@@ -104,6 +105,14 @@ pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Op
         "SELECT {COLUMNS} FROM cognitive_commits WHERE project_row = ?1 AND dir_name = ?2 AND deleted_at IS NULL"
     ))?;
     Ok(query.query_row(params![project_row, name], read).optional()?)
+}
+
+/// A commit by its id, deleted or not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Commit>> {
+    Ok(all_by_id_range(conn, &id.0, &id.0, 1)?.pop())
 }
 
 /// What a listing shows of a commit.
@@ -488,10 +497,14 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     super::visuals::move_to_commit(tx, from.row, into.row)?;
     facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
+    let version = curated::versions(tx, from.row)?.map_or(0, |(cloud, _)| cloud);
     remove(tx, from)?;
-    if (from.started_at, from.id) < (into.started_at, into.id) {
-        tx.prepare_cached("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1")?
-            .execute(params![into.row, from.id.0])?;
+    let is_earlier = (from.started_at, from.id) < (into.started_at, into.id);
+    let (gone, left) = if is_earlier { (into.id, from.id) } else { (from.id, into.id) };
+    ended::add(tx, EntityKind::Commit, &gone, Some(&left), Known::Here)?;
+    if is_earlier {
+        tx.prepare_cached("UPDATE cognitive_commits SET id = ?2, cloud_version = ?3 WHERE row = ?1")?
+            .execute(params![into.row, from.id.0, version])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
         tx.changes.add(ChangeKind::Commit, into.row);
     }
@@ -533,6 +546,9 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
     git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
     remove(tx, from)?;
+    if let Some(target) = get(tx, into)? {
+        ended::add(tx, EntityKind::Commit, &from.id, Some(&target.id), Known::Here)?;
+    }
     curated::merged::settle(tx, into)
 }
 

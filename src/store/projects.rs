@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::ended::{self, Known};
 use super::outbox::{self, FieldChange};
 use super::{ChangeKind, EntityKind, Result, Transaction, id_column};
 use crate::model::{Id, Millis, Project};
@@ -164,13 +165,21 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
     let (was_curated, is_curated) = (is_curated(tx, from.row)?, is_curated(tx, into)?);
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
-    tx.execute("UPDATE edits SET entity_row = ?2 WHERE kind = 1 AND entity_row = ?1", [from.row, into])?;
+    for table in ["edits", "conflicts"] {
+        tx.execute(
+            &format!("UPDATE {table} SET entity_row = ?2 WHERE kind = 1 AND entity_row = ?1"),
+            [from.row, into],
+        )?;
+    }
     outbox::remove(tx, EntityKind::Project, from.row)?;
     if let (true, false, Some(project)) = (was_curated, is_curated, get(tx, into)?) {
         // Its user named it: the two are one now, which has no name of a user's yet.
         rename(tx, &project, &from.name, &from.dir_name)?;
         let change = FieldChange { field: "name", before: project.name.into(), after: from.name.clone().into() };
         outbox::add(tx, EntityKind::Project, into, project.id, cloud_version(tx, into)?, &[change])?;
+    }
+    if let Some(project) = get(tx, into)? {
+        ended::add(tx, EntityKind::Project, &from.id, Some(&project.id), Known::Here)?;
     }
     settle_id(tx, into)?;
     touch(tx, into)
@@ -196,7 +205,7 @@ fn is_curated(conn: &Connection, row: i64) -> Result<bool> {
 
 /// The log and the queue know a project by the id it has now.
 fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
-    for table in ["edits", "sync_queue"] {
+    for table in ["edits", "sync_queue", "conflicts"] {
         tx.execute(
             &format!(
                 "UPDATE {table} SET entity_id = (SELECT id FROM projects WHERE row = ?1) WHERE kind = 1 AND entity_row = ?1"
@@ -213,6 +222,9 @@ fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, remote: &str) -> Result<()> {
     let id = Id::derive(&[b"project", identity.as_bytes()]);
+    if let Some(before) = get(tx, row)? {
+        ended::add(tx, EntityKind::Project, &before.id, Some(&id), Known::Here)?;
+    }
     // A name that is a user's stays.
     tx.prepare_cached(
         "UPDATE projects SET id = ?2, identity = ?3, name = iif(curated_at IS NULL, ?4, name), remote = ?5 WHERE row = ?1",
@@ -258,4 +270,39 @@ pub fn rename(tx: &mut Transaction<'_>, project: &Project, name: &str, dir_name:
 pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
     let mut query = conn.prepare_cached("SELECT cloud_version FROM projects WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Notes a project's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET cloud_version = ?2 WHERE row = ?1")?.execute(params![row, version])?;
+    Ok(())
+}
+
+/// A project by its id.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE id = ?1"))?;
+    Ok(query.query_row([id.0], read).optional()?)
+}
+
+/// Whether nothing of a project is sent to the cloud.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_disabled(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND disabled = 1")?.exists([row])?)
+}
+
+/// Says whether a project is sent to the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_disabled(tx: &Transaction<'_>, row: i64, disabled: bool) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET disabled = ?2 WHERE row = ?1")?.execute(params![row, disabled])?;
+    Ok(())
 }
