@@ -12,8 +12,7 @@ CREATE TABLE projects (
     updated_at INTEGER NOT NULL,
     curated_at INTEGER,                       -- the last edit; NULL: none. A name that is a user's stays
     local_version INTEGER NOT NULL DEFAULT 0,
-    cloud_version INTEGER NOT NULL DEFAULT 0,
-    disabled   INTEGER NOT NULL DEFAULT 0     -- 1: nothing of it is sent to the cloud
+    cloud_version INTEGER NOT NULL DEFAULT 0
 );
 
 -- Every folder a project was seen in. A folder known by its path alone is folded into the project of its remote later.
@@ -330,16 +329,6 @@ CREATE TABLE refused (
     PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
 
--- Records that are a part of another now, or were forgotten (into_id NULL): what the cloud is told, and where their ids lead.
-CREATE TABLE ended (
-    seq     INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind    INTEGER NOT NULL,
-    id      BLOB NOT NULL,
-    into_id BLOB,
-    told    INTEGER NOT NULL DEFAULT 0,       -- 1: the cloud knows
-    UNIQUE (kind, id)
-);
-
 -- Values of fields that lost against a change of another machine.
 CREATE TABLE conflicts (
     row           INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -365,6 +354,9 @@ CREATE TABLE parked (
     row  TEXT NOT NULL,                       -- JSON: wire::Row
     PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
+
+-- While everything is pulled anew: what has come.
+CREATE TABLE pulled_anew (kind INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 
 -- Versions in the cloud of turns: those that were ever deleted there.
 CREATE TABLE turn_versions (

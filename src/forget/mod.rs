@@ -13,7 +13,6 @@ use serde::Serialize;
 use crate::derived;
 use crate::ingest;
 use crate::model::{Commit, Project};
-use crate::store::ended::{self, Known};
 use crate::store::forget::{self, Removed, records};
 use crate::store::{ChangeKind, EntityKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
 use crate::tree::{self, IdRange};
@@ -188,7 +187,6 @@ fn whole_project(tx: &mut Transaction<'_>, project: &Project, report: &mut Repor
         projects::remove(tx, project)?;
         report.removed.projects += 1;
     }
-    ended::add(tx, EntityKind::Project, &project.id, None, Known::Here)?;
     Ok(())
 }
 

@@ -4,8 +4,7 @@ pub mod curated;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::ended::{self, Known};
-use super::{ChangeKind, EntityKind, Result, Transaction, facets, former_names, git, id_column, json_list};
+use super::{ChangeKind, Result, Transaction, facets, former_names, git, id_column, json_list};
 use crate::model::{ClosedBy, Commit, Id, Millis};
 
 /// Where a commit's title comes from; the higher one holds.
@@ -497,14 +496,10 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     super::visuals::move_to_commit(tx, from.row, into.row)?;
     facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
-    let version = curated::versions(tx, from.row)?.map_or(0, |(cloud, _)| cloud);
     remove(tx, from)?;
-    let is_earlier = (from.started_at, from.id) < (into.started_at, into.id);
-    let (gone, left) = if is_earlier { (into.id, from.id) } else { (from.id, into.id) };
-    ended::add(tx, EntityKind::Commit, &gone, Some(&left), Known::Here)?;
-    if is_earlier {
-        tx.prepare_cached("UPDATE cognitive_commits SET id = ?2, cloud_version = ?3 WHERE row = ?1")?
-            .execute(params![into.row, from.id.0, version])?;
+    if (from.started_at, from.id) < (into.started_at, into.id) {
+        tx.prepare_cached("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1")?
+            .execute(params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
         tx.changes.add(ChangeKind::Commit, into.row);
     }
@@ -546,9 +541,6 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
     git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
     remove(tx, from)?;
-    if let Some(target) = get(tx, into)? {
-        ended::add(tx, EntityKind::Commit, &from.id, Some(&target.id), Known::Here)?;
-    }
     curated::merged::settle(tx, into)
 }
 

@@ -12,7 +12,6 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
-use super::ended::{self, Known};
 use super::{
     ChangeKind, EntityKind, Result, Transaction, commits, drafts, facets, git, projects, sessions, set_state, state,
     turns,
@@ -80,7 +79,6 @@ pub fn session(tx: &mut Transaction<'_>, row: i64, removed: &mut Removed) -> Res
     }
     pictures(tx, row << 16, (row << 16) + 65_535, removed)?;
     empty_turns(tx, &session)?;
-    ended::add(tx, EntityKind::Session, &session.id, None, Known::Here)?;
     removed.sessions += 1;
     removed.turns += u64::from(session.turns);
     records::forget_all(tx, &session, removed)?;
@@ -149,9 +147,6 @@ pub fn turn(tx: &mut Transaction<'_>, row: i64, removed: &mut Removed) -> Result
     edits_of(tx, EntityKind::Turn, row, row)?;
     let emptied = tx.prepare_cached(&format!("{EMPTY_TURN} WHERE row = ?1 AND role <> 0"))?.execute([row])?;
     if emptied > 0 {
-        if let Some(id) = turns::id(tx, row)? {
-            ended::add(tx, EntityKind::Turn, &id, None, Known::Here)?;
-        }
         let session = turns::parts_of(row).0;
         tx.prepare_cached("UPDATE sessions SET forgotten_turns = forgotten_turns + 1 WHERE row = ?1")?
             .execute([session])?;
@@ -254,11 +249,9 @@ pub fn leave_commit(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Rem
     drafts::remove(tx, commit.row)?;
     tx.changes.add(ChangeKind::Commit, commit.row);
     commits::remove(tx, commit)?;
-    ended::add(tx, EntityKind::Commit, &commit.id, None, Known::Here)?;
     removed.commits += 1;
     let Some(project) = projects::get(tx, commit.project_row)? else { return Ok(true) };
     if commits::rows_of_project(tx, project.row)?.is_empty() {
-        // In the cloud it stays: others may have commits in it.
         projects::remove(tx, &project)?;
         removed.projects += 1;
     }

@@ -9,7 +9,6 @@ pub mod commits;
 pub mod conflicts;
 pub mod drafts;
 pub mod edits;
-pub mod ended;
 pub mod facets;
 pub mod forget;
 pub mod former_names;

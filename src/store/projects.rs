@@ -2,7 +2,6 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::ended::{self, Known};
 use super::outbox::{self, FieldChange};
 use super::{ChangeKind, EntityKind, Result, Transaction, id_column};
 use crate::model::{Id, Millis, Project};
@@ -178,9 +177,6 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
         let change = FieldChange { field: "name", before: project.name.into(), after: from.name.clone().into() };
         outbox::add(tx, EntityKind::Project, into, project.id, cloud_version(tx, into)?, &[change])?;
     }
-    if let Some(project) = get(tx, into)? {
-        ended::add(tx, EntityKind::Project, &from.id, Some(&project.id), Known::Here)?;
-    }
     settle_id(tx, into)?;
     touch(tx, into)
 }
@@ -222,9 +218,6 @@ fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, remote: &str) -> Result<()> {
     let id = Id::derive(&[b"project", identity.as_bytes()]);
-    if let Some(before) = get(tx, row)? {
-        ended::add(tx, EntityKind::Project, &before.id, Some(&id), Known::Here)?;
-    }
     // A name that is a user's stays.
     tx.prepare_cached(
         "UPDATE projects SET id = ?2, identity = ?3, name = iif(curated_at IS NULL, ?4, name), remote = ?5 WHERE row = ?1",
@@ -288,21 +281,4 @@ pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result
 pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Project>> {
     let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE id = ?1"))?;
     Ok(query.query_row([id.0], read).optional()?)
-}
-
-/// Whether nothing of a project is sent to the cloud.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn is_disabled(conn: &Connection, row: i64) -> Result<bool> {
-    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND disabled = 1")?.exists([row])?)
-}
-
-/// Says whether a project is sent to the cloud.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn set_disabled(tx: &Transaction<'_>, row: i64, disabled: bool) -> Result<()> {
-    tx.prepare_cached("UPDATE projects SET disabled = ?2 WHERE row = ?1")?.execute(params![row, disabled])?;
-    Ok(())
 }

@@ -164,6 +164,13 @@ impl Merged {
         self.send.insert(field.to_owned(), value.clone());
         self.base.insert(field.to_owned(), base.clone());
     }
+
+    /// A deletion yielded. It is kept as any value that did.
+    fn restored(&mut self, kept: Side, base: &Value, local: &Value, cloud: &Value) {
+        let (base, local, cloud) = (base.clone(), local.clone(), cloud.clone());
+        self.lost.push(Lost { field: DELETED_AT.to_owned(), base, local, cloud, kept });
+        self.restored = Some(kept);
+    }
 }
 
 fn take(merged: &mut Merged, field: &str, here: &Value, value: &Value) {
@@ -202,7 +209,7 @@ fn both(
                 merged.lost.push(Lost { field: field.to_owned(), base: base.clone(), local, cloud, kept });
             }
             if field == DELETED_AT && (ours.is_null() || theirs.is_null()) {
-                merged.restored = Some(kept);
+                merged.restored(kept, base, ours, theirs);
             }
         }
     }
@@ -219,9 +226,9 @@ fn edit_beats_delete(merged: &mut Merged, local: &Local<'_>, cloud: &Cloud<'_>, 
         if edited && !local.fields.contains_key(DELETED_AT) {
             merged.take.remove(DELETED_AT);
             merged.send(DELETED_AT, &Value::Null, &at);
-            merged.restored = Some(Side::Local);
+            merged.restored(Side::Local, &Value::Null, &Value::Null, &at);
         }
-    } else if is_set(local.fields).is_some() && is_set(&merged.send).is_some() {
+    } else if let (Some(at), Some(_)) = (is_set(local.fields), is_set(&merged.send)) {
         let edited = cloud.fields.iter().any(|(field, theirs)| match (local.base.get(field), now.get(field)) {
             (Some(base), _) => is_other(field, theirs, base),
             (None, Some(here)) => is_other(field, theirs, here),
@@ -231,7 +238,7 @@ fn edit_beats_delete(merged: &mut Merged, local: &Local<'_>, cloud: &Cloud<'_>, 
             merged.send.remove(DELETED_AT);
             merged.base.remove(DELETED_AT);
             merged.take.insert(DELETED_AT.to_owned(), Value::Null);
-            merged.restored = Some(Side::Cloud);
+            merged.restored(Side::Cloud, &Value::Null, &at, &Value::Null);
         }
     }
 }
