@@ -106,14 +106,6 @@ pub fn by_dir_name(conn: &Connection, project_row: i64, name: &str) -> Result<Op
     Ok(query.query_row(params![project_row, name], read).optional()?)
 }
 
-/// A commit by its id, deleted or not.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Commit>> {
-    Ok(all_by_id_range(conn, &id.0, &id.0, 1)?.pop())
-}
-
 /// What a listing shows of a commit.
 #[derive(Debug, Clone)]
 pub struct Listed {

@@ -273,12 +273,3 @@ pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result
     tx.prepare_cached("UPDATE projects SET cloud_version = ?2 WHERE row = ?1")?.execute(params![row, version])?;
     Ok(())
 }
-
-/// A project by its id.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Project>> {
-    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE id = ?1"))?;
-    Ok(query.query_row([id.0], read).optional()?)
-}
