@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use crate::derived;
 use crate::ingest;
-use crate::model::{Commit, Project};
+use crate::model::Commit;
 use crate::store::forget::{self, Removed, records};
-use crate::store::{ChangeKind, EntityKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
+use crate::store::{ChangeKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
 use crate::tree::{self, IdRange};
 use crate::upkeep::repair;
 use needle::{Needle, Traces};
@@ -96,39 +96,9 @@ pub fn run(writer: &mut Writer, target: &Target, dry_run: bool) -> Result<Report
     Ok(report)
 }
 
-/// Forgets a record, as another machine did, in a transaction of its caller, who erases behind it what is left in the files. True
-/// when there was something to forget.
-///
-/// # Errors
-/// When the database cannot be read or written.
-pub fn elsewhere(tx: &mut Transaction<'_>, kind: EntityKind, row: i64) -> Result<bool> {
-    tx.pragma_update(None, "secure_delete", true).map_err(StoreError::from)?;
-    let mut report = Report::default();
-    match kind {
-        EntityKind::Project => match projects::get(tx, row)? {
-            Some(project) => whole_project(tx, &project, &mut report)?,
-            None => return Ok(false),
-        },
-        EntityKind::Commit => found(tx, &Found::Commit(row), &mut report)?,
-        EntityKind::Session => found(tx, &Found::Session(row), &mut report)?,
-        EntityKind::Turn => found(tx, &Found::Turn(row), &mut report)?,
-    }
-    if report.removed.is_nothing() {
-        return Ok(false);
-    }
-    forget::usage(tx)?;
-    forget::begin(tx)?;
-    Ok(true)
-}
-
 fn by_id(tx: &mut Transaction<'_>, text: &str, report: &mut Report) -> Result<()> {
     let range = tree::id_range(text).ok_or_else(|| ForgetError::NoId(text.to_owned()))?;
-    let meant = find(tx, text, &range)?;
-    found(tx, &meant, report)
-}
-
-fn found(tx: &mut Transaction<'_>, meant: &Found, report: &mut Report) -> Result<()> {
-    match *meant {
+    match find(tx, text, &range)? {
         Found::Already => report.already = true,
         Found::Commit(row) => {
             report.paths.extend(tree::path_of_commit(tx, row)?);
@@ -173,10 +143,6 @@ fn by_project(tx: &mut Transaction<'_>, name: &str, report: &mut Report) -> Resu
     let dir = dir.strip_prefix("projects/").unwrap_or(dir);
     let project = projects::by_dir_name(tx, dir)?.ok_or_else(|| ForgetError::NoProject(name.to_owned()))?;
     report.paths.push(format!("projects/{}", project.dir_name));
-    whole_project(tx, &project, report)
-}
-
-fn whole_project(tx: &mut Transaction<'_>, project: &Project, report: &mut Report) -> Result<()> {
     for row in commits::rows_of_project(tx, project.row)? {
         if let Some(commit) = commits::get(tx, row)? {
             whole_commit(tx, &commit, &mut report.removed)?;
@@ -184,7 +150,7 @@ fn whole_project(tx: &mut Transaction<'_>, project: &Project, report: &mut Repor
     }
     // One that never had a commit, or lost it to another project.
     if projects::get(tx, project.row)?.is_some() {
-        projects::remove(tx, project)?;
+        projects::remove(tx, &project)?;
         report.removed.projects += 1;
     }
     Ok(())

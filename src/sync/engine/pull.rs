@@ -98,18 +98,28 @@ impl Cycle<'_> {
 impl Pen<'_> {
     /// Writes a record that came: its facts, then its fields.
     pub(super) fn take(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {
-        match facts::apply(tx, row)? {
+        let waited = match facts::apply(tx, row)? {
             facts::Applied::Refused { reason } => {
                 self.summary.skip(reason);
                 return Ok(());
             }
-            facts::Applied::Done if row.forgotten => self.summary.forgotten += 1,
-            _ => {}
-        }
+            facts::Applied::Done { waited } => {
+                self.summary.forgotten += u64::from(row.forgotten);
+                waited
+            }
+            // With its fields: it is given back when it is written.
+            facts::Applied::Waits { .. } => return Ok(()),
+            facts::Applied::Unchanged => Vec::new(),
+        };
         if row.forgotten || row.merged_into.is_some() {
-            return parked::remove(tx, row.kind as i64, &row.id);
+            parked::remove(tx, row.kind as i64, &row.id)?;
+        } else {
+            self.fields(tx, row)?;
         }
-        self.fields(tx, row)
+        for row in &waited {
+            self.fields(tx, row)?;
+        }
+        Ok(())
     }
 
     fn fields(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {

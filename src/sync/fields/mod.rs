@@ -181,7 +181,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     };
     let waiting = outbox::find(tx, entity.kind, entity.row)?;
     let Some(now) = record::values(tx, entity)? else { return Ok(Applied::Later) };
-    if row.version < record::version(tx, entity)? || (row.fields.is_empty() && waiting.is_none()) {
+    if row.fields.is_empty() && waiting.is_none() {
         return Ok(Applied::Done(Taken::default()));
     }
     let cloud = with_present_ids(tx, &row.fields)?;
