@@ -6,7 +6,7 @@
 
 use rusqlite::Connection;
 
-use crate::model::{Role, SectionSize, Session, Turn};
+use crate::model::{ContentsAt, Role, SectionSize, Session, Turn};
 use crate::render;
 use crate::store::index::{Entry, TurnIndex};
 use crate::store::{Result, raw, turns, visuals};
@@ -61,7 +61,8 @@ pub fn lengths(conn: &Connection, row: i64) -> Result<Lengths> {
 /// # Errors
 /// When the database cannot be read.
 pub fn sections(conn: &Connection, session: &Session) -> Result<SectionSize> {
-    if is_current(session.render_version) {
+    // What is elsewhere cannot be measured: what was said of it holds until it is here.
+    if is_current(session.render_version) || session.contents == ContentsAt::Elsewhere {
         return Ok(session.sections);
     }
     let mut size = SectionSize::default();

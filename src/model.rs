@@ -340,6 +340,36 @@ impl ClosedBy {
     }
 }
 
+/// Where the contents of a session are: its turns, records and costs. What listings show of it is always here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(u8)]
+pub enum ContentsAt {
+    /// Here, from a log of this machine.
+    #[default]
+    Here = 0,
+    /// In the cloud.
+    Elsewhere = 1,
+    /// Here, from the cloud: a copy.
+    Fetched = 2,
+}
+
+impl ContentsAt {
+    /// Reads the database value back.
+    #[must_use]
+    pub fn from_u8(value: u8) -> Option<Self> {
+        [Self::Here, Self::Elsewhere, Self::Fetched].into_iter().find(|at| *at as u8 == value)
+    }
+
+    /// The word in JSON. Both have one length: a document is as long before a fetch as after it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Elsewhere => "cloud",
+            Self::Here | Self::Fetched => "local",
+        }
+    }
+}
+
 /// Tokens as the model's provider counts them. `input` is what was neither read from nor written to a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Tokens {
@@ -472,6 +502,7 @@ pub struct Session {
     pub render_version: u32,
     pub raw_bytes: u64,
     pub raw_records: u64,
+    pub contents: ContentsAt,
     /// When the record last changed.
     pub updated_at: Millis,
 }

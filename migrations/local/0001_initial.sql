@@ -11,6 +11,7 @@ CREATE TABLE projects (
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     curated_at INTEGER,                       -- the last edit; NULL: none. A name that is a user's stays
+    sync       INTEGER NOT NULL DEFAULT 1,    -- 0: nothing of it leaves this machine
     local_version INTEGER NOT NULL DEFAULT 0,
     cloud_version INTEGER NOT NULL DEFAULT 0
 );
@@ -45,6 +46,7 @@ CREATE TABLE cognitive_commits (
     link_name     TEXT NOT NULL UNIQUE,       -- in views: dir_name, the id behind where a typed name meets another
     found_title   TEXT,                       -- while the title is a user's: what an import found, and its rank
     found_rank    INTEGER,
+    found_project INTEGER,                    -- where it was found, once a user moved it
     curated_at    INTEGER,                    -- the last edit; NULL: none
     deleted_at    INTEGER,                    -- NULL: not deleted
     local_version INTEGER NOT NULL DEFAULT 0, -- counts edits
@@ -146,11 +148,13 @@ CREATE TABLE sessions (
     cloud_version         INTEGER NOT NULL DEFAULT 0,
     forgotten             INTEGER NOT NULL DEFAULT 0,                 -- a husk: it keeps what its log brings from coming back
     forgotten_turns       INTEGER NOT NULL DEFAULT 0,                 -- of its turns, those that are husks
+    contents              INTEGER NOT NULL DEFAULT 0,                 -- see model::ContentsAt
     UNIQUE (agent, native_id, part)
 );
 CREATE INDEX sessions_by_commit ON sessions(commit_row, ordinal);
 CREATE INDEX sessions_by_parent ON sessions(parent_row, ordinal) WHERE parent_row IS NOT NULL;
 CREATE INDEX sessions_by_render_version ON sessions(render_version);
+CREATE INDEX sessions_elsewhere ON sessions(commit_row) WHERE contents = 1;
 CREATE INDEX sessions_unlinked ON sessions(parent_native) WHERE parent_native IS NOT NULL AND parent_row IS NULL;
 
 -- row = session row << 16 | number: a session's turns lie side by side. Role 0: a forgotten turn, of which id and time are left.
@@ -400,6 +404,128 @@ CREATE TABLE unknown_kinds (
     example       TEXT NOT NULL,              -- file:line
     PRIMARY KEY (agent, agent_version, kind)
 ) WITHOUT ROWID;
+
+-- What the cloud has of each record's facts: their version here, and the version that was sent. Kinds as in `edits`; 0: a machine.
+-- A table of its own: a session's row is wide, and is written once as it is.
+CREATE TABLE sent_facts (
+    kind       INTEGER NOT NULL,
+    entity_row INTEGER NOT NULL,
+    version    INTEGER NOT NULL,
+    sent       INTEGER NOT NULL DEFAULT 0,    -- 0: never
+    pulled     BLOB,                          -- the hash of the facts that came from the cloud last
+    PRIMARY KEY (kind, entity_row)
+) WITHOUT ROWID;
+CREATE INDEX unsent_facts ON sent_facts(kind, entity_row) WHERE version <> sent;
+
+-- What the cloud has of each session's contents: all turns and chunks up to a number. What is written below it lowers it.
+CREATE TABLE sent_contents (
+    session_row INTEGER PRIMARY KEY,
+    turns       INTEGER NOT NULL DEFAULT 0,
+    chunks      INTEGER NOT NULL DEFAULT 0,
+    raw_bytes   INTEGER NOT NULL DEFAULT 0,   -- of those chunks, as they were sent
+    most_turns  INTEGER NOT NULL DEFAULT 0,   -- ever sent: what is forgotten since is overwritten there
+    most_chunks INTEGER NOT NULL DEFAULT 0
+);
+
+-- What messages cost, as far as the cloud was not told.
+CREATE TABLE unsent_usage (
+    session_row INTEGER NOT NULL,
+    key         BLOB NOT NULL,
+    PRIMARY KEY (session_row, key)
+) WITHOUT ROWID;
+
+-- Records that turned out to be a part of another (into_id), or were forgotten (NULL): what is said of them later is of those.
+CREATE TABLE gone (
+    id      BLOB PRIMARY KEY,
+    kind    INTEGER NOT NULL,
+    into_id BLOB,
+    unsent  INTEGER NOT NULL                  -- 1: the cloud is to be told
+) WITHOUT ROWID;
+CREATE INDEX gone_unsent ON gone(kind) WHERE unsent = 1;
+
+-- Records from the cloud whose parent did not come yet.
+CREATE TABLE awaited (
+    id     BLOB PRIMARY KEY,
+    parent BLOB NOT NULL,
+    record TEXT NOT NULL                      -- JSON: as it came
+) WITHOUT ROWID;
+CREATE INDEX awaited_by_parent ON awaited(parent);
+
+-- Turns that were deleted and are not here: their contents are elsewhere.
+CREATE TABLE deleted_elsewhere (
+    turn_row   INTEGER PRIMARY KEY,
+    deleted_at INTEGER NOT NULL
+);
+
+-- Facts change: the version counts on. Not while what the cloud says is written here (the state's 'pulling'). A few rows at each
+-- step of an import; never one for each turn. What people change is a field, and no fact.
+CREATE TRIGGER machines_created AFTER INSERT ON machines
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (0, NEW.row, 1);
+END;
+CREATE TRIGGER projects_created AFTER INSERT ON projects
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (1, NEW.row, 1);
+END;
+CREATE TRIGGER projects_changed AFTER UPDATE OF id, identity, remote ON projects
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (1, NEW.row, 1)
+        ON CONFLICT(kind, entity_row) DO UPDATE SET version = version + 1;
+END;
+CREATE TRIGGER projects_removed AFTER DELETE ON projects BEGIN
+    DELETE FROM sent_facts WHERE kind = 1 AND entity_row = OLD.row;
+END;
+-- In two statements: written by INSERT OR IGNORE, whose IGNORE holds for what a trigger does, too.
+CREATE TRIGGER project_paths_created AFTER INSERT ON project_paths
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT OR IGNORE INTO sent_facts(kind, entity_row, version) VALUES (1, NEW.project_row, 0);
+    UPDATE sent_facts SET version = version + 1 WHERE kind = 1 AND entity_row = NEW.project_row;
+END;
+CREATE TRIGGER project_paths_moved AFTER UPDATE OF project_row ON project_paths
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    UPDATE sent_facts SET version = version + 1 WHERE kind = 1 AND entity_row = NEW.project_row;
+END;
+CREATE TRIGGER commits_created AFTER INSERT ON cognitive_commits
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (2, NEW.row, 1);
+END;
+-- A user's title, and the directory it names, is no fact: the one that was found is. A user's move keeps where it was found.
+CREATE TRIGGER commits_changed AFTER UPDATE OF id, project_row, title, title_rank, found_title, found_rank, dir_name, git_hash,
+    git_subject, closed_by, started_at, closed_at, parallel ON cognitive_commits
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') AND (
+    OLD.id <> NEW.id OR OLD.git_hash IS NOT NEW.git_hash OR OLD.git_subject IS NOT NEW.git_subject
+    OR OLD.closed_by <> NEW.closed_by OR OLD.started_at <> NEW.started_at OR OLD.closed_at <> NEW.closed_at
+    OR OLD.parallel <> NEW.parallel
+    OR coalesce(OLD.found_project, OLD.project_row) <> coalesce(NEW.found_project, NEW.project_row)
+    OR iif(OLD.title_rank = 5, OLD.found_title, OLD.title) IS NOT iif(NEW.title_rank = 5, NEW.found_title, NEW.title)
+    OR iif(OLD.title_rank = 5, OLD.found_rank, OLD.title_rank) IS NOT iif(NEW.title_rank = 5, NEW.found_rank, NEW.title_rank)
+    OR (NEW.title_rank < 5 AND OLD.title_rank < 5 AND OLD.dir_name <> NEW.dir_name)) BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (2, NEW.row, 1)
+        ON CONFLICT(kind, entity_row) DO UPDATE SET version = version + 1;
+END;
+CREATE TRIGGER commits_removed AFTER DELETE ON cognitive_commits BEGIN
+    DELETE FROM sent_facts WHERE kind = 2 AND entity_row = OLD.row;
+END;
+CREATE TRIGGER git_commits_created AFTER INSERT ON git_commits
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    UPDATE sent_facts SET version = version + 1 WHERE kind = 2 AND entity_row = NEW.commit_row;
+END;
+CREATE TRIGGER git_commits_changed AFTER UPDATE ON git_commits
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    UPDATE sent_facts SET version = version + 1 WHERE kind = 2 AND entity_row = NEW.commit_row;
+END;
+CREATE TRIGGER sessions_changed AFTER UPDATE OF commit_row, parent_row, machine_row, subagent_kind, ordinal, dir_name, title,
+    title_rank, cwd, git_branch, git_remote, agent_version, models, closed, started_at, ended_at, turns, prompts, tool_calls, images,
+    tokens_input, tokens_output, tokens_cache_read, tokens_cache_write, section_bytes, section_turn_links, section_visual_links,
+    raw_bytes, raw_records, render_version, tool_names, turn_index ON sessions
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    INSERT INTO sent_facts(kind, entity_row, version) VALUES (3, NEW.row, 1)
+        ON CONFLICT(kind, entity_row) DO UPDATE SET version = version + 1;
+END;
+CREATE TRIGGER visuals_changed AFTER UPDATE OF ordinal, file_name ON visuals
+WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
+    UPDATE sent_facts SET version = version + 1 WHERE kind = 3 AND entity_row = NEW.turn_row >> 16;
+END;
 
 -- The change feed: what a mount must tell the kernel.
 CREATE TABLE changes (

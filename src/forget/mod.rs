@@ -164,7 +164,7 @@ fn whole_commit(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Removed
 }
 
 /// Puts right what is said of a commit that lost something; removes it when nothing is left of it.
-fn renew(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Removed) -> Result<()> {
+pub(crate) fn renew(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Removed) -> crate::store::Result<()> {
     if forget::leave_commit(tx, commit, removed)? {
         return Ok(());
     }

@@ -24,6 +24,7 @@ use crate::store::commits::{self, GitCommit, NewCommit, TitleRank};
 use crate::store::index::MAX_TURNS;
 use crate::store::sessions::Usage;
 use crate::store::{ChangeKind, Result, Transaction, git, sessions, turns};
+use crate::sync::contents;
 
 mod calls;
 mod forgotten;
@@ -120,13 +121,14 @@ impl Assembler {
     /// # Errors
     /// When the database cannot be read.
     pub fn new(
-        tx: &Transaction<'_>,
+        tx: &mut Transaction<'_>,
         head: SessionHead,
         file: &str,
         written_at: Millis,
         state: Option<&State>,
     ) -> Result<Self> {
         let (agent, native_id) = (head.agent, head.native_id.clone());
+        take_over(tx, agent, &native_id)?;
         let known = if state.is_none() { Some(KnownRecords::load(tx, agent, &native_id)?) } else { None };
         let mut new = Self {
             replay: Replay::new(agent, &native_id, state.map(|s| s.replay.clone().unwrap_or_default())),
@@ -376,6 +378,9 @@ impl Assembler {
             return Ok(row);
         }
         let native_id = track.native_id.clone();
+        if !track.looked_up {
+            take_over(tx, agent, &native_id)?;
+        }
         let stored = if track.looked_up { None } else { sessions::last_part(tx, agent, &native_id)?.map(|s| s.row) };
         track.looked_up = true;
         let (row, part) = match stored {
@@ -654,6 +659,12 @@ impl Assembler {
         }
         Ok(())
     }
+}
+
+/// A session that other machines told of is this log's from here on.
+fn take_over(tx: &mut Transaction<'_>, agent: Agent, native_id: &str) -> Result<()> {
+    let parts = sessions::parts_of_others(tx, agent, native_id)?;
+    contents::take_over(tx, &parts)
 }
 
 /// The native id of a stream of a session.

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use rusqlite::Connection;
+
 use super::files;
 use crate::model::Session;
 use crate::render;
@@ -104,8 +106,24 @@ pub fn places(tx: &Transaction<'_>, session: &Session) -> Result<Vec<Place>> {
     Filing { files, ..Filing::default() }.places(tx, session, commit_row, &index)
 }
 
+/// The files that a stored part wrote, as the parts of their paths in its project.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn files(conn: &Connection, session: &Session) -> Result<Vec<Vec<String>>> {
+    let (Some(commit_row), Some(index)) = (session.commit_row, sessions::turn_index(conn, session.row)?) else {
+        return Ok(Vec::new());
+    };
+    let Some(commit) = commits::get(conn, commit_row)? else { return Ok(Vec::new()) };
+    let mut folders = projects::paths(conn, commit.project_row)?;
+    folders.extend(session.cwd.clone());
+    let written: BTreeSet<String> = written_before(conn, session, &index)?.into_iter().collect();
+    let found: BTreeSet<Vec<String>> = written.iter().filter_map(|file| files::in_project(file, &folders)).collect();
+    Ok(found.into_iter().collect())
+}
+
 /// The files that stored turns wrote: for a part that was written before it had a commit.
-fn written_before(tx: &Transaction<'_>, session: &Session, index: &TurnIndex) -> Result<Vec<String>> {
+fn written_before(tx: &Connection, session: &Session, index: &TurnIndex) -> Result<Vec<String>> {
     let mut found = Vec::new();
     for number in 1..=index.len() {
         let writes = index.get(number).is_some_and(|e| index.tool_name(&e).is_some_and(files::may_write));

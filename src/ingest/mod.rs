@@ -28,7 +28,7 @@ mod source;
 mod summary;
 pub mod title;
 
-pub use filing::places as views_of;
+pub use filing::{files as files_of, places as views_of, this_machine};
 pub use link::rename_commit;
 pub use run::{ImportError, Options, Progress, import, import_files, index_words};
 pub use source::{Recognised, Stamp, recognise, stamp};

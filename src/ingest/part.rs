@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::derived;
-use crate::model::{Agent, Id, Millis, Session, Turn};
+use crate::model::{Agent, ContentsAt, Id, Millis, Session, Turn};
 use crate::render;
 use crate::store::forget::records;
 use crate::store::index::{MAX_TURNS, TurnIndex};
@@ -40,7 +40,7 @@ impl Part {
         let missing = || StoreError::Damaged { what: format!("session {row}") };
         let mut session = sessions::get(tx, row)?.ok_or_else(missing)?;
         let mut index = sessions::turn_index(tx, row)?.ok_or_else(missing)?;
-        if !derived::is_current(session.render_version) {
+        if !derived::is_current(session.render_version) && session.contents != ContentsAt::Elsewhere {
             // Lengths of two renderers must not be added up. All its turns are stored: none is held at a place where another
             // process could have written the row.
             let lengths = derived::lengths(tx, row)?;
@@ -48,7 +48,8 @@ impl Part {
             index = lengths.index;
         }
         let hidden = sessions::hidden(tx, row)?;
-        let filing = Filing::of(&session, &index);
+        // One that was elsewhere has its place already, and was filed by what was said of it.
+        let filing = if index.is_empty() { Filing::default() } else { Filing::of(&session, &index) };
         Ok(Self { session, hidden, index, raw: Vec::new(), dirty: false, filing, place_tried: false })
     }
 

@@ -19,7 +19,7 @@ use super::summary::{FileRead, Summary};
 use crate::model::Millis;
 use crate::store::search::SearchIndex;
 use crate::store::sources::{self, Source};
-use crate::store::{self, Layout, StoreError, Transaction, Writer, stats};
+use crate::store::{self, Layout, StoreError, Transaction, Writer, sessions, stats};
 
 mod database;
 mod read;
@@ -304,6 +304,8 @@ impl Run<'_> {
         // Two copies of a session that grow: only reading all of it tells which records the other one brought.
         let grown = match grown {
             Some(g) if sources::has_other(&tx, g.agent, &g.native_id, name)? => None,
+            // What another machine told of is read anew: it may have had more of it.
+            Some(g) if !sessions::parts_of_others(&tx, g.agent, &g.native_id)?.is_empty() => None,
             grown => grown,
         };
         let (path, size, modified) = (&candidate.path, stamp.size, candidate.modified);
@@ -314,7 +316,7 @@ impl Run<'_> {
     /// Starts the reader and writes what it sends.
     fn take<'c>(
         &mut self,
-        tx: Transaction<'c>,
+        mut tx: Transaction<'c>,
         job: Job<'_>,
         mut parser: Box<dyn Parser>,
         input: Input<'_>,
@@ -326,7 +328,7 @@ impl Run<'_> {
         }
         let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
         let mut assembler =
-            Assembler::new(&tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
+            Assembler::new(&mut tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
         if job.grown.is_none() && is_older_copy(&tx, &job, &parser.state())? {
             assembler.is_older_copy();
         }

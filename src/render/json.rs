@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Commit, Millis, Project, Session, Visual};
+use crate::model::{Commit, ContentsAt, Millis, Project, Session, Visual};
 
 /// A session's `meta.json`. `subagents` are the names of its directories under `subagents/`.
 #[must_use]
@@ -23,6 +23,7 @@ pub fn session_meta_json(
         "subagent_type": session.subagent_kind,
         "is_subagent": session.parent_row.is_some(),
         "subagents": subagents,
+        "contents": session.contents.as_str(),
         "project": { "id": project.id.to_string(), "name": project.name },
         "commit": commit.map(|c| json!({ "id": c.id.to_string(), "title": c.title, "git_hash": c.git_hash })),
         "cwd": session.cwd,
@@ -55,6 +56,7 @@ pub fn commit_meta_json(commit: &Commit, project: &Project, sessions: &[Session]
         "title": commit.title,
         "project": { "id": project.id.to_string(), "name": project.name },
         "git": { "hash": commit.git_hash, "subject": commit.git_subject },
+        "contents": contents_of(sessions).as_str(),
         "closed_by": commit.closed_by.as_str(),
         "started_at": commit.started_at.iso(),
         "closed_at": commit.closed_at.iso(),
@@ -68,6 +70,12 @@ pub fn commit_meta_json(commit: &Commit, project: &Project, sessions: &[Session]
         "sessions": sessions.iter().map(session_entry).collect::<Value>(),
         "visuals": visuals.iter().map(visual_entry).collect::<Value>(),
     }))
+}
+
+/// Elsewhere as long as one of them is.
+fn contents_of(sessions: &[Session]) -> ContentsAt {
+    let elsewhere = sessions.iter().any(|session| session.contents == ContentsAt::Elsewhere);
+    if elsewhere { ContentsAt::Elsewhere } else { ContentsAt::Here }
 }
 
 fn session_entry(session: &Session) -> Value {

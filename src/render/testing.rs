@@ -96,6 +96,7 @@ pub fn session() -> Session {
         render_version: super::VERSION,
         raw_bytes: 2_345_678,
         raw_records: 2_001,
+        contents: crate::model::ContentsAt::Here,
         updated_at: START,
     }
 }

@@ -4,7 +4,8 @@ pub mod curated;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{ChangeKind, Result, Transaction, facets, former_names, git, id_column, json_list};
+use super::told::{self, Facts};
+use super::{ChangeKind, Result, Transaction, facets, former_names, git, gone, id_column, json_list};
 use crate::model::{ClosedBy, Commit, Id, Millis};
 
 /// Where a commit's title comes from; the higher one holds.
@@ -93,6 +94,43 @@ impl Commit {
 pub fn get(conn: &Connection, row: i64) -> Result<Option<Commit>> {
     let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE row = ?1"))?;
     Ok(query.query_row([row], read).optional()?)
+}
+
+/// A commit by its id, deleted or not.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Commit>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM cognitive_commits WHERE id = ?1"))?;
+    Ok(query.query_row([id.0], read).optional()?)
+}
+
+/// Whether a commit has sessions that were imported on this machine.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn has_own_sessions(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM sessions WHERE commit_row = ?1 AND contents = 0 LIMIT 1")?;
+    Ok(query.exists([row])?)
+}
+
+/// Whether a commit has sessions whose contents are elsewhere.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_elsewhere(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM sessions WHERE commit_row = ?1 AND contents = 1 LIMIT 1")?;
+    Ok(query.exists([row])?)
+}
+
+/// Whether a user moved a commit from where it was found.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn was_moved(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query =
+        conn.prepare_cached("SELECT 1 FROM cognitive_commits WHERE row = ?1 AND found_project IS NOT NULL")?;
+    Ok(query.exists([row])?)
 }
 
 /// A commit that is not deleted by its directory's name.
@@ -488,12 +526,17 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     super::visuals::move_to_commit(tx, from.row, into.row)?;
     facets::merge(tx, from.row, &from.link_name, into.row)?;
     git::merge(tx, from.row, into.row)?;
+    let (is_from_known, is_into_known) =
+        (told::is_known(tx, Facts::Commit, from.row)?, told::is_known(tx, Facts::Commit, into.row)?);
     remove(tx, from)?;
     if (from.started_at, from.id) < (into.started_at, into.id) {
+        gone::merge(tx, Facts::Commit, &into.id, &from.id, is_into_known)?;
         tx.prepare_cached("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1")?
             .execute(params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
         tx.changes.add(ChangeKind::Commit, into.row);
+    } else {
+        gone::merge(tx, Facts::Commit, &from.id, &into.id, is_from_known)?;
     }
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     curated::merged::settle(tx, into.row)?;
@@ -532,6 +575,10 @@ pub fn dissolve(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()
     facets::merge(tx, from.row, &from.link_name, into)?;
     git::merge(tx, from.row, into)?;
     tx.changes.add(ChangeKind::Commit, into);
+    if let Some(target) = get(tx, into)? {
+        let is_known = told::is_known(tx, Facts::Commit, from.row)?;
+        gone::merge(tx, Facts::Commit, &from.id, &target.id, is_known)?;
+    }
     remove(tx, from)?;
     curated::merged::settle(tx, into)
 }

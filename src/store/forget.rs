@@ -12,9 +12,10 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use super::told::{self, Facts};
 use super::{
-    ChangeKind, EntityKind, Result, Transaction, commits, drafts, facets, git, projects, sessions, set_state, state,
-    turns,
+    ChangeKind, EntityKind, Result, Transaction, commits, drafts, facets, git, gone, projects, sessions, set_state,
+    state, turns,
 };
 use crate::model::{Agent, Commit, Id, Millis, Session};
 
@@ -72,6 +73,8 @@ pub fn session(tx: &mut Transaction<'_>, row: i64, removed: &mut Removed) -> Res
     if sessions::hidden(tx, row)?.forgotten {
         return Ok(());
     }
+    let is_known = told::is_known(tx, Facts::Session, row)?;
+    gone::forget(tx, Facts::Session, &session.id, is_known)?;
     // The row first: a damaged database may say that two sessions started each other.
     empty_row(tx, &session)?;
     for subagent in sessions::all_subagents(tx, row)? {
@@ -248,6 +251,8 @@ pub fn leave_commit(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Rem
     edits_of(tx, EntityKind::Commit, commit.row, commit.row)?;
     drafts::remove(tx, commit.row)?;
     tx.changes.add(ChangeKind::Commit, commit.row);
+    let is_known = told::is_known(tx, Facts::Commit, commit.row)?;
+    gone::forget(tx, Facts::Commit, &commit.id, is_known)?;
     commits::remove(tx, commit)?;
     removed.commits += 1;
     let Some(project) = projects::get(tx, commit.project_row)? else { return Ok(true) };

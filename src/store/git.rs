@@ -54,6 +54,29 @@ pub fn add(
     Ok(())
 }
 
+/// Notes a git commit as another machine tells of it, under the name it has there where that is free; true when it was not known.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn put(tx: &mut Transaction<'_>, commit_row: i64, git: &GitCommit, name: Option<&str>, at: Millis) -> Result<bool> {
+    let mut known = tx.prepare_cached("SELECT 1 FROM git_commits WHERE commit_row = ?1 AND hash = ?2")?;
+    if known.exists(params![commit_row, git.hash])? {
+        return Ok(false);
+    }
+    drop(known);
+    let Some(name) = name else { return add(tx, commit_row, git, None, at).map(|()| true) };
+    if by_name(tx, name)?.is_some() {
+        let hash = name.split('-').next().filter(|hash| hash.len() >= SHORTEST_HASH);
+        return add(tx, commit_row, git, hash, at).map(|()| true);
+    }
+    tx.prepare_cached(
+        "INSERT INTO git_commits(commit_row, hash, name, branch, subject, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )?
+    .execute(params![commit_row, git.hash, name, git.branch, git.subject, at.0])?;
+    tx.changes.add(ChangeKind::Views, commit_row);
+    Ok(true)
+}
+
 /// Gives the git commits of a commit to the one it is merged with. Of two links of one hash the one with the plain name stays.
 ///
 /// # Errors

@@ -59,6 +59,44 @@ pub fn create_local(tx: &Transaction<'_>, name: &str, dir_name: &str) -> Result<
     Ok(row)
 }
 
+/// Makes a machine known that is not this one; its row. Its directory is called `wanted`, with the id behind where another's is.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create(tx: &Transaction<'_>, id: &Id, name: &str, wanted: &str) -> Result<i64> {
+    let taken = tx.prepare_cached("SELECT 1 FROM machines WHERE dir_name = ?1")?.exists([wanted])?;
+    let dir_name = if taken { super::cut_name(wanted, &format!("_{}", id.short())) } else { wanted.to_owned() };
+    tx.execute("INSERT INTO machines(id, name, dir_name) VALUES (?1, ?2, ?3)", params![id.0, name, dir_name])?;
+    Ok(tx.last_insert_rowid())
+}
+
+/// The row of a machine by its id.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<i64>> {
+    let mut query = conn.prepare_cached("SELECT row FROM machines WHERE id = ?1")?;
+    Ok(query.query_row([id.0], |r| r.get(0)).optional()?)
+}
+
+/// What a machine's directory in `by/machine/` is called.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn dir_name(conn: &Connection, row: i64) -> Result<Option<String>> {
+    let mut query = conn.prepare_cached("SELECT dir_name FROM machines WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?)
+}
+
+/// The id of a machine.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn id(conn: &Connection, row: i64) -> Result<Option<Id>> {
+    let mut query = conn.prepare_cached("SELECT id FROM machines WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| super::id_column(r, 0)).optional()?)
+}
+
 /// The directory's name of the machine that a session was imported on.
 ///
 /// # Errors

@@ -3,6 +3,7 @@
 //! Owns everything that is SQL. Knows the records of `model` and nothing of logs, trees or kernels. Writers go through
 //! [`Writer`], one transaction at a time; readers through [`open_reader`], which never writes.
 
+pub mod awaited;
 pub mod changes;
 mod checkpoint;
 pub mod commits;
@@ -14,6 +15,7 @@ pub mod forget;
 pub mod former_names;
 pub mod gathered;
 pub mod git;
+pub mod gone;
 pub mod index;
 pub mod lock;
 pub mod machines;
@@ -26,6 +28,7 @@ pub mod search;
 pub mod sessions;
 pub mod sources;
 pub mod stats;
+pub mod told;
 pub mod trash;
 pub mod turns;
 pub mod unknown;
@@ -365,6 +368,7 @@ impl Transaction<'_> {
     fn finish(&mut self) -> Result<()> {
         raw::settle(self)?;
         gathered::move_when_many(self.conn, self.written_turns.len() as u64, self.gathered)?;
+        told::turns_written(self.conn, &self.written_turns)?;
         search::note(self.conn, std::mem::take(&mut self.written_turns))?;
         self.changes.write(self.conn)?;
         self.conn.execute_batch("COMMIT")?;

@@ -3,7 +3,8 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::outbox::{self, FieldChange};
-use super::{ChangeKind, EntityKind, Result, Transaction, id_column};
+use super::told::{self, Facts};
+use super::{ChangeKind, EntityKind, Result, Transaction, gone, id_column};
 use crate::model::{Id, Millis, Project};
 
 const COLUMNS: &str = "row, id, name, dir_name, remote, created_at, updated_at";
@@ -107,6 +108,25 @@ pub fn create(tx: &mut Transaction<'_>, identity: &str, name: &str, wanted: &str
     Ok(row)
 }
 
+/// A project by its id.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Project>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM projects WHERE id = ?1"))?;
+    Ok(query.query_row([id.0], read).optional()?)
+}
+
+/// Remembers that a project was seen in a folder on another machine. A folder of another project stays that.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn add_path_seen(conn: &Connection, project_row: i64, path: &str, at: i64) -> Result<()> {
+    conn.prepare_cached("INSERT OR IGNORE INTO project_paths(path, project_row, first_seen) VALUES (?1, ?2, ?3)")?
+        .execute(params![path, project_row, at])?;
+    Ok(())
+}
+
 /// Remembers that a project was seen in a folder.
 ///
 /// # Errors
@@ -158,10 +178,20 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
         }
     }
     tx.execute("UPDATE cognitive_commits SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
+    tx.execute("UPDATE cognitive_commits SET found_project = ?2 WHERE found_project = ?1", [from.row, into])?;
     super::facets::fold_files(tx, from.row, into)?;
     tx.execute("UPDATE project_paths SET project_row = ?2 WHERE project_row = ?1", [from.row, into])?;
     tx.execute("DELETE FROM former_names WHERE project_row = ?1", [from.row])?;
     let (was_curated, is_curated) = (is_curated(tx, from.row)?, is_curated(tx, into)?);
+    // What must not leave this machine does not leave it as a part of another project.
+    tx.execute(
+        "UPDATE projects SET sync = min(sync, (SELECT sync FROM projects WHERE row = ?1)) WHERE row = ?2",
+        [from.row, into],
+    )?;
+    if let Some(target) = get(tx, into)? {
+        let is_known = told::is_known(tx, Facts::Project, from.row)?;
+        gone::merge(tx, Facts::Project, &from.id, &target.id, is_known)?;
+    }
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
     for table in ["edits", "conflicts"] {
@@ -218,6 +248,10 @@ fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn identify(tx: &mut Transaction<'_>, row: i64, identity: &str, name: &str, remote: &str) -> Result<()> {
     let id = Id::derive(&[b"project", identity.as_bytes()]);
+    if let Some(before) = get(tx, row)? {
+        let is_known = told::is_known(tx, Facts::Project, row)?;
+        gone::merge(tx, Facts::Project, &before.id, &id, is_known)?;
+    }
     // A name that is a user's stays.
     tx.prepare_cached(
         "UPDATE projects SET id = ?2, identity = ?3, name = iif(curated_at IS NULL, ?4, name), remote = ?5 WHERE row = ?1",

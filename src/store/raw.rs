@@ -213,6 +213,7 @@ pub fn pack(bytes: &[u8]) -> Result<Compressed> {
 /// When SQLite cannot write.
 pub fn replace(tx: &Transaction<'_>, session_row: i64, chunks: &[Compressed]) -> Result<()> {
     settle(tx)?;
+    super::told::raw_replaced(tx, session_row)?;
     tx.prepare_cached("DELETE FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?
         .execute([session_row])?;
     let mut insert =
@@ -222,6 +223,87 @@ pub fn replace(tx: &Transaction<'_>, session_row: i64, chunks: &[Compressed]) ->
         insert.execute(params![row, session_row, start, length, data])?;
         start += length;
     }
+    Ok(())
+}
+
+/// How many chunks a session has.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn count(conn: &Connection, session_row: i64) -> Result<u32> {
+    // They are numbered without gaps.
+    let last: Option<i64> = conn
+        .prepare_cached("SELECT max(row) FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?
+        .query_row([session_row], |r| r.get(0))?;
+    Ok(last.map_or(0, |last| (last & 0xffff) as u32 + 1))
+}
+
+/// Gives the chunks of a session from a number on to `each`, compressed, with their numbers, until that returns false.
+///
+/// # Errors
+/// When SQLite cannot read, and those of `each`.
+pub fn for_each_compressed(
+    conn: &Connection,
+    session_row: i64,
+    from: u32,
+    mut each: impl FnMut(u32, Compressed) -> Result<bool>,
+) -> Result<()> {
+    let mut query = conn
+        .prepare_cached("SELECT row & 65535, length, data FROM raw_chunks WHERE row BETWEEN ?1 AND ?2 ORDER BY row")?;
+    let mut rows = query.query([(session_row << 16) + i64::from(from), (session_row << 16) + 65_535])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get(0)?, (row.get(1)?, row.get(2)?))? {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a compressed chunk.
+///
+/// # Errors
+/// When it does not decompress to what it says.
+pub fn unpack(session_row: i64, (length, data): &Compressed) -> Result<Vec<u8>> {
+    decompress(session_row, *length as u64, data)
+}
+
+/// The beginning of the record that goes on in a chunk.
+///
+/// # Errors
+/// When SQLite cannot read or a chunk does not decompress.
+pub fn unfinished(conn: &Connection, session_row: i64, chunk: u32) -> Result<Vec<u8>> {
+    let mut begun = Vec::new();
+    for number in (0..chunk).rev() {
+        let mut bytes = Vec::new();
+        for_each_compressed(conn, session_row, number, |_, found| {
+            bytes = unpack(session_row, &found)?;
+            Ok(false)
+        })?;
+        let end = bytes.iter().rposition(|b| *b == b'\n').map(|at| at + 1);
+        begun.splice(..0, bytes.split_off(end.unwrap_or(0)));
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(begun)
+}
+
+/// Writes a chunk that came from elsewhere, checked, in the place of one of its number; one of no length has none. Where it starts
+/// is [`put_in_place`]'s.
+///
+/// # Errors
+/// When SQLite cannot write or it does not decompress.
+pub fn put(tx: &Transaction<'_>, session_row: i64, number: u32, start: u64, chunk: &Compressed) -> Result<()> {
+    let row = (session_row << 16) + i64::from(number & 0xffff);
+    if chunk.0 == 0 {
+        tx.prepare_cached("DELETE FROM raw_chunks WHERE row = ?1")?.execute([row])?;
+        return Ok(());
+    }
+    unpack(session_row, chunk)?;
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO raw_chunks(row, session_row, start, length, data) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![row, session_row, start, chunk.0, chunk.1])?;
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::index::TurnIndex;
-use super::{ChangeKind, Result, Transaction, id_column, json_list, to_json_list};
-use crate::model::{Agent, Id, Millis, SectionSize, Session, Tokens};
+use super::{ChangeKind, Result, Transaction, gone, id_column, json_list, to_json_list};
+use crate::model::{Agent, ContentsAt, Id, Millis, SectionSize, Session, Tokens};
 
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
     git_branch, agent_version, models, started_at, ended_at, turns, prompts, tool_calls, images, tokens_input,
     tokens_output, tokens_cache_read, tokens_cache_write, section_bytes, section_turn_links, section_visual_links,
-    raw_bytes, raw_records, updated_at, render_version";
+    raw_bytes, raw_records, updated_at, render_version, contents";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
     let agent: String = row.get(2)?;
@@ -43,6 +43,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
         raw_records: row.get(28)?,
         updated_at: Millis(row.get(29)?),
         render_version: row.get(30)?,
+        contents: ContentsAt::from_u8(row.get(31)?).unwrap_or_default(),
     })
 }
 
@@ -64,13 +65,13 @@ pub fn parent(conn: &Connection, row: i64) -> Result<Option<i64>> {
     Ok(query.query_row([row], |r| r.get(0)).optional()?.flatten())
 }
 
-/// The newest part of a session.
+/// The newest part of a session, of those that were imported here.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn last_part(conn: &Connection, agent: Agent, native_id: &str) -> Result<Option<Session>> {
     let mut query = conn.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM sessions WHERE agent = ?1 AND native_id = ?2 ORDER BY part DESC LIMIT 1"
+        "SELECT {COLUMNS} FROM sessions WHERE agent = ?1 AND native_id = ?2 AND contents = 0 ORDER BY part DESC LIMIT 1"
     ))?;
     Ok(query.query_row(params![agent.as_str(), native_id], read).optional()?)
 }
@@ -215,7 +216,38 @@ pub fn is_forgotten(conn: &Connection, session: &Session) -> Result<bool> {
     is_husk(conn, session.row)
 }
 
-/// Makes an empty part of a session, read on a machine, and returns its row.
+/// The parts of a session whose contents are not of this machine.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn parts_of_others(conn: &Connection, agent: Agent, native_id: &str) -> Result<Vec<Session>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sessions WHERE agent = ?1 AND native_id = ?2 AND contents <> 0 ORDER BY part"
+    ))?;
+    Ok(query.query_map(params![agent.as_str(), native_id], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// Empties a part of a session whose contents were elsewhere: a log of this machine brings them. Its row, id and place stay; `None`
+/// when there is no such part.
+fn take_over(conn: &Connection, id: &Id, at: Millis, render_version: u32) -> Result<Option<i64>> {
+    let row: Option<i64> = conn
+        .prepare_cached("SELECT row FROM sessions WHERE id = ?1 AND contents <> 0")?
+        .query_row([id.0], |r| r.get(0))
+        .optional()?;
+    let Some(row) = row else { return Ok(None) };
+    conn.prepare_cached(
+        "UPDATE sessions SET contents = 0, title = NULL, title_rank = 0, cwd = NULL, git_branch = NULL, git_remote = NULL,
+             agent_version = NULL, models = '[]', closed = 0, started_at = ?2, ended_at = ?2, turns = 0, prompts = 0,
+             tool_calls = 0, images = 0, tokens_input = 0, tokens_output = 0, tokens_cache_read = 0, tokens_cache_write = 0,
+             section_bytes = 0, section_turn_links = 0, section_visual_links = 0, raw_bytes = 0, raw_records = 0,
+             render_version = ?3, tool_names = '[]', turn_index = x'', forgotten_turns = 0, updated_at = ?4
+         WHERE row = ?1",
+    )?
+    .execute(params![row, at.0, render_version, Millis::now().0])?;
+    Ok(Some(row))
+}
+
+/// Makes an empty part of a session, read on a machine, and returns its row; that of one whose contents were elsewhere, if there is.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -229,12 +261,104 @@ pub fn create(
     render_version: u32,
 ) -> Result<(i64, Id)> {
     let id = Id::derive(&[b"session", agent.as_str().as_bytes(), native_id.as_bytes(), &part.to_le_bytes()]);
+    if let Some(row) = take_over(conn, &id, at, render_version)? {
+        return Ok((row, id));
+    }
+    let forgotten = gone::fate(conn, &id)? == Some(gone::Fate::Forgotten);
     conn.prepare_cached(
-        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, machine_row, render_version)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8)",
+        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, machine_row, render_version,
+             forgotten)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9)",
     )?
-    .execute(params![id.0, agent.as_str(), native_id, part, at.0, Millis::now().0, machine_row, render_version])?;
+    .execute(params![
+        id.0,
+        agent.as_str(),
+        native_id,
+        part,
+        at.0,
+        Millis::now().0,
+        machine_row,
+        render_version,
+        forgotten
+    ])?;
     Ok((conn.last_insert_rowid(), id))
+}
+
+/// A session by its id.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn by_id(conn: &Connection, id: &Id) -> Result<Option<Session>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM sessions WHERE id = ?1"))?;
+    Ok(query.query_row([id.0], read).optional()?)
+}
+
+/// Whether a session was started by another, or by one that was.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_below(conn: &Connection, id: &Id, other: &Id) -> Result<bool> {
+    let mut next = by_id(conn, id)?;
+    for _ in 0..64 {
+        let Some(session) = next else { return Ok(false) };
+        if session.id == *other {
+            return Ok(true);
+        }
+        next = session.parent_row.map(|row| get(conn, row)).transpose()?.flatten();
+    }
+    Ok(true)
+}
+
+/// Makes a part of a session whose contents are elsewhere, and returns its row.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn create_elsewhere(
+    conn: &Connection,
+    id: &Id,
+    agent: Agent,
+    native_id: &str,
+    part: u32,
+    machine_row: i64,
+) -> Result<i64> {
+    conn.prepare_cached(
+        "INSERT INTO sessions(id, agent, native_id, part, started_at, ended_at, updated_at, machine_row, contents)
+         VALUES (?1, ?2, ?3, ?4, 0, 0, 0, ?5, 1)",
+    )?
+    .execute(params![id.0, agent.as_str(), native_id, part, machine_row])?;
+    Ok(conn.last_insert_rowid())
+}
+
+/// Says where the contents of a session are.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_contents(conn: &Connection, row: i64, contents: ContentsAt) -> Result<()> {
+    conn.prepare_cached("UPDATE sessions SET contents = ?2 WHERE row = ?1")?.execute(params![row, contents as u8])?;
+    Ok(())
+}
+
+/// Whether the contents of a session are elsewhere.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_elsewhere(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE row = ?1 AND contents = 1")?.exists([row])?)
+}
+
+/// Removes what the messages of a session cost, of which the contents are a copy.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn give_away_usage(conn: &Connection, row: i64) -> Result<()> {
+    for table in ["usage_new", "usage_sorted"] {
+        conn.prepare_cached(&format!(
+            "DELETE FROM {table} WHERE session_row = ?1 AND key IN (SELECT key FROM unsent_usage WHERE session_row = ?1)"
+        ))?
+        .execute([row])?;
+    }
+    conn.prepare_cached("DELETE FROM unsent_usage WHERE session_row = ?1")?.execute([row])?;
+    Ok(())
 }
 
 /// Writes a session row whole.
@@ -352,15 +476,15 @@ pub fn rows(conn: &Connection) -> Result<Vec<i64>> {
     Ok(query.query_map([], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// The sessions whose lengths another version of the renderer made.
+/// The sessions whose lengths another version of the renderer made. What is elsewhere cannot be measured.
 ///
 /// # Errors
 /// When SQLite cannot read.
 pub fn outdated(conn: &Connection, render_version: u32) -> Result<Vec<i64>> {
     // Two ranges of sessions_by_render_version: nothing is scanned when all are current.
     let mut query = conn.prepare_cached(
-        "SELECT row FROM sessions WHERE render_version < ?1 UNION ALL
-         SELECT row FROM sessions WHERE render_version > ?1 ORDER BY row",
+        "SELECT row FROM sessions WHERE render_version < ?1 AND contents <> 1 UNION ALL
+         SELECT row FROM sessions WHERE render_version > ?1 AND contents <> 1 ORDER BY row",
     )?;
     Ok(query.query_map([render_version], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
@@ -371,13 +495,14 @@ pub fn outdated(conn: &Connection, render_version: u32) -> Result<Vec<i64>> {
 /// When SQLite cannot read.
 pub fn outdated_count(conn: &Connection, render_version: u32) -> Result<u64> {
     let mut query = conn.prepare_cached(
-        "SELECT (SELECT count(*) FROM sessions WHERE render_version < ?1) +
-                (SELECT count(*) FROM sessions WHERE render_version > ?1)",
+        "SELECT (SELECT count(*) FROM sessions WHERE render_version < ?1 AND contents <> 1) +
+                (SELECT count(*) FROM sessions WHERE render_version > ?1 AND contents <> 1)",
     )?;
     Ok(query.query_row([render_version], |r| r.get(0))?)
 }
 
-/// Sessions whose tokens are not the sum of what their messages cost, with that sum.
+/// Sessions whose tokens are not the sum of what their messages cost, with that sum. What was imported elsewhere is as it was
+/// there: the same message may be another session's here.
 ///
 /// # Errors
 /// When SQLite cannot read.
@@ -387,8 +512,8 @@ pub fn wrong_tokens(conn: &Connection) -> Result<Vec<(i64, Tokens)>> {
          FROM sessions s LEFT JOIN (
              SELECT session_row, sum(input) AS i, sum(output) AS o, sum(cache_read) AS r, sum(cache_write) AS w
              FROM message_usage GROUP BY session_row) u ON u.session_row = s.row
-         WHERE s.tokens_input <> coalesce(u.i, 0) OR s.tokens_output <> coalesce(u.o, 0)
-            OR s.tokens_cache_read <> coalesce(u.r, 0) OR s.tokens_cache_write <> coalesce(u.w, 0)",
+         WHERE s.contents = 0 AND (s.tokens_input <> coalesce(u.i, 0) OR s.tokens_output <> coalesce(u.o, 0)
+            OR s.tokens_cache_read <> coalesce(u.r, 0) OR s.tokens_cache_write <> coalesce(u.w, 0))",
     )?;
     let rows = query.query_map([], |r| Ok((r.get(0)?, tokens_at(r, 1)?)))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
@@ -449,11 +574,13 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
     let mut change = conn.prepare_cached(
         "UPDATE usage_sorted SET input = ?2, output = ?3, cache_read = ?4, cache_write = ?5 WHERE key = ?1",
     )?;
+    let mut tell = conn.prepare_cached("INSERT OR IGNORE INTO unsent_usage(session_row, key) VALUES (?1, ?2)")?;
     let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
     for (key, Usage { session_row, model, tokens }) in usage {
         let Tokens { input, output, cache_read, cache_write } = *tokens;
         if add_unknown.execute(params![key.0, session_row, model, input, output, cache_read, cache_write])? > 0 {
             *new.entry(*session_row).or_default() += *tokens;
+            tell.execute(params![session_row, key.0])?;
             continue;
         }
         let known: Option<(i64, Tokens, bool)> =
@@ -469,6 +596,7 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
         } else {
             add_new.execute(params![key.0, owner, model, input, output, cache_read, cache_write])?;
         }
+        tell.execute(params![owner, key.0])?;
         *new.entry(owner).or_default() += after.since(&before);
     }
     let mut add = conn.prepare_cached(

@@ -202,6 +202,133 @@ pub fn for_each_text(conn: &Connection, each: &mut dyn FnMut(i64, &str)) -> Resu
     Ok(())
 }
 
+/// A turn as it is stored. Role 0: it is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Whole {
+    pub number: u32,
+    pub id: Id,
+    pub role: u8,
+    pub at: Millis,
+    pub model: Option<String>,
+    pub label: Option<String>,
+    pub images: u32,
+    pub tool_name: Option<String>,
+    pub tool_call_id: Option<String>,
+    pub tool_status: u8,
+    pub text: String,
+    pub tool_input: Option<String>,
+    pub tool_output: Option<String>,
+}
+
+/// Gives the turns of a session from a number on to `each`, deleted and forgotten ones too, in order, until that returns false.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_whole(
+    conn: &Connection,
+    session_row: i64,
+    from: u32,
+    mut each: impl FnMut(Whole) -> bool,
+) -> Result<()> {
+    let mut query = conn.prepare_cached(
+        "SELECT row & 65535, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text, tool_input,
+             tool_output FROM turns WHERE row BETWEEN ?1 AND ?2 ORDER BY row",
+    )?;
+    let mut rows = query.query([(session_row << 16) + i64::from(from), (session_row << 16) + 65_535])?;
+    while let Some(row) = rows.next()? {
+        let turn = Whole {
+            number: row.get(0)?,
+            id: id_column(row, 1)?,
+            role: row.get(2)?,
+            at: Millis(row.get(3)?),
+            model: row.get(4)?,
+            label: row.get(5)?,
+            images: row.get(6)?,
+            tool_name: row.get(7)?,
+            tool_call_id: row.get(8)?,
+            tool_status: row.get(9)?,
+            text: row.get(10)?,
+            tool_input: row.get(11)?,
+            tool_output: row.get(12)?,
+        };
+        if !each(turn) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a turn that came from elsewhere, in the place of one of its number. Where another session has its id it gets one of
+/// its own, as an import gives it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn put(tx: &mut Transaction<'_>, session_row: i64, turn: &Whole) -> Result<()> {
+    let row = row_of(session_row, turn.number);
+    if let Some(old) = id(tx, row)? {
+        for table in ["turn_ids_new", "turn_ids_sorted"] {
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1 AND row = ?2"))?
+                .execute(params![old.0, row])?;
+        }
+    }
+    let mut own = turn.id;
+    let mut tries = 0_u8;
+    while row_by_id(tx, &own)?.is_some() {
+        own = Id::derive(&[&turn.id.0, &session_row.to_le_bytes(), &[tries]]);
+        tries = tries.wrapping_add(1);
+    }
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO turns(row, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text,
+             tool_input, tool_output, deleted_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, (SELECT deleted_at FROM turns WHERE row = ?1))",
+    )?
+    .execute(params![
+        row,
+        own.0,
+        turn.role,
+        turn.at.0,
+        turn.model,
+        turn.label,
+        turn.images,
+        turn.tool_name,
+        turn.tool_call_id,
+        turn.tool_status,
+        turn.text,
+        turn.tool_input,
+        turn.tool_output,
+    ])?;
+    tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![own.0, row])?;
+    tx.written_turns.push(row);
+    Ok(())
+}
+
+/// Removes the turns of a session whose contents are elsewhere again, with their ids; of those that are deleted it is kept that they
+/// are. The only removal beside forgetting: what is elsewhere is not lost.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn give_away(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
+    let range = [session_row << 16, (session_row << 16) + 65_535];
+    tx.prepare_cached(
+        "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at)
+         SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL",
+    )?
+    .execute(range)?;
+    let rows: Vec<(i64, Id)> = tx
+        .prepare_cached("SELECT row, id FROM turns WHERE row BETWEEN ?1 AND ?2")?
+        .query_map(range, |r| Ok((r.get(0)?, id_column(r, 1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, id) in rows {
+        for table in ["turn_ids_new", "turn_ids_sorted"] {
+            tx.prepare_cached(&format!("DELETE FROM {table} WHERE id = ?1 AND row = ?2"))?
+                .execute(params![id.0, row])?;
+        }
+        tx.written_turns.push(row);
+    }
+    tx.prepare_cached("DELETE FROM turns WHERE row BETWEEN ?1 AND ?2")?.execute(range)?;
+    Ok(())
+}
+
 /// The statements of [`create`], kept for the length of a transaction: to find them by their text, each time, took a twelfth of
 /// what a turn takes.
 #[derive(Default)]
@@ -325,7 +452,7 @@ pub fn miscounted(conn: &Connection) -> Result<u64> {
              ON t.session_row = s.row LEFT JOIN (
              SELECT entity_row >> 16 AS session_row, count(*) AS n FROM trash WHERE kind = 4 GROUP BY 1) d
              ON d.session_row = s.row
-         WHERE s.turns + s.forgotten_turns <> coalesce(t.n, 0) - coalesce(d.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0)",
+         WHERE s.contents <> 1 AND (s.turns + s.forgotten_turns <> coalesce(t.n, 0) - coalesce(d.n, 0) OR length(s.turn_index) <> 16 * coalesce(t.n, 0))",
     )?;
     Ok(query.query_row([], |r| r.get(0))?)
 }

@@ -61,6 +61,20 @@ pub fn turn_has(conn: &Connection, turn_row: i64, sha256: &str) -> Result<bool> 
     Ok(query.exists(params![turn_row, sha256])?)
 }
 
+/// The pictures of a session's turns: id, turn's row, number in the commit, and the rest.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_of_session(conn: &Connection, session_row: i64) -> Result<Vec<(Id, i64, u32, Visual)>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS}, id, turn_row, ordinal FROM visuals WHERE turn_row BETWEEN ?1 AND ?2 ORDER BY row"
+    ))?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| {
+        Ok((super::id_column(r, 7)?, r.get(8)?, r.get(9)?, read(r)?))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// How many pictures a session's turns have.
 ///
 /// # Errors
@@ -151,6 +165,26 @@ pub fn create(tx: &mut Transaction<'_>, new: &NewVisual<'_>) -> Result<()> {
     if let Some(commit_row) = new.commit_row {
         tx.changes.add(ChangeKind::CommitVisuals, commit_row);
     }
+    Ok(())
+}
+
+/// Gives a picture another place: what another machine says of it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn rename(tx: &mut Transaction<'_>, id: &Id, commit_row: i64, ordinal: u32, file_name: &str) -> Result<()> {
+    let known: Option<(i64, Option<i64>, i64, String)> = tx
+        .prepare_cached("SELECT row, commit_row, turn_row, file_name FROM visuals WHERE id = ?1")?
+        .query_row([id.0], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))
+        .optional()?;
+    let Some((row, former, turn_row, name)) = known else { return Ok(()) };
+    tx.prepare_cached("UPDATE visuals SET commit_row = ?2, ordinal = ?3, file_name = ?4 WHERE row = ?1")?
+        .execute(params![row, commit_row, ordinal, file_name])?;
+    if let Some(former) = former {
+        tx.changes.add_full(ChangeKind::CommitVisuals, former, row, Some(name));
+    }
+    tx.changes.add(ChangeKind::CommitVisuals, commit_row);
+    tx.changes.add(ChangeKind::Turn, turn_row);
     Ok(())
 }
 

@@ -372,7 +372,7 @@ fn turns_dir(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry
         return Ok(());
     }
     let slugs = tool_slugs(&index);
-    let current = derived::is_current(index.render_version);
+    let current = derived::is_current(index.render_version) || sessions::is_elsewhere(conn, row)?;
     let depth = depth(conn, row)?;
     for number in first..=index.len() {
         let Some(entry) = index.get(number) else { continue };

@@ -213,7 +213,7 @@ fn turn_facts(conn: &Connection, row: i64) -> Result<Option<Facts>> {
     let (session_row, number) = turns::parts_of(row);
     let Some(index) = sessions::turn_index(conn, session_row)? else { return Ok(None) };
     let Some(entry) = index.get(number) else { return deleted_turn_facts(conn, row, session_row) };
-    let current = derived::is_current(index.render_version);
+    let current = derived::is_current(index.render_version) || sessions::is_elsewhere(conn, session_row)?;
     let depth = if !current || entry.visual_links > 0 { depth(conn, session_row)? } else { 0 };
     let size = if current { turn_size(conn, row, &entry, depth)? } else { measured_turn_size(conn, row, depth)? };
     Ok(Some(Facts::file(size, entry.at, entry.at)))

@@ -34,13 +34,20 @@ pub enum Look {
 /// # Errors
 /// When the database cannot be read.
 pub fn compare(conn: &Connection, layout: &Layout, look: Look) -> Result<(Vec<Missing>, Vec<String>)> {
-    let mut query =
-        conn.prepare("SELECT sha256, min(bytes), min(turn_row) >> 16, min(file_name) FROM visuals GROUP BY sha256")?;
+    let mut query = conn.prepare(
+        "SELECT sha256, min(bytes), min(turn_row) >> 16, min(file_name),
+                 EXISTS (SELECT 1 FROM visuals o JOIN sessions s ON s.row = o.turn_row >> 16
+                         WHERE o.sha256 = v.sha256 AND s.contents = 0)
+             FROM visuals v GROUP BY sha256",
+    )?;
     let mut rows = query.query([])?;
     let (mut missing, mut known) = (Vec::new(), HashSet::new());
     while let Some(row) = rows.next()? {
         let (sha256, bytes): (String, u64) = (row.get(0)?, row.get(1)?);
-        if !is_there(layout, &sha256, bytes, look) {
+        // One of another machine is fetched when it is looked at.
+        let may_be_elsewhere = !row.get::<_, bool>(4)?;
+        let is_absent = is_digest(&sha256) && !layout.blob(&sha256).exists();
+        if !(may_be_elsewhere && is_absent) && !is_there(layout, &sha256, bytes, look) {
             missing.push(Missing { sha256: sha256.clone(), file_name: row.get(3)?, session_row: row.get(2)? });
         }
         known.insert(sha256);

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::STEP_BYTES;
 use super::pictures::{self, Look, Missing};
-use crate::model::{Role, Session};
+use crate::model::{ContentsAt, Role, Session};
 use crate::store::forget::erase;
 use crate::store::index::TurnIndex;
 use crate::store::search::SearchIndex;
@@ -180,6 +180,9 @@ fn all_sessions(
 fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) -> Result<u64> {
     let mend = mode == Mode::Mend;
     let Some(stored) = sessions::get(tx, row)? else { return Ok(0) };
+    if stored.contents == ContentsAt::Elsewhere {
+        return Ok(0);
+    }
     // What the rest is computed of comes first.
     let images = visuals::miscounted_turns(tx, row)?;
     report.turn_images += images.len() as u64;
@@ -215,9 +218,9 @@ fn session(tx: &mut Transaction<'_>, mode: Mode, row: i64, report: &mut Report) 
     Ok(right.sections.bytes + right.raw_bytes)
 }
 
-type Counters<'a> = ([u32; 4], [u64; 2], (i64, i64), &'a [String]);
+pub(crate) type Counters<'a> = ([u32; 4], [u64; 2], (i64, i64), &'a [String]);
 
-fn counters(session: &Session) -> Counters<'_> {
+pub(crate) fn counters(session: &Session) -> Counters<'_> {
     (
         [session.turns, session.prompts, session.tool_calls, session.images],
         [session.raw_bytes, session.raw_records],

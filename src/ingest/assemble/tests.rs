@@ -38,7 +38,7 @@ impl World {
             description: None,
         };
         let mut projects = Resolver::default();
-        let mut assembler = Assembler::new(&tx, head, "boats.jsonl", Millis(5), state).unwrap();
+        let mut assembler = Assembler::new(&mut tx, head, "boats.jsonl", Millis(5), state).unwrap();
         for (raw, items) in records {
             assembler
                 .record(&mut tx, &mut projects, &RawRecord::Bytes(raw.as_bytes().to_vec()), 1, items.clone())

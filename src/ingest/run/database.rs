@@ -19,7 +19,7 @@ use crate::ingest::record::Parser;
 use crate::ingest::source::Stamp;
 use crate::model::Agent;
 use crate::store::sources::{self, Source};
-use crate::store::{self, Transaction};
+use crate::store::{self, Transaction, sessions};
 
 /// A database last written to this lately may be written to again within the same tick of its file's clock.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -93,7 +93,8 @@ impl Run<'_> {
             Ok(None) => return Ok((tx, Ok(()))),
             Err(e) => return Ok((tx, Err(e))),
         };
-        let shared = sources::has_other(&tx, head.agent, &head.native_id, name)?;
+        let shared = sources::has_other(&tx, head.agent, &head.native_id, name)?
+            || !sessions::parts_of_others(&tx, head.agent, &head.native_id)?.is_empty();
         let since = match known.as_ref().filter(|k| is_whole(k) && !shared).and_then(position) {
             Some(since) => match database.can_go_on(&log.id, &since) {
                 Ok(can) => can.then_some(since),

@@ -104,8 +104,11 @@ pub fn is_made(dir_name: &str, id: &Id) -> bool {
 /// When SQLite cannot write, as when the name is taken.
 pub fn place(tx: &mut Transaction<'_>, commit: &Commit, project_row: i64, dir_name: &str) -> Result<()> {
     let link_name = free_link_name(tx, dir_name, &commit.id)?;
-    tx.prepare_cached("UPDATE cognitive_commits SET project_row = ?2, dir_name = ?3, link_name = ?4 WHERE row = ?1")?
-        .execute(params![commit.row, project_row, dir_name, link_name])?;
+    tx.prepare_cached(
+        "UPDATE cognitive_commits SET project_row = ?2, dir_name = ?3, link_name = ?4,
+             found_project = iif(project_row = ?2, found_project, coalesce(found_project, project_row)) WHERE row = ?1",
+    )?
+    .execute(params![commit.row, project_row, dir_name, link_name])?;
     former_names::remove(tx, project_row, dir_name)?;
     let moved = project_row != commit.project_row;
     if moved {
@@ -225,7 +228,9 @@ pub fn set_deleted(tx: &mut Transaction<'_>, commit: &Commit, at: Option<Millis>
 pub fn set_status(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     let Some(commit) = get(tx, row)? else { return Ok(()) };
     let waits = crate::store::outbox::waits(tx, crate::store::EntityKind::Commit, row)?;
-    let marks = [(commit.hidden, "hidden"), (commit.published, "published"), (waits, "unsynced")];
+    let elsewhere = super::is_elsewhere(tx, row)?;
+    let marks =
+        [(commit.hidden, "hidden"), (commit.published, "published"), (waits, "unsynced"), (elsewhere, "remote")];
     let names: Vec<String> = marks.into_iter().filter(|(is, _)| *is).map(|(_, name)| name.to_owned()).collect();
     facets::set(tx, row, &commit.link_name, FacetKind::Status, &names)
 }

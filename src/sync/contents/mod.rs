@@ -1,0 +1,34 @@
+//! Contents that leave and contents that come: turns, raw records, costs.
+//!
+//! Owns the translation between the store and the wire's contents, and the state of a session whose contents are elsewhere. Knows no
+//! network.
+
+mod export;
+mod keep;
+
+use rusqlite::Connection;
+
+use super::facts::Receipt;
+use crate::cloud::wire::Change;
+use crate::store::{Result, commits, sessions};
+
+pub use export::{is_pending, pending};
+pub(crate) use keep::leave_out_deleted;
+pub use keep::{Stored, elsewhere, set_turn_deleted, store, take_over};
+
+/// A change with contents, and what is to be marked once the cloud has it.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    pub change: Change,
+    pub receipt: Receipt,
+}
+
+/// Makes a session known to the cloud, so that its contents can be sent: it is given to nobody until its facts come.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn stub(conn: &Connection, session_row: i64) -> Result<Option<Change>> {
+    let Some(session) = sessions::get(conn, session_row)? else { return Ok(None) };
+    let commit = session.commit_row.map(|row| commits::get(conn, row)).transpose()?.flatten();
+    Ok(commit.map(|commit| super::facts::stub(&session, commit.id)))
+}
