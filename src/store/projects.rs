@@ -307,3 +307,20 @@ pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result
     tx.prepare_cached("UPDATE projects SET cloud_version = ?2 WHERE row = ?1")?.execute(params![row, version])?;
     Ok(())
 }
+
+/// Whether a project may leave this machine.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn syncs(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND sync = 1")?.exists([row])?)
+}
+
+/// Says whether a project may leave this machine.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_syncs(tx: &Transaction<'_>, row: i64, syncs: bool) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET sync = ?2 WHERE row = ?1")?.execute(params![row, syncs])?;
+    Ok(())
+}

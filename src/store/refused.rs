@@ -70,7 +70,8 @@ pub fn is_refused(conn: &Connection, kind: i64, id: &Id) -> Result<bool> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn all(conn: &Connection) -> Result<Vec<Refused>> {
-    let mut query = conn.prepare_cached("SELECT kind, id, code, message, at FROM refused ORDER BY at DESC, kind, id")?;
+    let mut query =
+        conn.prepare_cached("SELECT kind, id, code, message, at FROM refused ORDER BY at DESC, kind, id")?;
     let rows = query.query_map([], |r| {
         Ok(Refused {
             kind: r.get(0)?,

@@ -90,7 +90,12 @@ pub enum Loser {
 
 /// Decides a field that both sides changed. Which side is called local changes nothing.
 #[must_use]
-pub fn resolve(field: &str, base: &Value, (local, ours): (&Value, Stamp), (cloud, theirs): (&Value, Stamp)) -> Resolved {
+pub fn resolve(
+    field: &str,
+    base: &Value,
+    (local, ours): (&Value, Stamp),
+    (cloud, theirs): (&Value, Stamp),
+) -> Resolved {
     if local == cloud {
         return Resolved::Same;
     }
@@ -106,7 +111,11 @@ pub fn resolve(field: &str, base: &Value, (local, ours): (&Value, Stamp), (cloud
         && let (Some(base), Some(local), Some(cloud)) = (words(base), words(local), words(cloud))
     {
         let merged = Value::from(merge_sets(&base, &local, &cloud));
-        return if merged == Value::from(local) { Resolved::One(Side::Local, Loser::Dropped) } else { Resolved::Both(merged) };
+        return if merged == Value::from(local) {
+            Resolved::One(Side::Local, Loser::Dropped)
+        } else {
+            Resolved::Both(merged)
+        };
     }
     let side = if (ours, local.to_string()) > (theirs, cloud.to_string()) { Side::Local } else { Side::Cloud };
     Resolved::One(side, Loser::Kept)

@@ -1,6 +1,9 @@
 //! A cloud in memory that does what the contract says, and whose wire can be bad: requests lost, answered in vain, made twice, or
 //! late.
 
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -180,7 +183,8 @@ impl State {
     }
 
     fn applied(&self, kind: Kind, id: Id) -> Outcome {
-        let (version, seq) = self.records.get(&(kind, id)).map_or((0, 0), |record| (record.row.version, record.row.seq));
+        let (version, seq) =
+            self.records.get(&(kind, id)).map_or((0, 0), |record| (record.row.version, record.row.seq));
         Outcome::Applied { version, seq, unused: Vec::new() }
     }
 
@@ -214,7 +218,9 @@ impl State {
             };
         }
         match change {
-            Change::Facts { rank, facts, parent, .. } => self.facts(machine, (kind, id), *rank, facts.as_ref(), *parent),
+            Change::Facts { rank, facts, parent, .. } => {
+                self.facts(machine, (kind, id), *rank, facts.as_ref(), *parent)
+            }
             Change::Fields { base_version, fields, turn, .. } => {
                 self.fields(machine, (kind, id), *base_version, fields, *turn)
             }
@@ -451,9 +457,8 @@ impl Cloud for MemoryCloud {
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
         let mut state = self.state();
         let fault = state.fault("pull");
-        let is_shown = |row: &Row| {
-            row.kind != Kind::Session || row.facts.is_some() || row.forgotten || row.merged_into.is_some()
-        };
+        let is_shown =
+            |row: &Row| row.kind != Kind::Session || row.facts.is_some() || row.forgotten || row.merged_into.is_some();
         let mut rows: Vec<Row> = state.records.values().map(|record| record.row.clone()).collect();
         rows.retain(|row| row.seq > since && is_shown(row));
         rows.sort_by_key(|row| row.seq);

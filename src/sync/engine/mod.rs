@@ -7,6 +7,8 @@
 mod pull;
 mod push;
 
+pub use push::{Unsent, project_of, unsent};
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -48,7 +50,9 @@ pub enum SyncError {
          this one's with `cogfs sync reset --adopt`"
     )]
     OtherAccount { had: String, has: String },
-    #[error("the cloud has lost what it had: `cogfs sync reset` compares everything anew and sends what is missing there")]
+    #[error(
+        "the cloud has lost what it had: `cogfs sync reset` compares everything anew and sends what is missing there"
+    )]
     CloudLost,
 }
 
@@ -251,7 +255,9 @@ fn check_protocol(spoken: Protocol) -> Result<()> {
     if (spoken.min..=spoken.max).contains(&PROTOCOL) {
         return Ok(());
     }
-    let what = if PROTOCOL < spoken.min { "this cogfs is too old for the cloud: install a newer one" } else {
+    let what = if PROTOCOL < spoken.min {
+        "this cogfs is too old for the cloud: install a newer one"
+    } else {
         "the cloud is too old for this cogfs: its functions (migrations/cloud) are to be brought up to date"
     };
     Err(CloudError::Protocol(what.to_owned()).into())

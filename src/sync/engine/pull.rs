@@ -180,7 +180,13 @@ impl Pen<'_> {
     }
 
     /// Tells the store what an answer told of a record that is no more.
-    pub(super) fn ended(&mut self, tx: &mut Transaction<'_>, kind: Kind, id: crate::model::Id, into: Option<crate::model::Id>) -> store::Result<()> {
+    pub(super) fn ended(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        kind: Kind,
+        id: crate::model::Id,
+        into: Option<crate::model::Id>,
+    ) -> store::Result<()> {
         let row = Row {
             kind,
             id,

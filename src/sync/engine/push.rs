@@ -421,8 +421,10 @@ pub fn unsent(
         cursor = last.cursor;
         for pending in &page {
             let (kind, id) = of(&pending.change);
-            let row = record::entity_kind(kind).map(|kind| record::by_id(conn, kind, &id).map(|row| row.map(|row| (kind, row))));
-            let of_project = row.transpose()?.flatten().map(|(kind, row)| project_of(conn, kind, row)).transpose()?.flatten();
+            let row = record::entity_kind(kind)
+                .map(|kind| record::by_id(conn, kind, &id).map(|row| row.map(|row| (kind, row))));
+            let of_project =
+                row.transpose()?.flatten().map(|(kind, row)| project_of(conn, kind, row)).transpose()?.flatten();
             if meant.is_some_and(|meant| !of_project.is_some_and(|row| meant.contains(&row))) {
                 continue;
             }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::wire::{Change, Outcome, Row};
 use crate::curation::{Editor, Elsewhere, Entity};
-use crate::model::{Id, Millis};
+use crate::model::{ContentsAt, Id, Millis};
 use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, Rest, Waiting};
@@ -195,7 +195,9 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
         let elsewhere = Elsewhere { machine: machine.clone() };
         match record::set(tx, &|tx| Editor::of_cloud(tx, elsewhere.clone()), entity, field, value) {
             Ok(()) => taken.changed = true,
-            Err(NotTaken::Value(why)) => taken.skipped.push(format!("{} {}: {field}: {why}", entity.kind.as_str(), row.id)),
+            Err(NotTaken::Value(why)) => {
+                taken.skipped.push(format!("{} {}: {field}: {why}", entity.kind.as_str(), row.id))
+            }
             Err(NotTaken::Store(error)) => return Err(error),
         }
     }
@@ -245,7 +247,8 @@ fn merged(
 /// Whether what a change refers to is here: the project that a commit is moved to, a turn that is deleted.
 fn is_placed(tx: &Transaction<'_>, entity: Entity, take: &Fields) -> Result<bool> {
     if entity.kind == EntityKind::Turn && turns::get(tx, entity.row)?.is_none() {
-        return Ok(take.is_empty());
+        let session = sessions::get(tx, turns::parts_of(entity.row).0)?;
+        return Ok(take.is_empty() || session.is_some_and(|session| session.contents == ContentsAt::Elsewhere));
     }
     match take.get(PROJECT).and_then(Value::as_str).and_then(Id::parse) {
         Some(id) => Ok(projects::by_id(tx, &id)?.is_some()),

@@ -1,6 +1,6 @@
 //! The fields of a record in the store: read as the wire has them, and set by way of `curation`.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 use crate::cloud::wire::{Kind, Row};
@@ -8,7 +8,8 @@ use crate::curation::{self, CurationError, Edit, Editor, Entity, TrashName};
 use crate::model::{Id, Millis};
 use crate::render;
 use crate::store::commits::curated::{self, Title};
-use crate::store::{self, EntityKind, Result, Transaction, commits, gone, projects, sessions, turns};
+use crate::store::{self, EntityKind, Result, Transaction, commits, gone, projects, sessions, trash, turns};
+use crate::sync::contents;
 use crate::sync::merge::{DELETED_AT, Fields, TAGS};
 
 /// The field that says which project a commit is in.
@@ -58,10 +59,8 @@ pub fn by_id(conn: &Connection, kind: EntityKind, id: &Id) -> Result<Option<i64>
 }
 
 fn turn(conn: &Connection, row: &Row) -> Result<Option<i64>> {
-    if let Some(found) = turns::row_by_id(conn, &row.id)? {
-        return Ok(Some(found));
-    }
-    let Some((session, number)) = row.turn else { return Ok(None) };
+    // Where another session has a turn of its id, it has another one here: its number names it.
+    let Some((session, number)) = row.turn else { return turns::row_by_id(conn, &row.id) };
     let session = by_id(conn, EntityKind::Session, &session)?;
     Ok(session.map(|session| turns::row_of(session, number)))
 }
@@ -77,6 +76,12 @@ pub fn id(conn: &Connection, entity: Entity) -> Result<Option<Id>> {
         EntityKind::Session => sessions::get(conn, entity.row)?.map(|session| session.id),
         EntityKind::Turn => turns::id(conn, entity.row)?,
     })
+}
+
+/// When a turn was deleted whose contents are elsewhere.
+fn elsewhere(conn: &Connection, row: i64) -> Result<Option<Millis>> {
+    let mut query = conn.prepare_cached("SELECT deleted_at FROM deleted_elsewhere WHERE turn_row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.map(Millis))
 }
 
 fn time(at: Option<Millis>) -> Value {
@@ -112,7 +117,10 @@ pub fn values(conn: &Connection, entity: Entity) -> Result<Option<Fields>> {
             Some(_) => json!({ DELETED_AT: time(sessions::deleted_at(conn, entity.row)?) }),
             None => return Ok(None),
         },
-        EntityKind::Turn => json!({ DELETED_AT: time(turns::deleted_at(conn, entity.row)?) }),
+        EntityKind::Turn => {
+            let at = turns::deleted_at(conn, entity.row)?.or(elsewhere(conn, entity.row)?);
+            json!({ DELETED_AT: time(at) })
+        }
     };
     Ok(value.as_object().cloned())
 }
@@ -190,7 +198,8 @@ fn edit(tx: &Transaction<'_>, commit: i64, field: &str, value: &Value) -> Result
 /// The move into a project, under a name that is free there.
 fn moved(tx: &Transaction<'_>, row: i64, value: &Value) -> Result<Option<Edit>> {
     let id = value.as_str().and_then(Id::parse);
-    let project = id.map(|id| gone::now(tx, &id)).transpose()?.map(|id| projects::by_id(tx, &id)).transpose()?.flatten();
+    let project =
+        id.map(|id| gone::now(tx, &id)).transpose()?.map(|id| projects::by_id(tx, &id)).transpose()?.flatten();
     let (Some(project), Some(commit)) = (project, commits::get(tx, row)?) else { return Ok(None) };
     let taken = commits::by_dir_name(tx, project.row, &commit.dir_name)?.is_some_and(|other| other.row != row);
     let name = taken.then(|| render::commit_dir_name(commit.started_at, &commit.title, &commit.id.short()));
@@ -211,12 +220,9 @@ pub fn set(
 ) -> std::result::Result<(), NotTaken> {
     let none = || NotTaken::Value(format!("{value} is no value of {field}"));
     match (entity.kind, field) {
-        (_, DELETED_AT) if value.is_null() => {
-            editor(tx).apply(&Edit::Restore { entity })?;
-        }
         (_, DELETED_AT) => {
-            let at = value.as_i64().ok_or_else(none)?;
-            editor(tx).delete_at(entity, &TrashName::Own, Millis(at))?;
+            let at = if value.is_null() { None } else { Some(Millis(value.as_i64().ok_or_else(none)?)) };
+            return set_deleted(tx, editor, entity, at);
         }
         (EntityKind::Project, "name") => {
             let name = line(value).ok_or_else(none)?;
@@ -230,6 +236,55 @@ pub fn set(
         _ => return Err(none()),
     }
     Ok(())
+}
+
+/// Deletes a record, or takes that back.
+fn set_deleted(
+    tx: &mut Transaction<'_>,
+    editor: &dyn for<'a, 'conn> Fn(&'a mut Transaction<'conn>) -> Editor<'a, 'conn>,
+    entity: Entity,
+    at: Option<Millis>,
+) -> std::result::Result<(), NotTaken> {
+    let Entity { kind, row } = entity;
+    if kind == EntityKind::Turn && turns::get(tx, row)?.is_none() {
+        let (session, number) = turns::parts_of(row);
+        return match contents::set_turn_deleted(tx, session, number, at)? {
+            true => Ok(()),
+            false => Err(NotTaken::Value("there is no such turn".to_owned())),
+        };
+    }
+    match (at, trash::find(tx, kind, row)?.is_some()) {
+        (Some(at), false) => {
+            editor(tx).delete_at(entity, &TrashName::Own, at)?;
+        }
+        (None, true) => {
+            editor(tx).apply(&Edit::Restore { entity })?;
+        }
+        // A turn that was deleted while its contents were elsewhere has no name in the trash.
+        (None, false) => {
+            let id = id(tx, entity)?.unwrap_or(Id([0; 16]));
+            trash::add(tx, kind, row, &id, trash::Name { wanted: &id.to_string(), by_manager: false })?;
+            editor(tx).apply(&Edit::Restore { entity })?;
+        }
+        (Some(at), true) => set_time(tx, entity, at)?,
+    }
+    Ok(())
+}
+
+/// Gives a deleted record the time at which another machine deleted it.
+fn set_time(tx: &mut Transaction<'_>, entity: Entity, at: Millis) -> Result<()> {
+    match entity.kind {
+        EntityKind::Commit => match commits::get(tx, entity.row)? {
+            Some(commit) => curated::set_deleted(tx, &commit, Some(at)),
+            None => Ok(()),
+        },
+        EntityKind::Session => match sessions::get(tx, entity.row)? {
+            Some(session) => sessions::set_deleted(tx, &session, Some(at)),
+            None => Ok(()),
+        },
+        EntityKind::Turn => turns::set_deleted(tx, entity.row, Some(at)),
+        EntityKind::Project => Ok(()),
+    }
 }
 
 /// What the directory of a project of this name is called: so, if it can be and no other is.

@@ -18,7 +18,8 @@ fn merged(base: Value, local: Value, ours: Stamp, cloud: Value, theirs: Stamp) -
     let (base, local, cloud) = (fields(base), fields(local), fields(cloud));
     let mut now = base.clone();
     now.extend(local.clone());
-    let of_local: Fields = base.iter().filter(|(f, _)| local.contains_key(*f)).map(|(f, v)| (f.clone(), v.clone())).collect();
+    let of_local: Fields =
+        base.iter().filter(|(f, _)| local.contains_key(*f)).map(|(f, v)| (f.clone(), v.clone())).collect();
     let waiting = Local { fields: &local, base: &of_local, stamp: ours };
     merge(&waiting, &Cloud { fields: &cloud, stamp: theirs }, &now)
 }
@@ -176,7 +177,8 @@ impl Replica {
     }
 
     fn pull(&mut self, server: &Server) {
-        let stamp = |version, at, machine: Option<u8>| Stamp { version, at: Millis(at), machine: machine.map(|m| Id([m; 16])) };
+        let stamp =
+            |version, at, machine: Option<u8>| Stamp { version, at: Millis(at), machine: machine.map(|m| Id([m; 16])) };
         let ours = stamp(self.base_version + self.edits, self.clock, Some(self.machine));
         let local = Local { fields: &self.waiting, base: &self.base, stamp: ours };
         let cloud = Cloud { fields: &server.fields, stamp: stamp(server.version, server.at, server.by) };
