@@ -12,6 +12,26 @@ use serde_json::{Value, json};
 use crate::machine::Machine;
 use crate::run::{Did, World};
 
+/// What the machines and the cloud have of turns, for who looks into a seed.
+pub fn tell(world: &World) {
+    for row in world.cloud.rows().iter().filter(|row| row.kind == Kind::Turn) {
+        eprintln!("cloud: turn {} {:?} version {} {:?} by {:?}", row.id, row.turn, row.version, row.fields, row.fields_by);
+    }
+    for machine in &world.machines {
+        let conn = machine.writer.conn();
+        let sql = "SELECT s.id, s.contents, s.row, (SELECT group_concat(row & 65535) FROM turns t WHERE t.row >> 16 = s.row AND deleted_at IS NOT NULL),
+            (SELECT group_concat(turn_row & 65535) FROM deleted_elsewhere d WHERE d.turn_row >> 16 = s.row), hex(s.turn_index) FROM sessions s";
+        let mut query = conn.prepare(sql).unwrap();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let (here, elsewhere): (Option<String>, Option<String>) = (row.get(3).unwrap(), row.get(4).unwrap());
+            let (contents, number, index): (i64, i64, String) = (row.get(1).unwrap(), row.get(2).unwrap(), row.get(5).unwrap());
+            let id = Id(row.get(0).unwrap());
+            eprintln!("{} session {id} row {number} contents {contents}, deleted {here:?}, elsewhere {elsewhere:?}, {} turns", machine.name, index.len() / 32);
+        }
+    }
+}
+
 pub fn all(world: &mut World) {
     for machine in &world.machines {
         nothing_is_left(machine);

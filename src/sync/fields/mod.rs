@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::wire::{Change, Outcome, Row};
 use crate::curation::{Editor, Elsewhere, Entity};
-use crate::model::{ContentsAt, Id, Millis};
+use crate::model::{Id, Millis};
 use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, Rest, Waiting};
@@ -246,9 +246,9 @@ fn merged(
 
 /// Whether what a change refers to is here: the project that a commit is moved to, a turn that is deleted.
 fn is_placed(tx: &Transaction<'_>, entity: Entity, take: &Fields) -> Result<bool> {
-    if entity.kind == EntityKind::Turn && turns::get(tx, entity.row)?.is_none() {
-        let session = sessions::get(tx, turns::parts_of(entity.row).0)?;
-        return Ok(take.is_empty() || session.is_some_and(|session| session.contents == ContentsAt::Elsewhere));
+    if entity.kind == EntityKind::Turn {
+        let is_placed = turns::get(tx, entity.row)?.is_some() || record::is_elsewhere(tx, entity.row)?;
+        return Ok(is_placed || take.is_empty());
     }
     match take.get(PROJECT).and_then(Value::as_str).and_then(Id::parse) {
         Some(id) => Ok(projects::by_id(tx, &id)?.is_some()),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cloud::wire::{Kind, Row};
 use crate::curation::{self, CurationError, Edit, Editor, Entity, TrashName};
-use crate::model::{Id, Millis};
+use crate::model::{ContentsAt, Id, Millis};
 use crate::render;
 use crate::store::commits::curated::{self, Title};
 use crate::store::{self, EntityKind, Result, Transaction, commits, gone, projects, sessions, trash, turns};
@@ -78,8 +78,17 @@ pub fn id(conn: &Connection, entity: Entity) -> Result<Option<Id>> {
     })
 }
 
+/// Whether a turn's contents are elsewhere. The first turns of the session may be here nonetheless.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_elsewhere(conn: &Connection, row: i64) -> Result<bool> {
+    let session = sessions::get(conn, turns::parts_of(row).0)?;
+    Ok(session.is_some_and(|session| session.contents == ContentsAt::Elsewhere))
+}
+
 /// When a turn was deleted whose contents are elsewhere.
-fn elsewhere(conn: &Connection, row: i64) -> Result<Option<Millis>> {
+fn deleted_elsewhere(conn: &Connection, row: i64) -> Result<Option<Millis>> {
     let mut query = conn.prepare_cached("SELECT deleted_at FROM deleted_elsewhere WHERE turn_row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?.map(Millis))
 }
@@ -118,7 +127,10 @@ pub fn values(conn: &Connection, entity: Entity) -> Result<Option<Fields>> {
             None => return Ok(None),
         },
         EntityKind::Turn => {
-            let at = turns::deleted_at(conn, entity.row)?.or(elsewhere(conn, entity.row)?);
+            let at = match is_elsewhere(conn, entity.row)? {
+                true => deleted_elsewhere(conn, entity.row)?,
+                false => turns::deleted_at(conn, entity.row)?,
+            };
             json!({ DELETED_AT: time(at) })
         }
     };
@@ -246,7 +258,7 @@ fn set_deleted(
     at: Option<Millis>,
 ) -> std::result::Result<(), NotTaken> {
     let Entity { kind, row } = entity;
-    if kind == EntityKind::Turn && turns::get(tx, row)?.is_none() {
+    if kind == EntityKind::Turn && is_elsewhere(tx, row)? {
         let (session, number) = turns::parts_of(row);
         return match contents::set_turn_deleted(tx, session, number, at)? {
             true => Ok(()),
