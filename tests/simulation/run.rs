@@ -179,7 +179,7 @@ impl World {
             entity = Entity::session(*session);
         } else if self.random.one_in(4) {
             let sql = format!(
-                "SELECT coalesce(min(t.row), 0) FROM turns t JOIN sessions s ON s.row = t.row >> 16 WHERE s.commit_row = {} AND t.role <> 0",
+                "SELECT coalesce(min(t.row), 0) FROM turns t JOIN sessions s ON s.row = t.row >> 16 WHERE s.commit_row = {} AND t.role <> 0 AND s.contents <> 1",
                 commit.row
             );
             match self.machines[who].number(&sql) {
