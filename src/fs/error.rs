@@ -1,5 +1,6 @@
 //! Why an operation failed, and its errno.
 
+use super::fetch::Missing;
 use super::scratch::ScratchError;
 use crate::curation::CurationError;
 use crate::store::StoreError;
@@ -43,6 +44,13 @@ pub enum FsError {
     Store(#[from] StoreError),
     #[error("the picture {sha256} could not be read: {source}")]
     Blob { sha256: String, source: std::io::Error },
+    /// The contents are elsewhere, and nobody asked for them yet.
+    #[error("the contents are on another machine")]
+    Elsewhere { missing: Vec<Missing> },
+    #[error("the contents are on another machine and cannot be had: {reason}")]
+    Unreachable { reason: String },
+    #[error("the contents are on another machine and did not come in time")]
+    TimedOut,
     #[error("the log of refused writes could not be read: {0}")]
     Log(std::io::Error),
     #[error(transparent)]
@@ -66,6 +74,8 @@ impl FsError {
             Self::ReadOnly => libc::EROFS,
             Self::OtherDevice => libc::EXDEV,
             Self::TooLarge => libc::EFBIG,
+            Self::Elsewhere { .. } | Self::Unreachable { .. } => libc::ENETUNREACH,
+            Self::TimedOut => libc::ETIMEDOUT,
             Self::Refused { .. } | Self::Store(_) | Self::Blob { .. } | Self::Log(_) => libc::EIO,
             Self::Scratch(error) => error.errno(),
         }
@@ -82,6 +92,8 @@ impl FsError {
             libc::EFBIG => "EFBIG",
             libc::EXDEV => "EXDEV",
             libc::ENOENT => "ENOENT",
+            libc::ENETUNREACH => "ENETUNREACH",
+            libc::ETIMEDOUT => "ETIMEDOUT",
             _ => "EIO",
         }
     }

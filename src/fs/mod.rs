@@ -6,6 +6,7 @@ mod control;
 mod documents;
 mod error;
 pub mod errors;
+mod fetch;
 mod gate;
 mod overlay;
 mod readers;
@@ -30,6 +31,7 @@ use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
 pub use error::FsError;
+pub use fetch::{FetchError, Fetcher, Missing};
 use gate::Gate;
 pub use gate::RequestGuard;
 use readers::Readers;
@@ -152,6 +154,7 @@ pub struct CogFs {
     readers: Readers,
     documents: Documents,
     watcher: Mutex<Watcher>,
+    fetching: fetch::Fetching,
     /// `None`: a mount that cannot be written to.
     writing: Option<Writing>,
     /// Called when there is something to tell the kernel that was done here: an edit has traces all over the tree.
@@ -206,6 +209,7 @@ impl CogFs {
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
+            fetching: fetch::Fetching::default(),
             on_news: OnceLock::new(),
             woken: (Mutex::default(), Condvar::new()),
         })
@@ -421,18 +425,38 @@ impl CogFs {
         if is_directory { Ok(()) } else { Err(FsError::NotADirectory) }
     }
 
-    /// Reads a part of a file; less than asked for, or nothing, at its end.
+    /// Reads a part of a file; less than asked for, or nothing, at its end. Waits for what is elsewhere.
     ///
     /// # Errors
     /// When the node is no file or its contents cannot be had.
     pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
-        self.read_for(0, ino, offset, size)
+        match self.read_for(0, ino, offset, size) {
+            Err(FsError::Elsewhere { missing }) => {
+                self.fetch(ino, 0, &missing)?;
+                self.read_here(0, ino, offset, size)
+            }
+            read => read,
+        }
     }
 
-    /// The same for a thread: what an editor was shown is what its save is compared with.
+    /// The same behind [`Self::fetch`]. Never waits.
     ///
     /// # Errors
     /// As [`Self::read`].
+    pub fn read_here(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+        match self.read_for(thread, ino, offset, size) {
+            // It went away again, or there was more of it than was told of.
+            Err(FsError::Elsewhere { .. }) => {
+                Err(FsError::Unreachable { reason: "it was fetched, and is not here".to_owned() })
+            }
+            read => read,
+        }
+    }
+
+    /// The same for a thread: what an editor was shown is what its save is compared with. Never waits.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`FsError::Elsewhere`] for contents that are to be fetched first.
     pub fn read_for(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
         if let Some(bytes) = self.overlay_read(ino, offset, size, thread)? {
             return Ok(bytes);
@@ -447,7 +471,15 @@ impl CogFs {
         if let Some(document) = self.documents.get(ino, epoch) {
             return Ok(slice(&document, offset, size).to_vec());
         }
-        match self.query(|conn| tree::contents(conn, &self.view(), node))? {
+        let found = self.query(|conn| {
+            let elsewhere = tree::elsewhere(conn, node)?;
+            if elsewhere.is_empty() { tree::contents(conn, &self.view(), node).map(Ok) } else { Ok(Err(elsewhere)) }
+        })?;
+        let contents = found.map_err(|sessions| {
+            let missing = sessions.into_iter().map(Missing::Session).collect();
+            FsError::Elsewhere { missing }
+        })?;
+        match contents {
             None => Err(FsError::NotFound),
             Some(Contents::Bytes(bytes)) => {
                 let part = slice(&bytes, offset, size).to_vec();
@@ -457,7 +489,7 @@ impl CogFs {
                 Ok(part)
             }
             Some(Contents::Raw { session_row }) => self.read_raw(session_row, offset, size),
-            Some(Contents::Blob { sha256 }) => self.read_blob(sha256, offset, size),
+            Some(Contents::Blob { sha256, from_elsewhere }) => self.read_blob(sha256, from_elsewhere, offset, size),
         }
     }
 
@@ -664,7 +696,7 @@ impl CogFs {
         Ok(out)
     }
 
-    fn read_blob(&self, sha256: String, offset: u64, size: u32) -> Result<Vec<u8>> {
+    fn read_blob(&self, sha256: String, from_elsewhere: Option<String>, offset: u64, size: u32) -> Result<Vec<u8>> {
         let path = self.layout.blob(&sha256);
         let read = || {
             let file = File::open(path)?;
@@ -679,7 +711,12 @@ impl CogFs {
             out.truncate(filled);
             Ok(out)
         };
-        read().map_err(|source| FsError::Blob { sha256, source })
+        read().map_err(|source: std::io::Error| match (source.kind(), from_elsewhere) {
+            (std::io::ErrorKind::NotFound, Some(mime)) => {
+                FsError::Elsewhere { missing: vec![Missing::Blob { sha256, mime }] }
+            }
+            _ => FsError::Blob { sha256, source },
+        })
     }
 
     /// Totals of the filesystem. Free space is that of the disk the database lies on.

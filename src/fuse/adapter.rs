@@ -19,7 +19,7 @@ use fuser::{
 
 use super::ahead::Ahead;
 use super::requests::{Counters, Kind};
-use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, NAME_MAX, NodeKind, RenameMode, SetAttr, Totals};
+use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, Missing, NAME_MAX, NodeKind, RenameMode, SetAttr, Totals};
 use crate::model::Millis;
 
 /// For ever: the kernel is told of every change. 136 years, as the kernel adds it to its clock and must not overflow.
@@ -171,6 +171,37 @@ fn units(bytes: u64, unit: u32) -> u64 {
     bytes.div_ceil(u64::from(unit))
 }
 
+fn send_data(read: Result<Vec<u8>, FsError>, size: u32, reply: ReplyData) {
+    match read {
+        // More than was asked for would be refused by the kernel, leaving the page locked.
+        Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
+        Err(error) => reply.error(errno(&error)),
+    }
+}
+
+/// A read that waits.
+struct Read {
+    thread: u32,
+    ino: u64,
+    offset: u64,
+    size: u32,
+}
+
+/// Answers a read of what is elsewhere from a thread of its own: no other request waits for it. One that cannot be started, or
+/// panics, drops the reply, which sends EIO.
+fn read_elsewhere(fs: Arc<CogFs>, read: Read, missing: Vec<Missing>, reply: ReplyData) {
+    let wait = move || {
+        let Read { thread, ino, offset, size } = read;
+        let fetched = fs.fetch(ino, thread, &missing);
+        // Held until the reply is sent, and not while it waits.
+        let _guard = fs.begin();
+        send_data(fetched.and_then(|()| fs.read_here(thread, ino, offset, size)), size, reply);
+    };
+    if let Err(error) = std::thread::Builder::new().name("cogfs-wait".to_owned()).spawn(wait) {
+        tracing::error!(%error, "a read of what is elsewhere could not wait");
+    }
+}
+
 fn send_totals(totals: &Totals, reply: ReplyStatfs) {
     let free = totals.free_bytes / u64::from(STATFS_BLOCK);
     let blocks = units(totals.bytes, STATFS_BLOCK) + free;
@@ -260,9 +291,11 @@ impl Filesystem for Adapter {
         // Before the answer: once the reader has it, another thread may already tell of its next read.
         self.ahead.read(ino.0);
         self.answer(Kind::Read, |fs| match fs.read_for(req.pid(), ino.0, offset, size) {
-            // More than was asked for would be refused by the kernel, leaving the page locked.
-            Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
-            Err(error) => reply.error(errno(&error)),
+            Err(FsError::Elsewhere { missing }) => {
+                let read = Read { thread: req.pid(), ino: ino.0, offset, size };
+                read_elsewhere(Arc::clone(&self.fs), read, missing, reply);
+            }
+            read => send_data(read, size, reply),
         });
     }
 

@@ -346,6 +346,15 @@ pub fn is_elsewhere(conn: &Connection, row: i64) -> Result<bool> {
     Ok(conn.prepare_cached("SELECT 1 FROM sessions WHERE row = ?1 AND contents = 1")?.exists([row])?)
 }
 
+/// The id of a session whose contents are elsewhere.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn id_elsewhere(conn: &Connection, row: i64) -> Result<Option<Id>> {
+    let mut query = conn.prepare_cached("SELECT id FROM sessions WHERE row = ?1 AND contents = 1")?;
+    Ok(query.query_row([row], |r| id_column(r, 0)).optional()?)
+}
+
 /// Removes what the messages of a session cost, of which the contents are a copy.
 ///
 /// # Errors

@@ -33,6 +33,17 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Visual>> {
     Ok(query.query_row([row], read).optional()?)
 }
 
+/// Whether a picture is of a session that was not imported here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_of_another_machine(conn: &Connection, row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM visuals v JOIN sessions s ON s.row = v.turn_row >> 16 WHERE v.row = ?1 AND s.contents <> 0",
+    )?;
+    Ok(query.exists([row])?)
+}
+
 /// A commit's pictures, in order.
 ///
 /// # Errors
@@ -241,6 +252,17 @@ pub fn digest(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
     }
     hex
+}
+
+/// Writes a blob that came from elsewhere; false when its bytes are not those of its name, and nothing is written.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub fn write_fetched_blob(layout: &Layout, sha256: &str, bytes: &[u8]) -> Result<bool> {
+    if digest(bytes) != sha256 {
+        return Ok(false);
+    }
+    write_blob(layout, sha256, bytes).map(|()| true)
 }
 
 /// Writes a blob unless it is there: whole or not at all, readable by the owner alone.

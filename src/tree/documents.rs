@@ -4,7 +4,7 @@ use rusqlite::Connection;
 
 use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_prefix};
 use crate::derived;
-use crate::model::{Commit, Millis, Project, Session};
+use crate::model::{Commit, ContentsAt, Id, Millis, Project, Session};
 use crate::render::{self, Out, RootState};
 use crate::store::{self, Result, commits, drafts, outbox, projects, raw, sessions, stats, turns, visuals};
 
@@ -15,7 +15,11 @@ pub enum Contents {
     /// The records of a session, stored in chunks.
     Raw { session_row: i64 },
     /// A content-addressed file.
-    Blob { sha256: String },
+    Blob {
+        sha256: String,
+        /// Of a picture of another machine, whose file may not be here yet: its type.
+        from_elsewhere: Option<String>,
+    },
 }
 
 /// The contents of a file; `None` when there is no such entity or it is no file.
@@ -29,13 +33,36 @@ pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Con
         Node::CommitTranscript(row) => commit_transcript(conn, row)?.map(Contents::Bytes),
         Node::Turn(row) => turn_file(conn, row)?.map(Contents::Bytes),
         Node::SessionRaw(row) => shown(conn, row)?.map(|_| Contents::Raw { session_row: row }),
-        Node::Visual(row) => visuals::get(conn, row)?.map(|v| Contents::Blob { sha256: v.sha256 }),
+        Node::Visual(row) => visual(conn, row)?,
         Node::CommitMetaMd(row) => meta_md(conn, row)?.map(|meta| Contents::Bytes(meta.text)),
         Node::Draft(row) => drafts::get(conn, row)?.map(|draft| Contents::Bytes(draft.text)),
         // Whoever keeps the log serves what is in it.
         Node::Errors => (view.errors.0 == 0).then(|| Contents::Bytes(Vec::new())),
         other => text(small(conn, view, other)?),
     })
+}
+
+fn visual(conn: &Connection, row: i64) -> Result<Option<Contents>> {
+    let Some(visual) = visuals::get(conn, row)? else { return Ok(None) };
+    let from_elsewhere = visuals::is_of_another_machine(conn, row)?.then_some(visual.mime);
+    Ok(Some(Contents::Blob { sha256: visual.sha256, from_elsewhere }))
+}
+
+/// The sessions whose contents a file needs and that are elsewhere. All else of the tree is always here.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn elsewhere(conn: &Connection, node: Node) -> Result<Vec<Id>> {
+    let session = match node {
+        Node::SessionTranscript(row) | Node::SessionRaw(row) => row,
+        Node::Turn(row) => turns::parts_of(row).0,
+        Node::CommitTranscript(row) => {
+            let found = sessions::of_commit(conn, row)?.into_iter();
+            return Ok(found.filter(|s| s.contents == ContentsAt::Elsewhere).map(|s| s.id).collect());
+        }
+        _ => return Ok(Vec::new()),
+    };
+    Ok(sessions::id_elsewhere(conn, session)?.into_iter().collect())
 }
 
 /// The size of a file that is not a turn or a visual.
@@ -75,7 +102,7 @@ pub fn documents_beside(
         return Ok(());
     };
     for (other, _) in sizes.documents.into_iter().filter(|(other, size)| *other != node && *size <= largest) {
-        if !is_wanted(other) {
+        if !is_wanted(other) || !elsewhere(conn, other)?.is_empty() {
             continue;
         }
         match contents(conn, view, other)? {
@@ -381,6 +408,9 @@ pub fn turn_files(
     count: u32,
     each: &mut dyn FnMut(u32, &[u8]),
 ) -> Result<()> {
+    if sessions::is_elsewhere(conn, session_row)? {
+        return Ok(());
+    }
     let prefix = turn_visual_prefix(depth(conn, session_row)?);
     let mut out = Vec::new();
     turns::for_some(conn, session_row, from, count, |turn| {

@@ -22,7 +22,8 @@ use crate::store::{
 
 pub use changes::{Stale, errors, everything, fixed, following, stale};
 pub use documents::{
-    Contents, MetaMd, contents, directory_of_document, documents_beside, meta_md, meta_md_rendering, turn_files,
+    Contents, MetaMd, contents, directory_of_document, documents_beside, elsewhere, meta_md, meta_md_rendering,
+    turn_files,
 };
 pub use listing::{Entry, list};
 pub use names::{Found, IdRange, id_range, lookup};

@@ -54,9 +54,8 @@ pub(super) fn commit(conn: &Connection, row: i64, redact: &dyn Redact) -> Result
     let Some(project) = found_in(conn, &commit)? else { return Ok(None) };
     let (title, title_rank) = curated::found_title(conn, &commit)?;
     let sent_title = redact.text(&project, &title).into_owned();
-    // A typed name is a user's, and one that was made of a title tells it.
-    let is_found =
-        curated::title(conn, &commit)? == curated::Title::Found && curated::is_made(&commit.dir_name, &commit.id);
+    // The name that goes with a user's title is the user's, and one that was made of a title tells it.
+    let is_found = curated::title(conn, &commit)? == curated::Title::Found;
     let dir_name = match is_found && sent_title == title {
         true => commit.dir_name.clone(),
         false => render::commit_dir_name(commit.started_at, &sent_title, &commit.id.short()),
