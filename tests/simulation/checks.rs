@@ -19,6 +19,20 @@ pub fn tell(world: &World) {
     }
     for machine in &world.machines {
         let conn = machine.writer.conn();
+        for table in ["awaited", "parked", "gone", "cognitive_commits", "projects"] {
+            let mut query = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
+            let columns = query.column_count();
+            let mut rows = query.query([]).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                let cells: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+                let cells = cells.iter().map(|cell| match cell {
+                    rusqlite::types::Value::Blob(bytes) => bytes.iter().take(4).map(|b| format!("{b:02x}")).collect(),
+                    rusqlite::types::Value::Text(text) => text.chars().take(300).collect(),
+                    other => format!("{other:?}"),
+                });
+                eprintln!("{} {table}: {}", machine.name, cells.collect::<Vec<String>>().join(" | "));
+            }
+        }
         let sql = "SELECT s.id, s.contents, s.row, (SELECT group_concat(row & 65535) FROM turns t WHERE t.row >> 16 = s.row AND deleted_at IS NOT NULL),
             (SELECT group_concat(turn_row & 65535) FROM deleted_elsewhere d WHERE d.turn_row >> 16 = s.row), hex(s.turn_index) FROM sessions s";
         let mut query = conn.prepare(sql).unwrap();

@@ -12,6 +12,9 @@ use crate::sync::fields::{self, Here};
 
 use super::Summary;
 
+/// The key in `state` of the latest record that waited when everything was pulled again for it.
+pub(super) const LOOKED_AGAIN: &str = "sync_looked_again";
+
 fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i64> {
     Ok(store::state(conn, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
@@ -47,10 +50,31 @@ impl Cycle<'_> {
             let is_last = page.next >= page.head;
             self.write(&page, is_last)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
-            if is_last {
+            if is_last && !self.looks_again()? {
                 return Ok(Some(()));
             }
         }
+    }
+
+    /// A record may wait for one that came before and was removed here since, as a project is with the last of its commits: once
+    /// for each record that waits, everything is pulled again.
+    fn looks_again(&mut self) -> Result<bool> {
+        let latest: i64 = self
+            .writer
+            .conn()
+            .prepare_cached(
+                "SELECT max(coalesce((SELECT max(json_extract(record, '$.seq')) FROM awaited), 0),
+                     coalesce((SELECT max(seq) FROM parked), 0))",
+            )?
+            .query_row([], |r| r.get(0))?;
+        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? {
+            return Ok(false);
+        }
+        let tx = self.writer.begin()?;
+        store::set_state(&tx, LOOKED_AGAIN, &latest.to_string())?;
+        store::set_state(&tx, CURSOR, "0")?;
+        tx.commit()?;
+        Ok(true)
     }
 
     /// Tombstones were removed that this machine has not seen: all is pulled again, and what does not come is deleted.
