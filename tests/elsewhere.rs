@@ -5,16 +5,20 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use cogfs::cloud::wire::{Change, FetchedSession, Kind, RawChunk, Row, TurnContents, UsageContents};
-use cogfs::fs::{CogFs, DirEntry, NodeKind};
+use cogfs::fs::{CogFs, DirEntry, FetchError, Fetcher, FsError, NodeKind};
 use cogfs::ingest::{Options, import};
 use cogfs::model::Id;
-use cogfs::store::{Layout, Writer};
+use cogfs::store::{Layout, Writer, visuals};
 use cogfs::sync::contents::{self, Stored};
-use cogfs::sync::facts::{self, Applied, Cursor, Nothing};
+use cogfs::sync::facts::{self, Applied, Cursor, Nothing, Redact};
 use cogfs::upkeep::repair::{self, Mode};
+use common::ClaudeLog;
+use serde_json::json;
 
 /// What the cloud would hold.
 #[derive(Default)]
@@ -132,17 +136,21 @@ impl Machine {
 
     /// Sends all that is unsent, as the engine does; how many changes that were.
     fn push(&self, cloud: &mut Cloud) -> usize {
+        self.push_through(cloud, &Nothing)
+    }
+
+    fn push_through(&self, cloud: &mut Cloud, redact: &dyn Redact) -> usize {
         let mut writer = self.writer();
         let (mut after, mut sent) = (Cursor::default(), 0);
         loop {
-            let page = facts::pending(writer.conn(), &after, 7, &Nothing).unwrap();
+            let page = facts::pending(writer.conn(), &after, 7, redact).unwrap();
             let Some(last) = page.last() else { return sent };
             after = last.cursor;
             for mut pending in page {
                 if let Some(row) = pending.session_row {
                     cloud.take(&contents::stub(writer.conn(), row).unwrap().unwrap());
                     loop {
-                        let batches = contents::pending(writer.conn(), row, 100_000, &Nothing).unwrap();
+                        let batches = contents::pending(writer.conn(), row, 100_000, redact).unwrap();
                         if batches.is_empty() {
                             break;
                         }
@@ -154,7 +162,7 @@ impl Machine {
                             tx.commit().unwrap();
                         }
                     }
-                    pending = facts::session(writer.conn(), row, &Nothing).unwrap().expect("all contents are sent");
+                    pending = facts::session(writer.conn(), row, redact).unwrap().expect("all contents are sent");
                 }
                 cloud.take(&pending.change);
                 sent += 1;
@@ -198,11 +206,14 @@ impl Machine {
 
     /// Every file with its bytes.
     fn files(&self) -> BTreeMap<String, Vec<u8>> {
-        let fs = CogFs::open(&self.layout, "/mnt").unwrap();
+        self.files_through(&CogFs::open(&self.layout, "/mnt").unwrap())
+    }
+
+    fn files_through(&self, fs: &CogFs) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
-        walk(&fs, &mut |path, entry| {
+        walk(fs, &mut |path, entry| {
             if entry.kind == NodeKind::File {
-                found.insert(path.to_owned(), read(&fs, entry.ino));
+                found.insert(path.to_owned(), read(fs, entry.ino));
             }
         });
         found
@@ -216,6 +227,35 @@ impl Machine {
         assert!(!report.is_wrong() && !report.is_beyond_repair(), "{report:?}");
         let glance = repair::glance(writer.conn(), &self.layout).unwrap();
         assert!(!glance.is_wrong() && !glance.is_beyond_repair(), "{glance:?}");
+    }
+}
+
+/// Fetches from the map.
+struct FromMap {
+    layout: Layout,
+    cloud: Arc<Mutex<Cloud>>,
+    pictures: Layout,
+    fetches: AtomicU32,
+}
+
+impl Fetcher for FromMap {
+    fn fetch(&self, session: Id, _: Instant) -> Result<(), FetchError> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        let mut writer = Writer::open(&self.layout).unwrap();
+        let mut tx = writer.begin().unwrap();
+        let stored = contents::store(&mut tx, &self.cloud.lock().unwrap().fetch(&session)).unwrap();
+        tx.commit().unwrap();
+        match stored {
+            Stored::Done => Ok(()),
+            other => Err(FetchError::Unreachable(format!("{other:?}"))),
+        }
+    }
+
+    fn blob(&self, sha256: &str, _: &str, _: Instant) -> Result<(), FetchError> {
+        let bytes = std::fs::read(self.pictures.blob(sha256)).unwrap();
+        assert!(!visuals::write_fetched_blob(&self.layout, sha256, b"something else").unwrap());
+        assert!(visuals::write_fetched_blob(&self.layout, sha256, &bytes).unwrap());
+        Ok(())
     }
 }
 
@@ -295,22 +335,68 @@ fn moves_to_another_machine(shuffle: bool) {
     for applied in a.apply(&rows) {
         assert_eq!(applied, Applied::Unchanged, "its own facts change nothing");
     }
-    for id in cloud.sessions() {
-        assert_eq!(b.fetch(&cloud, &id), Stored::Done);
-    }
-    same(&a.listing(), &b.listing());
-    copy_blobs(&a, &b);
+    let fs = CogFs::open(&b.layout, "/mnt").unwrap();
+    let sessions = cloud.sessions();
+    let fetcher = Arc::new(FromMap {
+        layout: b.layout.clone(),
+        cloud: Arc::new(Mutex::new(cloud)),
+        pictures: a.layout.clone(),
+        fetches: AtomicU32::new(0),
+    });
+    assert_eq!(remote(&fs), remote_of(&b), "commits that are elsewhere are listed");
+    assert!(remote(&fs) > 0);
+    nothing_is_empty(&fs);
+    fs.fetch_with(fetcher.clone());
+    b.files_through(&fs);
+    assert_eq!(fetcher.fetches.load(Ordering::SeqCst) as usize, sessions.len(), "each is fetched once");
+    // Made before the fetch, documents say where the contents are.
     same(&a.files(), &b.files());
+    same(&a.listing(), &b.listing());
+    assert_eq!(remote(&CogFs::open(&b.layout, "/mnt").unwrap()), 0);
     b.is_sound();
     assert_eq!(b.unsent(), 0);
 }
 
-fn copy_blobs(from: &Machine, into: &Machine) {
-    for path in common::files(&from.layout.blobs()) {
-        let to = into.layout.blobs().join(path.strip_prefix(from.layout.blobs()).unwrap());
-        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::copy(path, to).unwrap();
+/// Commits in `by/status/remote/`.
+fn remote(fs: &CogFs) -> usize {
+    let find = |dir, name: &str| match fs.lookup(dir, name.as_ref()).unwrap() {
+        cogfs::fs::Lookup::Found(attr) => Some(attr.ino),
+        cogfs::fs::Lookup::Absent { .. } => None,
+    };
+    let dir = find(1, "by").and_then(|by| find(by, "status")).and_then(|status| find(status, "remote"));
+    let mut count = 0;
+    if let Some(dir) = dir {
+        fs.readdir(dir, 2, true, &mut |_| {
+            count += 1;
+            true
+        })
+        .unwrap();
     }
+    count
+}
+
+fn remote_of(machine: &Machine) -> usize {
+    let sql = "SELECT count(DISTINCT commit_row) FROM sessions WHERE contents = 1";
+    machine.writer().conn().query_row(sql, [], |r| r.get(0)).unwrap()
+}
+
+/// Without a way to the cloud, what is elsewhere cannot be read, and says so.
+fn nothing_is_empty(fs: &CogFs) {
+    let mut unreachable = 0;
+    walk(fs, &mut |path, entry| {
+        if entry.kind != NodeKind::File {
+            return;
+        }
+        match fs.read(entry.ino, 0, 100) {
+            Ok(bytes) => assert!(!bytes.is_empty() || entry.attr.unwrap().size == 0, "{path} reads as empty"),
+            Err(error @ FsError::Unreachable { .. }) => {
+                assert_eq!(error.errno(), libc::ENETUNREACH);
+                unreachable += 1;
+            }
+            Err(error) => panic!("{path}: {error}"),
+        }
+    });
+    assert!(unreachable > 0);
 }
 
 #[test]
@@ -321,4 +407,257 @@ fn a_machines_tree_shows_on_another_and_reads_the_same() {
 #[test]
 fn rows_that_come_before_their_parents_wait_for_them() {
     moves_to_another_machine(true);
+}
+
+/// Two machines, and the log of a session that the first one has.
+fn two_machines_and_a_log() -> (Machine, Machine, Cloud, tempfile::TempDir, ClaudeLog) {
+    let mut log = ClaudeLog::new("boats", 7);
+    log.user("Build a boat").assistant("Here is a boat").write_file("/w/boats/hull.txt");
+    (Machine::new(), Machine::new(), Cloud::default(), tempfile::tempdir().unwrap(), log)
+}
+
+#[test]
+fn a_log_that_grows_shows_on_the_other_machine_and_only_what_is_new_is_sent() {
+    let (a, b, mut cloud, logs, mut log) = two_machines_and_a_log();
+    for number in 0..700 {
+        log.user(&format!("Plank {number}"));
+    }
+    a.import(&[log.write(logs.path())]);
+    assert!(a.push(&mut cloud) > 5, "in several pieces");
+    b.apply(&cloud.rows());
+    for id in cloud.sessions() {
+        assert_eq!(b.fetch(&cloud, &id), Stored::Done);
+    }
+    same(&a.files(), &b.files());
+    let before = log.lines.len();
+    log.user("Make it float").assistant("It floats").git_commit("4be91d7", "Float").user("And now a mast");
+    a.import(&[log.append(logs.path(), before)]);
+    let sent = a.push(&mut cloud);
+    assert!(sent <= 10, "{sent} changes");
+    b.apply(&cloud.rows());
+    same(&a.listing(), &b.listing());
+    b.is_sound();
+    for id in cloud.sessions() {
+        assert!(matches!(b.fetch(&cloud, &id), Stored::Done));
+    }
+    same(&a.files(), &b.files());
+    b.is_sound();
+    assert_eq!((a.push(&mut cloud), b.unsent()), (0, 0));
+}
+
+#[test]
+fn a_log_that_is_imported_here_too_takes_the_session_over() {
+    for is_fetched in [false, true] {
+        let (a, b, mut cloud, logs, mut log) = two_machines_and_a_log();
+        log.git_commit("4be91d7", "Float").user("And now a mast").assistant("A mast");
+        let path = log.write(logs.path());
+        a.import(&[path.clone()]);
+        a.push(&mut cloud);
+        b.apply(&cloud.rows());
+        if is_fetched {
+            for id in cloud.sessions() {
+                assert_eq!(b.fetch(&cloud, &id), Stored::Done);
+            }
+        }
+        b.import(&[path.clone()]);
+        b.is_sound();
+        assert_eq!(remote_of(&b), 0);
+        let contents = |machine: &Machine| {
+            let mut files = machine.files();
+            files.retain(|path, _| path.ends_with(".md") || path.ends_with("raw.jsonl"));
+            files
+        };
+        same(&contents(&a), &contents(&b));
+        let tokens = |machine: &Machine| -> i64 {
+            let sql = "SELECT sum(tokens_input + tokens_output) FROM sessions";
+            machine.writer().conn().query_row(sql, [], |r| r.get(0)).unwrap()
+        };
+        assert_eq!(tokens(&a), tokens(&b), "no token is counted twice");
+        for applied in b.apply(&cloud.rows()) {
+            assert!(!matches!(applied, Applied::Refused { .. }), "{applied:?}");
+        }
+        assert_eq!(remote_of(&b), 0, "what is here stays here");
+        // Part of it, as a log that was cut off: what it does not bring stays elsewhere.
+        let c = Machine::new();
+        c.apply(&cloud.rows());
+        let mut begun = log.clone();
+        begun.lines.truncate(3);
+        c.import(&[begun.write(logs.path())]);
+        c.is_sound();
+        assert_eq!(remote_of(&c), 1);
+    }
+}
+
+#[test]
+fn what_is_forgotten_goes_from_the_other_machine_and_its_log_does_not_bring_it_back() {
+    let (a, b, mut cloud, logs, log) = two_machines_and_a_log();
+    let path = log.write(logs.path());
+    a.import(&[path.clone()]);
+    a.push(&mut cloud);
+    b.apply(&cloud.rows());
+    let id = cloud.rows.values().find(|row| row.kind == Kind::Commit).unwrap().id;
+    cogfs::forget::run(&mut a.writer(), &cogfs::forget::Target::Id(id.to_string()), false).unwrap();
+    assert!(a.push(&mut cloud) >= 2, "the commit and its session");
+    b.apply(&cloud.rows());
+    let commits = |machine: &Machine| -> i64 {
+        machine.writer().conn().query_row("SELECT count(*) FROM cognitive_commits", [], |r| r.get(0)).unwrap()
+    };
+    assert_eq!(commits(&b), 0);
+    b.import(&[path]);
+    assert_eq!(commits(&b), 0);
+    b.is_sound();
+    // A machine that never had it does not get it.
+    let c = Machine::new();
+    c.apply(&cloud.rows());
+    assert_eq!(commits(&c), 0);
+}
+
+#[test]
+fn commits_of_two_machines_that_one_git_commit_closed_become_one_on_both() {
+    let (a, b, mut cloud, logs, mut log) = two_machines_and_a_log();
+    log.git_commit("4be91d7", "Float");
+    let mut other = ClaudeLog::new("boats", 9);
+    other.user("Paint it").assistant("It is red").git_commit("4be91d7", "Float");
+    a.import(&[log.write(logs.path())]);
+    b.import(&[other.write(logs.path())]);
+    a.push(&mut cloud);
+    b.push(&mut cloud);
+    for _ in 0..3 {
+        for machine in [&a, &b] {
+            machine.apply(&cloud.rows());
+            machine.push(&mut cloud);
+        }
+    }
+    let ids = |machine: &Machine| -> Vec<[u8; 16]> {
+        let writer = machine.writer();
+        let mut query = writer.conn().prepare("SELECT id FROM cognitive_commits").unwrap();
+        query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    assert_eq!(ids(&a).len(), 1);
+    assert_eq!(ids(&a), ids(&b));
+    let c = Machine::new();
+    c.apply(&shuffled(cloud.rows()));
+    assert_eq!(ids(&a), ids(&c));
+    let names = |machine: &Machine| {
+        let mut paths: Vec<String> = machine.listing().into_keys().collect();
+        paths.retain(|path| path.starts_with("/projects/"));
+        paths
+    };
+    assert_eq!(names(&a), names(&b));
+    for machine in [&a, &b, &c] {
+        machine.is_sound();
+        assert_eq!(machine.push(&mut cloud), 0, "they have come to an end");
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_costs_itself_alone_and_names_no_file_outside() {
+    let (a, b, mut cloud, logs, log) = two_machines_and_a_log();
+    a.import(&[log.write(logs.path())]);
+    a.push(&mut cloud);
+    for mut row in cloud.rows() {
+        let facts = row.facts.as_mut().unwrap();
+        match row.kind {
+            Kind::Commit => facts["dir_name"] = json!("../../../etc"),
+            Kind::Project => facts["dir_name"] = json!(".cogfs"),
+            Kind::Machine => facts["dir_name"] = json!("a/b"),
+            _ => facts["dir_name"] = json!("x\u{0}y"),
+        }
+        cloud.rows.insert(row.id, row);
+    }
+    b.apply(&cloud.rows());
+    for path in b.listing().keys() {
+        assert!(!path.contains("..") && !path.contains("/a/b") && !path.contains('\0'), "{path}");
+    }
+    assert_eq!(b.listing().len(), a.listing().len());
+    let wrong = [
+        (Kind::Session, "last_turn", json!(70_000)),
+        (Kind::Session, "raw_bytes", json!(u64::MAX)),
+        (Kind::Session, "agent", json!("somebody")),
+        (Kind::Session, "native_id", json!("another")),
+        (Kind::Commit, "started_at", json!(i64::MAX)),
+        (Kind::Commit, "git_hash", json!("../x")),
+        (Kind::Project, "identity", json!("path:/elsewhere")),
+        (Kind::Project, "paths", json!(7)),
+    ];
+    for (kind, field, value) in wrong {
+        let c = Machine::new();
+        let rows = cloud.rows().into_iter().map(|mut row| {
+            if row.kind == kind {
+                row.facts.as_mut().unwrap()[field] = value.clone();
+            }
+            row
+        });
+        let applied = c.apply(&rows.collect::<Vec<_>>());
+        let refused = applied.iter().filter(|applied| matches!(applied, Applied::Refused { .. })).count();
+        assert_eq!(refused, 1, "{field}: {applied:?}");
+        c.is_sound();
+    }
+}
+
+#[test]
+fn contents_that_are_not_whole_or_damaged_are_not_stored() {
+    let (a, b, mut cloud, logs, log) = two_machines_and_a_log();
+    a.import(&[log.write(logs.path())]);
+    a.push(&mut cloud);
+    b.apply(&cloud.rows());
+    let id = cloud.sessions()[0];
+    let whole = cloud.fetch(&id);
+    let mut lacks = whole.clone();
+    lacks.turns.pop();
+    let mut damaged = whole.clone();
+    damaged.raw[0].data.0.truncate(10);
+    let mut unknown = whole.clone();
+    unknown.turns[0].role = 99;
+    for fetched in [lacks, damaged, unknown] {
+        let mut writer = b.writer();
+        let mut tx = writer.begin().unwrap();
+        assert!(matches!(contents::store(&mut tx, &fetched).unwrap(), Stored::Refused { .. }));
+        tx.commit().unwrap();
+        assert_eq!(remote_of(&b), 1);
+    }
+    assert_eq!(b.fetch(&cloud, &id), Stored::Done);
+}
+
+/// Takes one word out.
+struct Boats;
+
+impl Redact for Boats {
+    fn text<'a>(&self, _: &Id, text: &'a str) -> std::borrow::Cow<'a, str> {
+        match text.contains("boat") {
+            true => text.replace("a boat", "[secret]").into(),
+            false => text.into(),
+        }
+    }
+}
+
+#[test]
+fn what_is_taken_out_does_not_leave_and_lengths_are_those_of_what_does() {
+    let (a, b, mut cloud, logs, mut log) = two_machines_and_a_log();
+    a.import(&[log.write(logs.path())]);
+    a.push_through(&mut cloud, &Boats);
+    let before = log.lines.len();
+    log.user("Is it a boat?").assistant("It is a boat");
+    a.import(&[log.append(logs.path(), before)]);
+    a.push_through(&mut cloud, &Boats);
+    b.apply(&cloud.rows());
+    let sizes = b.listing();
+    for id in cloud.sessions() {
+        assert_eq!(b.fetch(&cloud, &id), Stored::Done);
+    }
+    same(&sizes, &b.listing());
+    for (path, bytes) in b.files() {
+        assert!(!String::from_utf8_lossy(&bytes).contains("a boat"), "{path}");
+    }
+    b.is_sound();
+}
+
+#[test]
+fn a_project_that_may_not_leave_does_not_with_all_that_is_in_it() {
+    let (a, _, mut cloud, logs, log) = two_machines_and_a_log();
+    a.import(&[log.write(logs.path()), ClaudeLog::new("ships", 8).user("Build a ship").write(logs.path())]);
+    a.writer().conn().execute("UPDATE projects SET sync = 0 WHERE name = 'boats'", []).unwrap();
+    a.push(&mut cloud);
+    let text = format!("{:?}{:?}", cloud.rows, cloud.turns);
+    assert!(text.contains("ship") && !text.contains("boat"), "{text}");
 }

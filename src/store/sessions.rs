@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::index::TurnIndex;
-use super::{ChangeKind, Result, Transaction, gone, id_column, json_list, to_json_list};
+use super::{ChangeKind, Result, Transaction, gone, id_column, json_list, to_json_list, told};
 use crate::model::{Agent, ContentsAt, Id, Millis, SectionSize, Session, Tokens};
 
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
@@ -678,6 +678,38 @@ pub fn link_subagent(conn: &Connection, agent: Agent, native_id: &str, parent_ro
 pub fn linked_parent(conn: &Connection, agent: Agent, native_id: &str) -> Result<Option<i64>> {
     let mut query = conn.prepare_cached("SELECT parent_row FROM subagent_links WHERE agent = ?1 AND native_id = ?2")?;
     Ok(query.query_row(params![agent.as_str(), native_id], |r| r.get(0)).optional()?)
+}
+
+/// Numbers a commit's sessions by their times, where they are of several machines: each numbered its own, and all come to the same so.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn number_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    let all: Vec<(i64, i64, u32, String, bool)> = tx
+        .prepare_cached(
+            "SELECT row, machine_row, ordinal, dir_name, contents = 0 FROM sessions
+             WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY started_at, id",
+        )?
+        .query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
+        return Ok(());
+    }
+    for (ordinal, (row, _, known, dir_name, is_own)) in (1..).zip(all) {
+        let rest = dir_name.split_once('_').map_or(dir_name.as_str(), |(_, rest)| rest);
+        let name = format!("{ordinal:02}_{rest}");
+        if (known, &dir_name) == (ordinal, &name) {
+            continue;
+        }
+        tx.prepare_cached("UPDATE sessions SET ordinal = ?2, dir_name = ?3 WHERE row = ?1")?
+            .execute(params![row, ordinal, name])?;
+        tx.changes.add(ChangeKind::Session, row);
+        tx.changes.add_full(ChangeKind::CommitSessions, commit_row, 0, Some(dir_name));
+        if is_own {
+            told::changed(tx, told::Facts::Session, row)?;
+        }
+    }
+    Ok(())
 }
 
 /// The number the next session of a commit, or the next subagent of a session, gets.

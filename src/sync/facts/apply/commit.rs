@@ -9,7 +9,7 @@ use crate::model::{ClosedBy, Commit, Id};
 use crate::render;
 use crate::store::commits::{self, NewCommit, TitleRank, curated};
 use crate::store::told::{self, Facts};
-use crate::store::{ChangeKind, Result, Transaction, facets, git, gone, projects};
+use crate::store::{ChangeKind, Result, Transaction, facets, git, gone, projects, sessions};
 
 pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     let (facts, hash): (CommitFacts, Id) = match read(row) {
@@ -186,5 +186,6 @@ fn meet_equal(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     let is_earlier = (commit.started_at, commit.id) < (other.started_at, other.id);
     let (from, into) = if is_earlier { (other, commit) } else { (commit, other) };
     commits::merge(tx, &from, &into)?;
+    sessions::number_by_time(tx, into.row)?;
     told::changed(tx, Facts::Commit, into.row)
 }

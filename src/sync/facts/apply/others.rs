@@ -129,7 +129,10 @@ pub(super) fn merged(tx: &mut Transaction<'_>, row: &Row, into: Id) -> Result<Ap
 fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
     let Some(from) = commits::by_id(tx, id)? else { return Ok(false) };
     match commits::by_id(tx, into)? {
-        Some(target) => commits::merge(tx, &from, &target)?,
+        Some(target) => {
+            commits::merge(tx, &from, &target)?;
+            sessions::number_by_time(tx, target.row)?;
+        }
         None => tx.changes.add_full(ChangeKind::Id, 0, 0, Some(id.to_string())),
     }
     // Whatever the times say here: the cloud says which id holds.

@@ -102,6 +102,7 @@ fn write(
     sessions::save_counters(tx, &session)?;
     sessions::set_contents(tx, row, contents)?;
     tx.execute("UPDATE sessions SET updated_at = ?2 WHERE row = ?1", params![row, facts.updated_at.0])?;
+    sessions::number_by_time(tx, around.commit)?;
     pictures(tx, row, around.commit, facts)?;
     file(tx, around, agent, facts)?;
     repair::announce(tx, row, &before, &index);
