@@ -15,7 +15,10 @@ use crate::run::{Did, World};
 /// What the machines and the cloud have of turns, for who looks into a seed.
 pub fn tell(world: &World) {
     for row in world.cloud.rows().iter().filter(|row| row.kind == Kind::Turn) {
-        eprintln!("cloud: turn {} {:?} version {} {:?} by {:?}", row.id, row.turn, row.version, row.fields, row.fields_by);
+        eprintln!(
+            "cloud: turn {} {:?} version {} {:?} by {:?}",
+            row.id, row.turn, row.version, row.fields, row.fields_by
+        );
     }
     for machine in &world.machines {
         let conn = machine.writer.conn();
@@ -39,9 +42,14 @@ pub fn tell(world: &World) {
         let mut rows = query.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
             let (here, elsewhere): (Option<String>, Option<String>) = (row.get(3).unwrap(), row.get(4).unwrap());
-            let (contents, number, index): (i64, i64, String) = (row.get(1).unwrap(), row.get(2).unwrap(), row.get(5).unwrap());
+            let (contents, number, index): (i64, i64, String) =
+                (row.get(1).unwrap(), row.get(2).unwrap(), row.get(5).unwrap());
             let id = Id(row.get(0).unwrap());
-            eprintln!("{} session {id} row {number} contents {contents}, deleted {here:?}, elsewhere {elsewhere:?}, {} turns", machine.name, index.len() / 32);
+            eprintln!(
+                "{} session {id} row {number} contents {contents}, deleted {here:?}, elsewhere {elsewhere:?}, {} turns",
+                machine.name,
+                index.len() / 32
+            );
         }
     }
 }
