@@ -7,7 +7,7 @@ use cogfs::cloud::wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
 use cogfs::cloud::{Cloud, Result};
 use cogfs::curation::{CurationError, Edit, Editor, Origin};
 use cogfs::forget::{self, Target};
-use cogfs::ingest;
+use cogfs::ingest::{self, discover};
 use cogfs::model::{Id, Millis};
 use cogfs::store::{Layout, Writer};
 use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
@@ -89,9 +89,9 @@ impl Machine {
     }
 
     pub fn import(&mut self, log: &Path) {
-        let options = ingest::Options { places: vec![log.to_owned()], dry_run: false };
+        let (found, _) = discover::candidates(&[log.to_owned()]);
         let stop = AtomicBool::new(false);
-        let summary = ingest::import(&self.layout(), &options, &stop, &mut |_| {}).unwrap();
+        let summary = ingest::import_files(&mut self.writer, &found, &stop, &mut |_| {}).unwrap();
         assert_eq!(summary.skipped.len(), 0, "{summary:?}");
     }
 
