@@ -318,7 +318,54 @@ CREATE TABLE sync_queue (
     base_version INTEGER NOT NULL,            -- the record's cloud_version then
     first_at     INTEGER NOT NULL,
     last_at      INTEGER NOT NULL,
+    edits        INTEGER NOT NULL DEFAULT 1,  -- how many were merged into it since base_version
+    sent         INTEGER NOT NULL DEFAULT 0,  -- 1: a request with it was made, and it is not known what became of that
     UNIQUE (kind, entity_row)
+);
+
+-- What the cloud refused: set aside until it is edited again or `cogfs push --retry`, so that it does not hold up the rest.
+CREATE TABLE refused (
+    kind    INTEGER NOT NULL,                 -- of wire::Kind, in its order
+    id      BLOB NOT NULL,
+    code    TEXT NOT NULL,
+    message TEXT NOT NULL,
+    at      INTEGER NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+
+-- Values of fields that lost against a change of another machine.
+CREATE TABLE conflicts (
+    row           INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind          INTEGER NOT NULL,
+    entity_row    INTEGER NOT NULL,
+    entity_id     BLOB NOT NULL,
+    field         TEXT NOT NULL,
+    base          TEXT NOT NULL,              -- JSON: the value before both changes
+    local         TEXT NOT NULL,
+    cloud         TEXT NOT NULL,
+    kept          TEXT NOT NULL,              -- 'local' or 'cloud': what the record says
+    machine       TEXT NOT NULL,              -- the name of the other machine; empty: not known
+    at            INTEGER NOT NULL,
+    resolution    TEXT                        -- what a user took; NULL: it is open
+);
+CREATE INDEX conflicts_by_entity ON conflicts(kind, entity_row);
+
+-- Pulled records that cannot be placed before another one has come: whole, as they came.
+CREATE TABLE parked (
+    kind INTEGER NOT NULL,
+    id   BLOB NOT NULL,
+    seq  INTEGER NOT NULL,
+    row  TEXT NOT NULL,                       -- JSON: wire::Row
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+
+-- While everything is pulled anew: what has come.
+CREATE TABLE pulled_anew (kind INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
+
+-- Versions in the cloud of turns: those that were ever deleted there.
+CREATE TABLE turn_versions (
+    turn_row      INTEGER PRIMARY KEY,
+    cloud_version INTEGER NOT NULL
 );
 
 -- What was written to a meta.md and has not become the record (yet): kept through crashes.

@@ -46,6 +46,15 @@ pub struct Editor<'a, 'conn> {
     origin: Origin,
     /// The edit that these take back.
     undoes: Option<i64>,
+    /// Where they were made, if that was not here.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Where and when an edit was made that came by way of the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// The machine's name; empty: not known.
+    pub machine: String,
 }
 
 /// What is written of an edit beside the record.
@@ -60,11 +69,17 @@ struct Written<'a> {
 
 impl<'a, 'conn> Editor<'a, 'conn> {
     pub fn new(tx: &'a mut Transaction<'conn>, origin: Origin) -> Self {
-        Self { tx, origin, undoes: None }
+        Self { tx, origin, undoes: None, elsewhere: None }
+    }
+
+    /// Makes edits that were made elsewhere: they are logged, and not queued for the cloud, which they come from. A deletion is
+    /// that of its record alone: what it makes of the parts was decided where it was made.
+    pub fn of_cloud(tx: &'a mut Transaction<'conn>, elsewhere: Elsewhere) -> Self {
+        Self { tx, origin: Origin::Sync, undoes: None, elsewhere: Some(elsewhere) }
     }
 
     pub(super) fn undoing(tx: &'a mut Transaction<'conn>, origin: Origin, seq: i64) -> Self {
-        Self { tx, origin, undoes: Some(seq) }
+        Self { tx, origin, undoes: Some(seq), elsewhere: None }
     }
 
     /// Makes an edit; its number in the log, or `None` when the record is so already.
@@ -100,12 +115,15 @@ impl<'a, 'conn> Editor<'a, 'conn> {
 
     fn note(&mut self, written: Written<'_>) -> Result<Option<i64>> {
         let Written { entity: (kind, row, id), base_version, action, before, after, fields } = written;
-        outbox::add(self.tx, kind, row, id, base_version, &fields)?;
+        if self.elsewhere.is_none() {
+            outbox::add(self.tx, kind, row, id, base_version, &fields)?;
+        }
         if kind == EntityKind::Commit {
             curated::set_status(self.tx, row)?;
         }
         let (origin, undoes) = (self.origin, self.undoes);
-        let new = NewEdit { origin, kind, entity_row: row, entity_id: id, action, before, after, undoes };
+        let machine = self.elsewhere.as_ref().map(|elsewhere| elsewhere.machine.as_str());
+        let new = NewEdit { origin, machine, kind, entity_row: row, entity_id: id, action, before, after, undoes };
         Ok(Some(edits::add(self.tx, &new)?))
     }
 
@@ -208,7 +226,11 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         self.note_commit(&commit, "move", log, fields)
     }
 
-    pub(super) fn rename_project(&mut self, row: i64, name: &str, dir_name: &str) -> Result<Option<i64>> {
+    /// Gives a project a name and its directory another.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn rename_project(&mut self, row: i64, name: &str, dir_name: &str) -> Result<Option<i64>> {
         let project = self.project(row)?;
         if (project.name.as_str(), project.dir_name.as_str()) == (name, dir_name) {
             return Ok(None);
@@ -227,7 +249,14 @@ impl<'a, 'conn> Editor<'a, 'conn> {
     }
 
     fn delete(&mut self, entity: Entity, name: &TrashName) -> Result<Option<i64>> {
-        let now = Millis::now();
+        self.delete_at(entity, name, Millis::now())
+    }
+
+    /// Deletes something at a time: the one that the machine which deleted it noted.
+    ///
+    /// # Errors
+    /// As [`Self::apply`].
+    pub fn delete_at(&mut self, entity: Entity, name: &TrashName, now: Millis) -> Result<Option<i64>> {
         if let Some(trashed) = trash::find(self.tx, entity.kind, entity.row)? {
             return Err(CurationError::Deleted { id: trashed.name });
         }
@@ -267,15 +296,17 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         Ok(match entity.kind {
             EntityKind::Commit => curated::versions(self.tx, entity.row)?.map_or(0, |(cloud, _)| cloud),
             EntityKind::Session => sessions::cloud_version(self.tx, entity.row)?,
-            EntityKind::Turn => sessions::cloud_version(self.tx, turns::parts_of(entity.row).0)?,
+            EntityKind::Turn => turns::cloud_version(self.tx, entity.row)?,
             EntityKind::Project => projects::cloud_version(self.tx, entity.row)?,
         })
     }
 
     fn delete_commit(&mut self, row: i64, now: Millis) -> Result<(Id, String)> {
         let commit = self.commit(row)?;
-        for session in sessions::rows_of_commit(self.tx, row)? {
-            self.absorb(session, now)?;
+        if self.elsewhere.is_none() {
+            for session in sessions::rows_of_commit(self.tx, row)? {
+                self.absorb(session, now)?;
+            }
         }
         let commit_now = self.commit(row)?;
         curated::set_deleted(self.tx, &commit_now, Some(now))?;
@@ -284,11 +315,13 @@ impl<'a, 'conn> Editor<'a, 'conn> {
 
     fn delete_session(&mut self, row: i64, now: Millis) -> Result<(Id, String)> {
         let session = self.session(row)?;
-        for turn in sweep_of(turns::deleted(self.tx, row)?, now) {
-            self.take_back(Entity::turn(turn))?;
-        }
-        for subagent in sessions::descendants(self.tx, row)? {
-            self.absorb(subagent, now)?;
+        if self.elsewhere.is_none() {
+            for turn in sweep_of(turns::deleted(self.tx, row)?, now) {
+                self.take_back(Entity::turn(turn))?;
+            }
+            for subagent in sessions::descendants(self.tx, row)? {
+                self.absorb(subagent, now)?;
+            }
         }
         sessions::set_deleted(self.tx, &session, Some(now))?;
         let commit = session.commit_row.map(|commit| self.commit(commit)).transpose()?;

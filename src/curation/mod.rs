@@ -15,7 +15,7 @@ use crate::store::StoreError;
 pub use crate::store::EntityKind;
 pub use crate::store::commits::curated::Title;
 pub use crate::store::edits::Origin;
-pub use apply::{Editor, Entity};
+pub use apply::{Editor, Elsewhere, Entity};
 pub use save::{Outcome, Shown, plan, says_the_record};
 pub use undo::undo;
 

@@ -692,13 +692,21 @@ pub(super) fn give_commit(
     at: Millis,
 ) -> Result<()> {
     let id = commits::id_of_first(&part.session.id);
-    let dir_name = render::commit_dir_name(at, title, &id.short());
-    let dir_name = commits::free_dir_name(tx, &dir_name, &id)?;
-    let new = NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };
-    let commit_row = commits::create(tx, &new)?;
+    // Another machine may have told of the commit, and not of this session yet.
+    let commit_row = match commits::by_id(tx, &id)? {
+        Some(known) => known.row,
+        None => {
+            let dir_name = render::commit_dir_name(at, title, &id.short());
+            let dir_name = commits::free_dir_name(tx, &dir_name, &id)?;
+            let new =
+                NewCommit { id, project_row: project, dir_name: &dir_name, title, title_rank: rank, started_at: at };
+            commits::create(tx, &new)?
+        }
+    };
     part.session.commit_row = Some(commit_row);
-    part.hidden.ordinal = 1;
-    part.session.dir_name = render::session_dir_name(1, part.session.agent, &session_short(&part.session));
+    let ordinal = sessions::next_ordinal(tx, commit_row, None)?;
+    part.hidden.ordinal = ordinal;
+    part.session.dir_name = render::session_dir_name(ordinal, part.session.agent, &session_short(&part.session));
     part.touch();
     Ok(())
 }

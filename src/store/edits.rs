@@ -26,6 +26,8 @@ pub enum Origin {
     Command,
     /// By a command written to `.cogfs/ctl`.
     Control,
+    /// On another machine.
+    Sync,
 }
 
 impl Origin {
@@ -36,6 +38,7 @@ impl Origin {
             Self::Mount => "mount",
             Self::Command => "command",
             Self::Control => "ctl",
+            Self::Sync => "sync",
         }
     }
 }
@@ -64,6 +67,8 @@ pub struct Logged {
 #[derive(Debug, Clone)]
 pub struct NewEdit<'a> {
     pub origin: Origin,
+    /// The name of the machine it was made on; `None`: this one.
+    pub machine: Option<&'a str>,
     pub kind: EntityKind,
     pub entity_row: i64,
     pub entity_id: Id,
@@ -102,6 +107,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Logged> {
 pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
     let json = |value: &Value| serde_json::to_string(value).map_err(|e| StoreError::Source(e.into()));
     note_time(tx)?;
+    let machine = new.machine.map_or_else(|| machines::local_name(tx), |name| Ok(name.to_owned()))?;
     tx.prepare_cached(
         "INSERT INTO edits(at, origin, machine, kind, entity_row, entity_id, action, before, after, undoes)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -109,7 +115,7 @@ pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
     .execute(params![
         Millis::now().0,
         new.origin.as_str(),
-        machines::local_name(tx)?,
+        machine,
         new.kind as i64,
         new.entity_row,
         new.entity_id.0,

@@ -100,7 +100,7 @@ fn edits_of(tx: &mut Transaction<'_>, kind: EntityKind, first: i64, last: i64) -
     for name in names {
         tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(name));
     }
-    for table in ["trash", "edits", "sync_queue"] {
+    for table in ["trash", "edits", "sync_queue", "conflicts"] {
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE kind = ?1 AND entity_row BETWEEN ?2 AND ?3"))?
             .execute([kind as i64, first, last])?;
     }

@@ -18,6 +18,8 @@ pub enum Purpose {
     Import,
     /// Writing what a person waits for.
     Edit,
+    /// Speaking with the cloud.
+    Sync,
     /// Following the agents' usual places.
     Follow,
     /// Following places that were named; the hex digits of their hash.
@@ -29,6 +31,7 @@ impl Purpose {
         match self {
             Self::Import => "import.lock".to_owned(),
             Self::Edit => "edit.lock".to_owned(),
+            Self::Sync => "sync.lock".to_owned(),
             Self::Follow => "follow.lock".to_owned(),
             Self::FollowNamed(hash) => format!("follow-{hash}.lock"),
         }

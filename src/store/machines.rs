@@ -26,6 +26,25 @@ pub fn local_name(conn: &Connection) -> Result<String> {
     Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or_default())
 }
 
+/// The id of this machine, once it is known.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn local_id(conn: &Connection) -> Result<Option<Id>> {
+    let Some(row) = local(conn)? else { return Ok(None) };
+    let mut query = conn.prepare_cached("SELECT id FROM machines WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| super::id_column(r, 0)).optional()?)
+}
+
+/// The name of a machine; empty when it is not known here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn name_of(conn: &Connection, id: &Id) -> Result<String> {
+    let mut query = conn.prepare_cached("SELECT name FROM machines WHERE id = ?1")?;
+    Ok(query.query_row([id.0], |r| r.get(0)).optional()?.unwrap_or_default())
+}
+
 /// Makes this machine known. `name` is the host's, `dir_name` what its directory in `by/machine/` is called.
 ///
 /// # Errors

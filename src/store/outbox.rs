@@ -4,7 +4,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::{Map, Value};
 
-use super::{EntityKind, Result, StoreError, Transaction, id_column};
+use super::{EntityKind, Result, StoreError, Transaction, id_column, refused};
 use crate::model::{Id, Millis};
 
 /// What waits of one record.
@@ -22,6 +22,10 @@ pub struct Waiting {
     pub base_version: i64,
     pub first_at: Millis,
     pub last_at: Millis,
+    /// How many edits were merged into it since then.
+    pub edits: i64,
+    /// A request with it was made, and it is not known what became of that.
+    pub sent: bool,
 }
 
 /// A field that changed.
@@ -47,12 +51,15 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Waiting> {
         base_version: row.get(6)?,
         first_at: Millis(row.get(7)?),
         last_at: Millis(row.get(8)?),
+        edits: row.get(9)?,
+        sent: row.get(10)?,
     })
 }
 
-const COLUMNS: &str = "seq, kind, entity_row, entity_id, fields, base, base_version, first_at, last_at";
+const COLUMNS: &str = "seq, kind, entity_row, entity_id, fields, base, base_version, first_at, last_at, edits, sent";
 
-/// Puts an edit into the queue. A field that is back at the value it had before the first edit no longer waits.
+/// Puts an edit into the queue. A field that is back at the value it had before the first edit no longer waits, unless the cloud
+/// may know of what came between. An edit of a record that was refused is tried again.
 ///
 /// # Errors
 /// When SQLite cannot write.
@@ -65,10 +72,11 @@ pub fn add(
     changes: &[FieldChange],
 ) -> Result<()> {
     let waiting = find(tx, kind, entity_row)?;
+    let sent = waiting.as_ref().is_some_and(|waiting| waiting.sent);
     let (mut fields, mut base) = waiting.as_ref().map_or_else(Default::default, |w| (w.fields.clone(), w.base.clone()));
     for change in changes {
         let before = base.entry(change.field).or_insert_with(|| change.before.clone());
-        if *before == change.after {
+        if *before == change.after && !sent {
             base.remove(change.field);
             fields.remove(change.field);
         } else {
@@ -78,11 +86,11 @@ pub fn add(
     if fields.is_empty() {
         return remove(tx, kind, entity_row);
     }
-    let text = |map: &Map<String, Value>| serde_json::to_string(map).map_err(|e| StoreError::Source(e.into()));
+    refused::clear(tx, kind, &entity_id)?;
     tx.prepare_cached(
         "INSERT INTO sync_queue(kind, entity_row, entity_id, fields, base, base_version, first_at, last_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)
-         ON CONFLICT(kind, entity_row) DO UPDATE SET fields = ?4, base = ?5, last_at = ?7",
+         ON CONFLICT(kind, entity_row) DO UPDATE SET fields = ?4, base = ?5, last_at = ?7, edits = edits + 1",
     )?
     .execute(params![
         kind as i64,
@@ -93,6 +101,55 @@ pub fn add(
         base_version,
         Millis::now().0
     ])?;
+    Ok(())
+}
+
+fn text(map: &Map<String, Value>) -> Result<String> {
+    serde_json::to_string(map).map_err(|e| StoreError::Source(e.into()))
+}
+
+/// What is left to be sent of a record, and what the cloud has in its place.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Rest {
+    pub fields: Map<String, Value>,
+    pub base: Map<String, Value>,
+    pub base_version: i64,
+    pub edits: i64,
+}
+
+/// Puts what is left of a record in place of what waited of it.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn replace(tx: &Transaction<'_>, kind: EntityKind, entity_row: i64, entity_id: Id, rest: &Rest) -> Result<()> {
+    if rest.fields.is_empty() {
+        return remove(tx, kind, entity_row);
+    }
+    tx.prepare_cached(
+        "INSERT INTO sync_queue(kind, entity_row, entity_id, fields, base, base_version, first_at, last_at, edits)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7, ?8)
+         ON CONFLICT(kind, entity_row) DO UPDATE
+         SET entity_id = ?3, fields = ?4, base = ?5, base_version = ?6, edits = ?8, sent = 0",
+    )?
+    .execute(params![
+        kind as i64,
+        entity_row,
+        entity_id.0,
+        text(&rest.fields)?,
+        text(&rest.base)?,
+        rest.base_version,
+        Millis::now().0,
+        rest.edits,
+    ])?;
+    Ok(())
+}
+
+/// Notes that a request with what waits is about to be made, or that it is known to have done nothing.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_sent(tx: &Transaction<'_>, seq: i64, sent: bool) -> Result<()> {
+    tx.prepare_cached("UPDATE sync_queue SET sent = ?2 WHERE seq = ?1")?.execute(params![seq, sent])?;
     Ok(())
 }
 
@@ -123,6 +180,19 @@ pub fn find(conn: &Connection, kind: EntityKind, entity_row: i64) -> Result<Opti
 pub fn waits(conn: &Connection, kind: EntityKind, entity_row: i64) -> Result<bool> {
     let mut query = conn.prepare_cached("SELECT 1 FROM sync_queue WHERE kind = ?1 AND entity_row = ?2")?;
     Ok(query.exists(params![kind as i64, entity_row])?)
+}
+
+/// What waits behind a place of the queue, in the order in which it is to be sent; not what was refused.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn after(conn: &Connection, seq: i64, limit: usize) -> Result<Vec<Waiting>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM sync_queue q WHERE seq > ?1
+             AND NOT EXISTS (SELECT 1 FROM refused r WHERE r.kind = q.kind AND r.id = q.entity_id)
+         ORDER BY seq LIMIT ?2"
+    ))?;
+    Ok(query.query_map(params![seq, limit], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Everything that waits, in the order in which it is to be sent.

@@ -194,7 +194,12 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
     }
     tx.execute("DELETE FROM projects WHERE row = ?1", [from.row])?;
     tx.changes.add_full(ChangeKind::Projects, from.row, 0, Some(from.dir_name.clone()));
-    tx.execute("UPDATE edits SET entity_row = ?2 WHERE kind = 1 AND entity_row = ?1", [from.row, into])?;
+    for table in ["edits", "conflicts"] {
+        tx.execute(
+            &format!("UPDATE {table} SET entity_row = ?2 WHERE kind = 1 AND entity_row = ?1"),
+            [from.row, into],
+        )?;
+    }
     outbox::remove(tx, EntityKind::Project, from.row)?;
     if let (true, false, Some(project)) = (was_curated, is_curated, get(tx, into)?) {
         // Its user named it: the two are one now, which has no name of a user's yet.
@@ -226,7 +231,7 @@ fn is_curated(conn: &Connection, row: i64) -> Result<bool> {
 
 /// The log and the queue know a project by the id it has now.
 fn settle_id(tx: &Transaction<'_>, row: i64) -> Result<()> {
-    for table in ["edits", "sync_queue"] {
+    for table in ["edits", "sync_queue", "conflicts"] {
         tx.execute(
             &format!(
                 "UPDATE {table} SET entity_id = (SELECT id FROM projects WHERE row = ?1) WHERE kind = 1 AND entity_row = ?1"
@@ -292,4 +297,30 @@ pub fn rename(tx: &mut Transaction<'_>, project: &Project, name: &str, dir_name:
 pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
     let mut query = conn.prepare_cached("SELECT cloud_version FROM projects WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Notes a project's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET cloud_version = ?2 WHERE row = ?1")?.execute(params![row, version])?;
+    Ok(())
+}
+
+/// Whether a project may leave this machine.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn syncs(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND sync = 1")?.exists([row])?)
+}
+
+/// Says whether a project may leave this machine.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_syncs(tx: &Transaction<'_>, row: i64, syncs: bool) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET sync = ?2 WHERE row = ?1")?.execute(params![row, syncs])?;
+    Ok(())
 }

@@ -842,3 +842,12 @@ pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
     let mut query = conn.prepare_cached("SELECT cloud_version FROM sessions WHERE row = ?1")?;
     Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
 }
+
+/// Notes a session's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE sessions SET cloud_version = ?2 WHERE row = ?1")?.execute(params![row, version])?;
+    Ok(())
+}

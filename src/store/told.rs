@@ -64,7 +64,10 @@ pub fn version(conn: &Connection, kind: Facts, row: i64) -> Result<(i64, i64)> {
 /// # Errors
 /// When SQLite cannot read.
 pub fn is_known(conn: &Connection, kind: Facts, row: i64) -> Result<bool> {
-    Ok(version(conn, kind, row)?.1 > 0)
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM sent_facts WHERE kind = ?1 AND entity_row = ?2 AND (sent > 0 OR pulled IS NOT NULL)",
+    )?;
+    Ok(query.exists(params![kind as u8, row])?)
 }
 
 /// Says that a record's facts are those of the cloud. `hash` tells them from others.

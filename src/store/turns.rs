@@ -466,3 +466,34 @@ pub fn ids(conn: &Connection, session_row: i64) -> Result<Vec<Id>> {
     let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| id_column(r, 0))?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
+
+/// A turn's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn cloud_version(conn: &Connection, row: i64) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT cloud_version FROM turn_versions WHERE turn_row = ?1")?;
+    Ok(query.query_row([row], |r| r.get(0)).optional()?.unwrap_or(0))
+}
+
+/// Notes a turn's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO turn_versions(turn_row, cloud_version) VALUES (?1, ?2)
+         ON CONFLICT(turn_row) DO UPDATE SET cloud_version = ?2",
+    )?
+    .execute(params![row, version])?;
+    Ok(())
+}
+
+/// When a turn was deleted.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn deleted_at(conn: &Connection, row: i64) -> Result<Option<Millis>> {
+    let mut query = conn.prepare_cached("SELECT deleted_at FROM turns WHERE row = ?1")?;
+    Ok(query.query_row([row], |r| r.get::<_, Option<i64>>(0)).optional()?.flatten().map(Millis))
+}

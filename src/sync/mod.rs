@@ -1,4 +1,11 @@
-//! The cloud and the store: what leaves this machine, and what comes from others.
+//! Keeps the machines of a user in step by way of the cloud: what waits here is pushed, what others pushed is pulled.
+//!
+//! Owns the rules by which two changes of one field become one (`merge`), the way between the store and the contract of
+//! `cloud::wire`, and the order of a cycle (`engine`). Knows the cloud as the trait alone: no HTTP, no accounts' tokens. No call
+//! of the cloud is made while a transaction is open.
 
 pub mod contents;
+pub mod engine;
 pub mod facts;
+pub mod fields;
+pub mod merge;

@@ -259,3 +259,13 @@ pub fn versions(conn: &Connection, row: i64) -> Result<Option<(i64, i64)>> {
     let mut query = conn.prepare_cached("SELECT cloud_version, local_version FROM cognitive_commits WHERE row = ?1")?;
     Ok(query.query_row([row], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
 }
+
+/// Notes a commit's version in the cloud.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result<()> {
+    tx.prepare_cached("UPDATE cognitive_commits SET cloud_version = ?2 WHERE row = ?1")?
+        .execute(params![row, version])?;
+    Ok(())
+}

@@ -61,6 +61,7 @@ pub fn settle(tx: &mut Transaction<'_>, into: i64) -> Result<()> {
     for sql in [
         "UPDATE sync_queue SET entity_id = ?2 WHERE kind = 2 AND entity_row = ?1 AND entity_id <> ?2",
         "UPDATE edits SET entity_id = ?2 WHERE kind = 2 AND entity_row = ?1 AND entity_id <> ?2",
+        "UPDATE conflicts SET entity_id = ?2 WHERE kind = 2 AND entity_row = ?1 AND entity_id <> ?2",
     ] {
         tx.prepare_cached(sql)?.execute(params![into, commit.id.0])?;
     }
@@ -143,6 +144,7 @@ fn revive(tx: &mut Transaction<'_>, commit: &Commit, at: Millis) -> Result<()> {
 fn hand_over(tx: &Transaction<'_>, from: i64, into: i64) -> Result<()> {
     for sql in [
         "UPDATE edits SET entity_row = ?2 WHERE kind = 2 AND entity_row = ?1",
+        "UPDATE conflicts SET entity_row = ?2 WHERE kind = 2 AND entity_row = ?1",
         "UPDATE OR IGNORE drafts SET commit_row = ?2 WHERE commit_row = ?1",
         "UPDATE former_names SET commit_row = ?2 WHERE commit_row = ?1",
     ] {

@@ -136,6 +136,8 @@ fn contents_at(
     for (row, at) in turns::deleted(tx, known.row)? {
         tx.prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
             .execute([row, at.0])?;
+        // One place says it: an edit would change this one alone.
+        turns::set_deleted(tx, row, None)?;
     }
     if known.contents == ContentsAt::Here {
         told::superseded(tx, known.row)?;

@@ -1,0 +1,313 @@
+//! A cycle: what others pushed is pulled, what waits is pushed, and what came of that is pulled.
+//!
+//! Each page and each batch is one transaction with its cursor and its marks, and no transaction is open while the cloud is asked:
+//! whatever moment the process dies at, the next cycle asks again for what it does not have and sends again what it does not know
+//! to have arrived, and neither changes anything twice.
+
+mod pull;
+mod push;
+
+pub use push::{Unsent, project_of, unsent};
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::cloud::wire::{PROTOCOL, Protocol};
+use crate::cloud::{Cloud, CloudError};
+use crate::ingest;
+use crate::model::{Id, Millis};
+use crate::store::lock::{Lock, Purpose};
+use crate::store::{self, StoreError, Transaction, Writer, conflicts, machines, outbox, parked, refused, told};
+use crate::sync::facts::Redact;
+use crate::sync::fields::Here;
+
+/// Records of a page that is pulled.
+const PAGE: u32 = 1000;
+
+/// The key in `state` of the last number that was pulled.
+const CURSOR: &str = "sync_cursor";
+/// The key in `state` of the account that the database is synced with.
+pub const ACCOUNT: &str = "sync_account";
+/// The key in `state` of the time of the last cycle that ended well.
+pub const LAST_SYNC: &str = "last_sync";
+/// The key in `state` that says that everything is pulled anew, and what does not come is gone.
+const RESYNC: &str = "sync_anew";
+
+/// Why a cycle ended before its end. What it did until then is done.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("another cogfs process is syncing: wait for it to end")]
+    Running,
+    #[error(
+        "these conversations are synced with another account ({had}), and the login is of {has}: log in with that one, or make them \
+         this one's with `cogfs sync reset --adopt`"
+    )]
+    OtherAccount { had: String, has: String },
+    #[error(
+        "the cloud has lost what it had: `cogfs sync reset` compares everything anew and sends what is missing there"
+    )]
+    CloudLost,
+}
+
+impl From<rusqlite::Error> for SyncError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// A shorthand for this module's results.
+pub type Result<T> = std::result::Result<T, SyncError>;
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    #[default]
+    Both,
+    Push,
+    Pull,
+}
+
+/// What a cycle is to do.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    pub way: Way,
+    /// Sends what belongs to these projects alone, by their rows.
+    pub projects: Option<BTreeSet<i64>>,
+}
+
+/// How far a cycle is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// Records that were pulled.
+    Pulled { records: u64 },
+    /// Records that were sent, and their bytes.
+    Pushed { records: u64, bytes: u64 },
+    /// A step is about to be made: where a cycle can be ended.
+    Step,
+}
+
+/// What a cycle did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Records that came.
+    pub pulled: u64,
+    /// Records of which something was sent and taken.
+    pub pushed: u64,
+    /// Values and records that came and could not be taken.
+    pub skipped: u64,
+    /// The first of them, and why.
+    pub reasons: Vec<String>,
+    /// Records that the cloud refused: set aside.
+    pub refused: u64,
+    /// Values that lost against another machine's: `cogfs sync conflicts`.
+    pub conflicts: u64,
+    /// Records that were deleted on one machine and edited on another, and are not deleted.
+    pub restored: u64,
+    /// Records that were forgotten elsewhere, and are forgotten here.
+    pub forgotten: u64,
+    /// Of what was sent.
+    pub bytes: u64,
+    pub requests: u64,
+    pub seconds: f64,
+    /// It was ended before its end; the next one goes on.
+    pub interrupted: bool,
+}
+
+/// Reasons that are kept.
+const REASONS: usize = 20;
+
+impl Summary {
+    fn skip(&mut self, reason: String) {
+        self.skipped += 1;
+        if self.reasons.len() < REASONS {
+            self.reasons.push(reason);
+        }
+    }
+}
+
+/// Does cycles of one database with one cloud, and remembers between them what need not be asked again.
+#[derive(Debug, Default)]
+pub struct Engine {
+    /// The account was compared with the database's.
+    checked: bool,
+}
+
+impl Engine {
+    /// A new one, which begins with comparing accounts.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Does a cycle. `stop` ends it at the next step.
+    ///
+    /// # Errors
+    /// When the cloud or the database cannot be used, or they do not belong together. What was done until then stays.
+    pub fn cycle(
+        &mut self,
+        writer: &mut Writer,
+        cloud: &dyn Cloud,
+        redact: &dyn Redact,
+        options: &Options,
+        (stop, progress): (&AtomicBool, &mut dyn FnMut(Progress)),
+    ) -> Result<Summary> {
+        let _lock = Lock::try_take(writer.layout(), &Purpose::Sync)?.ok_or(SyncError::Running)?;
+        let began = Instant::now();
+        let machine = this_machine(writer)?;
+        let here = Here { machine, ahead: 0 };
+        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, summary: Summary::default() };
+        let done = cycle.run(&mut self.checked);
+        if done.is_err() {
+            self.checked = false;
+        }
+        let interrupted = done?.is_none();
+        let mut summary = cycle.summary;
+        summary.interrupted = interrupted;
+        summary.seconds = began.elapsed().as_secs_f64();
+        Ok(summary)
+    }
+}
+
+/// The id of this machine, which is made known if it is not.
+fn this_machine(writer: &mut Writer) -> Result<Id> {
+    if let Some(id) = machines::local_id(writer.conn())? {
+        return Ok(id);
+    }
+    let tx = writer.begin()?;
+    ingest::this_machine(&tx)?;
+    tx.commit()?;
+    machines::local_id(writer.conn())?.ok_or(SyncError::Store(StoreError::Damaged { what: "this machine".to_owned() }))
+}
+
+/// Ended by its user; `Some` otherwise.
+type Step = Result<Option<()>>;
+
+struct Cycle<'a> {
+    writer: &'a mut Writer,
+    cloud: &'a dyn Cloud,
+    redact: &'a dyn Redact,
+    options: &'a Options,
+    stop: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(Progress),
+    here: Here,
+    summary: Summary,
+}
+
+impl Cycle<'_> {
+    fn run(&mut self, checked: &mut bool) -> Step {
+        if !*checked && self.check()?.is_none() {
+            return Ok(None);
+        }
+        *checked = true;
+        if self.pull()?.is_none() {
+            return Ok(None);
+        }
+        if self.options.way != Way::Pull {
+            let before = self.summary.requests;
+            if self.push()?.is_none() {
+                return Ok(None);
+            }
+            if self.summary.requests > before && self.pull()?.is_none() {
+                return Ok(None);
+            }
+        }
+        let tx = self.writer.begin()?;
+        store::set_state(&tx, LAST_SYNC, &Millis::now().0.to_string())?;
+        tx.commit()?;
+        Ok(Some(()))
+    }
+
+    /// Says that a step is about to be made; true when it is not to be.
+    fn is_over(&mut self) -> bool {
+        (self.progress)(Progress::Step);
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Whether both sides speak the same language and belong together: before anything is sent.
+    fn check(&mut self) -> Step {
+        if self.is_over() {
+            return Ok(None);
+        }
+        self.summary.requests += 1;
+        let status = self.cloud.status()?;
+        check_protocol(status.protocol)?;
+        match store::state(self.writer.conn(), ACCOUNT)? {
+            Some(had) if had != status.user => return Err(SyncError::OtherAccount { had, has: status.user }),
+            Some(_) => {}
+            None => {
+                let tx = self.writer.begin()?;
+                store::set_state(&tx, ACCOUNT, &status.user)?;
+                tx.commit()?;
+            }
+        }
+        Ok(Some(()))
+    }
+}
+
+fn check_protocol(spoken: Protocol) -> Result<()> {
+    if (spoken.min..=spoken.max).contains(&PROTOCOL) {
+        return Ok(());
+    }
+    let what = if PROTOCOL < spoken.min {
+        "this cogfs is too old for the cloud: install a newer one"
+    } else {
+        "the cloud is too old for this cogfs: its functions (migrations/cloud) are to be brought up to date"
+    };
+    Err(CloudError::Protocol(what.to_owned()).into())
+}
+
+/// Begins anew: everything is compared with the cloud, and what is missing there is sent. `adopt`: with whatever account the login
+/// is of. What was edited and waits stays.
+///
+/// # Errors
+/// When the database cannot be written.
+pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
+    for key in [CURSOR, RESYNC, pull::LOOKED_AGAIN] {
+        tx.execute("DELETE FROM state WHERE key = ?1", [key])?;
+    }
+    if adopt {
+        tx.execute("DELETE FROM state WHERE key = ?1", [ACCOUNT])?;
+    }
+    tx.execute_batch(
+        "DELETE FROM parked; DELETE FROM pulled_anew; DELETE FROM turn_versions;
+         UPDATE projects SET cloud_version = 0; UPDATE cognitive_commits SET cloud_version = 0;
+         UPDATE sessions SET cloud_version = 0; UPDATE sync_queue SET base_version = 0, sent = 0;",
+    )?;
+    refused::clear_all(tx)?;
+    told::nothing(tx)
+}
+
+/// How things stand with the cloud, as far as this machine knows without asking.
+#[derive(Debug, Clone, Serialize)]
+pub struct State {
+    pub account: Option<String>,
+    pub last_sync: Option<String>,
+    pub waiting_edits: u64,
+    pub conflicts: u64,
+    pub refused: u64,
+    /// Records that came and wait for another one.
+    pub parked: u64,
+}
+
+/// Reads how things stand.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn state(conn: &rusqlite::Connection) -> store::Result<State> {
+    let last = store::state(conn, LAST_SYNC)?.and_then(|at| at.parse().ok()).map(Millis);
+    Ok(State {
+        account: store::state(conn, ACCOUNT)?,
+        last_sync: last.map(Millis::iso),
+        waiting_edits: outbox::count(conn)?,
+        conflicts: conflicts::count(conn)?,
+        refused: refused::all(conn)?.iter().filter(|refused| refused.code != refused::UNKNOWN_PARENT).count() as u64,
+        parked: parked::count(conn)?,
+    })
+}

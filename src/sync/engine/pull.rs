@@ -1,0 +1,231 @@
+//! Pulling: page after page, each in one transaction with the cursor behind it.
+
+use rusqlite::params;
+
+use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
+use crate::cloud::wire::{Kind, Pulled, Row};
+use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
+use crate::model::Millis;
+use crate::store::{self, EntityKind, StoreError, Transaction, outbox, parked, trash};
+use crate::sync::facts;
+use crate::sync::fields::{self, Here};
+
+use super::Summary;
+
+/// The key in `state` of the latest record that waited when everything was pulled again for it.
+pub(super) const LOOKED_AGAIN: &str = "sync_looked_again";
+
+fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i64> {
+    Ok(store::state(conn, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
+}
+
+/// What is written of a page.
+pub(super) struct Pen<'a> {
+    pub here: Here,
+    pub summary: &'a mut Summary,
+}
+
+impl Cycle<'_> {
+    /// Pulls until there is nothing more.
+    pub(super) fn pull(&mut self) -> Step {
+        loop {
+            if self.is_over() {
+                return Ok(None);
+            }
+            let since = number(self.writer.conn(), CURSOR)?;
+            self.summary.requests += 1;
+            let page = self.cloud.pull(since, PAGE)?;
+            check_protocol(page.protocol)?;
+            self.here.ahead = page.now.0 - Millis::now().0;
+            if self.is_over() {
+                return Ok(None);
+            }
+            if since > page.head {
+                return Err(SyncError::CloudLost);
+            }
+            if since > 0 && since < page.min_seq {
+                self.begin_anew()?;
+                continue;
+            }
+            let is_last = page.next >= page.head;
+            self.write(&page, is_last)?;
+            (self.progress)(Progress::Pulled { records: self.summary.pulled });
+            if is_last && !self.looks_again()? {
+                return Ok(Some(()));
+            }
+        }
+    }
+
+    /// A record may wait for one that came before and was removed here since, as a project is with the last of its commits: once
+    /// for each record that waits, everything is pulled again.
+    fn looks_again(&mut self) -> Result<bool> {
+        let latest: i64 = self
+            .writer
+            .conn()
+            .prepare_cached(
+                "SELECT max(coalesce((SELECT max(json_extract(record, '$.seq')) FROM awaited), 0),
+                     coalesce((SELECT max(seq) FROM parked), 0))",
+            )?
+            .query_row([], |r| r.get(0))?;
+        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? {
+            return Ok(false);
+        }
+        let tx = self.writer.begin()?;
+        store::set_state(&tx, LOOKED_AGAIN, &latest.to_string())?;
+        store::set_state(&tx, CURSOR, "0")?;
+        tx.commit()?;
+        Ok(true)
+    }
+
+    /// Tombstones were removed that this machine has not seen: all is pulled again, and what does not come is deleted.
+    fn begin_anew(&mut self) -> Result<()> {
+        let tx = self.writer.begin()?;
+        tx.execute("DELETE FROM pulled_anew", []).map_err(StoreError::from)?;
+        store::set_state(&tx, RESYNC, "1")?;
+        store::set_state(&tx, CURSOR, "0")?;
+        Ok(tx.commit()?)
+    }
+
+    fn write(&mut self, page: &Pulled, is_last: bool) -> Result<()> {
+        let is_anew = store::state(self.writer.conn(), RESYNC)?.is_some();
+        let since = number(self.writer.conn(), CURSOR)?;
+        if page.rows.is_empty() && page.next == since && !is_anew {
+            return Ok(());
+        }
+        let mut tx = self.writer.begin()?;
+        let mut pen = Pen { here: self.here, summary: &mut self.summary };
+        let mut rows: Vec<&Row> = page.rows.iter().collect();
+        // Parents first, in as far as they are on the page.
+        rows.sort_by_key(|row| (row.kind, row.seq));
+        for row in rows {
+            pen.take(&mut tx, row)?;
+            if is_anew {
+                tx.execute(
+                    "INSERT OR IGNORE INTO pulled_anew(kind, id) VALUES (?1, ?2)",
+                    params![row.kind as i64, row.id.0],
+                )
+                .map_err(StoreError::from)?;
+            }
+        }
+        if !page.rows.is_empty() {
+            pen.unpark(&mut tx)?;
+        }
+        if is_anew && is_last {
+            pen.delete_what_did_not_come(&mut tx)?;
+        }
+        pen.summary.pulled += page.rows.len() as u64;
+        store::set_state(&tx, CURSOR, &page.next.to_string())?;
+        Ok(tx.commit()?)
+    }
+}
+
+impl Pen<'_> {
+    /// Writes a record that came: its facts, then its fields.
+    pub(super) fn take(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {
+        let waited = match facts::apply(tx, row)? {
+            facts::Applied::Refused { reason } => {
+                self.summary.skip(reason);
+                return Ok(());
+            }
+            facts::Applied::Done { waited } => {
+                self.summary.forgotten += u64::from(row.forgotten);
+                waited
+            }
+            // With its fields: it is given back when it is written.
+            facts::Applied::Waits { .. } => return Ok(()),
+            facts::Applied::Unchanged => Vec::new(),
+        };
+        if row.forgotten || row.merged_into.is_some() {
+            parked::remove(tx, row.kind as i64, &row.id)?;
+        } else {
+            self.fields(tx, row)?;
+        }
+        for row in &waited {
+            self.fields(tx, row)?;
+        }
+        Ok(())
+    }
+
+    fn fields(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {
+        match fields::apply(tx, self.here, row)? {
+            fields::Applied::Later => {
+                let json = serde_json::to_string(row).map_err(|e| StoreError::Source(e.into()))?;
+                parked::add(tx, row.kind as i64, &row.id, row.seq, &json)
+            }
+            fields::Applied::Done(taken) => {
+                self.count(taken);
+                parked::remove(tx, row.kind as i64, &row.id)
+            }
+        }
+    }
+
+    pub(super) fn count(&mut self, taken: fields::Taken) {
+        self.summary.conflicts += taken.conflicts;
+        self.summary.restored += u64::from(taken.restored);
+        for reason in taken.skipped {
+            self.summary.skip(reason);
+        }
+    }
+
+    /// Places the fields of records that came before their facts could be.
+    fn unpark(&mut self, tx: &mut Transaction<'_>) -> store::Result<()> {
+        for json in parked::all(tx)? {
+            if let Ok(row) = serde_json::from_str::<Row>(&json) {
+                self.fields(tx, &row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the cloud had once and has no more was deleted long ago: it is deleted here, unless it was edited since.
+    fn delete_what_did_not_come(&mut self, tx: &mut Transaction<'_>) -> store::Result<()> {
+        for (kind, table) in [(EntityKind::Commit, "cognitive_commits"), (EntityKind::Session, "sessions")] {
+            let rows: Vec<i64> = tx
+                .prepare(&format!(
+                    "SELECT e.row FROM {table} e JOIN sent_facts f ON f.kind = ?1 AND f.entity_row = e.row AND f.sent > 0
+                     WHERE e.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM pulled_anew p WHERE p.kind = ?1 AND p.id = e.id)"
+                ))?
+                .query_map([kind as i64], |r| r.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for row in rows {
+                let entity = Entity { kind, row };
+                if outbox::waits(tx, kind, row)? || trash::find(tx, kind, row)?.is_some() {
+                    continue;
+                }
+                let mut editor = Editor::of_cloud(tx, Elsewhere { machine: String::new() });
+                if let Err(error) = editor.apply(&Edit::Delete { entity, name: TrashName::Own }) {
+                    self.summary.skip(format!("{} {row}: {error}", kind.as_str()));
+                }
+            }
+        }
+        tx.execute("DELETE FROM pulled_anew", [])?;
+        tx.execute("DELETE FROM state WHERE key = ?1", [RESYNC])?;
+        Ok(())
+    }
+
+    /// Tells the store what an answer told of a record that is no more.
+    pub(super) fn ended(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        kind: Kind,
+        id: crate::model::Id,
+        into: Option<crate::model::Id>,
+    ) -> store::Result<()> {
+        let row = Row {
+            kind,
+            id,
+            seq: 0,
+            version: 0,
+            fields_at: None,
+            fields_by: None,
+            facts_by: None,
+            rank: 0,
+            facts: None,
+            fields: serde_json::Map::new(),
+            turn: None,
+            merged_into: into,
+            forgotten: into.is_none(),
+        };
+        self.take(tx, &row)
+    }
+}

@@ -1,0 +1,448 @@
+//! Pushing: facts and contents first, in the order in which the cloud can take them, then what people changed.
+//!
+//! A request has the changes of a hundred records, and no more bytes than a few megabytes. A session's contents go before its
+//! facts, which are read again once the contents have arrived, and go with the next request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use serde_json::Value;
+
+use super::pull::Pen;
+use super::{Cycle, Progress, Result, Step};
+use crate::cloud::wire::{Change, Kind, Outcome};
+use crate::model::Id;
+use crate::store::outbox::{self, Waiting};
+use crate::store::{self, EntityKind, Transaction, commits, projects, refused, sessions, turns};
+use crate::sync::facts::{self, Cursor, Pending, Receipt};
+use crate::sync::fields::record;
+use crate::sync::{contents, fields};
+
+/// Records of a request.
+const RECORDS: usize = 100;
+
+/// Bytes of a request, unless a single change is larger.
+const BYTES: usize = 4 << 20;
+
+/// How often fields are sent again that met another machine's: each time on what the cloud said it has.
+const ROUNDS: usize = 5;
+
+/// The key in `state` of pictures that nothing refers to any more, and that are still to be removed: a list, as JSON.
+const UNUSED: &str = "unused_objects";
+
+/// What is to be done with the answer to a change.
+enum After {
+    Nothing,
+    Mark(Receipt),
+    Fields(Box<Waiting>),
+}
+
+/// A request in the making.
+#[derive(Default)]
+struct Batch {
+    changes: Vec<Change>,
+    after: Vec<After>,
+    /// Bytes of the changes.
+    bytes: usize,
+    records: usize,
+    /// Sessions of which contents are in it.
+    sessions: Vec<(i64, Id)>,
+}
+
+impl Batch {
+    fn add(&mut self, change: Change, after: After) {
+        self.bytes += length(&change);
+        self.changes.push(change);
+        self.after.push(after);
+    }
+
+    fn has_room(&self) -> bool {
+        self.records < RECORDS && self.bytes < BYTES
+    }
+}
+
+/// The length of a change as JSON.
+fn length(change: &Change) -> usize {
+    struct Count(usize);
+    impl io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Plain data into a counter: neither can fail.
+    if serde_json::to_writer(&mut count, change).is_err() {
+        return 0;
+    }
+    count.0
+}
+
+/// What facts are left to be sent.
+#[derive(Default)]
+struct Left {
+    cursor: Cursor,
+    page: VecDeque<Pending>,
+    /// Sessions whose contents are being sent, and whose facts follow.
+    open: VecDeque<i64>,
+    is_end: bool,
+}
+
+impl Cycle<'_> {
+    /// Sends everything that waits.
+    pub(super) fn push(&mut self) -> Step {
+        let mut left = Left::default();
+        loop {
+            let batch = self.next_facts(&mut left)?;
+            if batch.changes.is_empty() {
+                break;
+            }
+            let Some(sent) = self.send(batch)? else { return Ok(None) };
+            left.open.extend(sent);
+        }
+        for _ in 0..ROUNDS {
+            match self.push_fields()? {
+                None => return Ok(None),
+                Some(0) => break,
+                Some(_) => {}
+            }
+        }
+        self.remove_unused();
+        Ok(Some(()))
+    }
+
+    /// The next request of facts and contents, read in one state of the database.
+    fn next_facts(&mut self, left: &mut Left) -> Result<Batch> {
+        self.writer.conn().execute_batch("BEGIN")?;
+        let read = self.read_facts(left);
+        self.writer.conn().execute_batch("COMMIT")?;
+        read
+    }
+
+    fn read_facts(&self, left: &mut Left) -> Result<Batch> {
+        let conn = self.writer.conn();
+        let mut batch = Batch::default();
+        // Sessions whose contents arrived: more contents, or the facts.
+        for _ in 0..left.open.len() {
+            let Some(row) = left.open.pop_front() else { break };
+            if !batch.has_room() {
+                left.open.push_back(row);
+                continue;
+            }
+            match facts::session(conn, row, self.redact)? {
+                Some(pending) => {
+                    batch.records += 1;
+                    batch.add(pending.change, After::Mark(pending.receipt));
+                }
+                None => self.add_contents(&mut batch, row)?,
+            }
+        }
+        while batch.has_room() {
+            if left.page.is_empty() && !left.is_end {
+                left.page = facts::pending(conn, &left.cursor, RECORDS, self.redact)?.into();
+                left.is_end = left.page.len() < RECORDS;
+            }
+            let Some(pending) = left.page.pop_front() else { break };
+            left.cursor = pending.cursor;
+            if !self.is_wanted(&pending.change)? {
+                continue;
+            }
+            batch.records += 1;
+            match pending.session_row {
+                Some(row) if contents::is_pending(conn, row)? => {
+                    if let Some(stub) = contents::stub(conn, row)? {
+                        batch.add(stub, After::Nothing);
+                        self.add_contents(&mut batch, row)?;
+                    }
+                }
+                _ => batch.add(pending.change, After::Mark(pending.receipt)),
+            }
+        }
+        Ok(batch)
+    }
+
+    fn add_contents(&self, batch: &mut Batch, row: i64) -> Result<()> {
+        let conn = self.writer.conn();
+        let Some(session) = sessions::get(conn, row)? else { return Ok(()) };
+        for piece in contents::pending(conn, row, BYTES.saturating_sub(batch.bytes).max(1), self.redact)? {
+            batch.add(piece.change, After::Mark(piece.receipt));
+        }
+        batch.sessions.push((row, session.id));
+        Ok(())
+    }
+
+    /// Whether a change is to be sent now: its record was not refused, and is of a project that is meant.
+    fn is_wanted(&self, change: &Change) -> Result<bool> {
+        let conn = self.writer.conn();
+        let (kind, id) = of(change);
+        if refused::is_refused(conn, kind as i64, &id)? {
+            return Ok(false);
+        }
+        let Some(meant) = &self.options.projects else { return Ok(true) };
+        let Change::Facts { facts: Some(facts), .. } = change else { return Ok(kind == Kind::Machine) };
+        let named = |key: &str| facts.get(key).and_then(Value::as_str).and_then(Id::parse);
+        let commit = match kind {
+            Kind::Machine => return Ok(true),
+            Kind::Project => return Ok(projects::by_id(conn, &id)?.is_some_and(|project| meant.contains(&project.row))),
+            Kind::Commit => Some(id),
+            Kind::Session | Kind::Turn => named("commit"),
+        };
+        let commit = commit.map(|id| commits::by_id(conn, &id)).transpose()?.flatten();
+        Ok(commit.is_some_and(|commit| meant.contains(&commit.project_row)))
+    }
+
+    /// Makes a request and takes its answers; the sessions of which contents arrived. `None`: it was ended.
+    fn send(&mut self, batch: Batch) -> Result<Option<Vec<i64>>> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        self.summary.requests += 1;
+        let outcomes = self.cloud.push(self.here.machine, &batch.changes)?;
+        if outcomes.len() != batch.changes.len() {
+            let what = format!("{} answers to {} changes", outcomes.len(), batch.changes.len());
+            return Err(crate::cloud::CloudError::Garbled(what).into());
+        }
+        if self.is_over() {
+            return Ok(None);
+        }
+        let taken = self.take_answers(&batch, &outcomes)?;
+        self.summary.bytes += batch.bytes as u64;
+        (self.progress)(Progress::Pushed { records: self.summary.pushed, bytes: self.summary.bytes });
+        Ok(Some(taken))
+    }
+
+    fn take_answers(&mut self, batch: &Batch, outcomes: &[Outcome]) -> Result<Vec<i64>> {
+        let mut tx = self.writer.begin()?;
+        let mut pen = Pen { here: self.here, summary: &mut self.summary };
+        let mut stopped: BTreeMap<Id, ()> = BTreeMap::new();
+        for ((change, after), outcome) in batch.changes.iter().zip(&batch.after).zip(outcomes) {
+            let (kind, id) = of(change);
+            match outcome {
+                Outcome::Applied { unused, .. } => {
+                    if let After::Mark(receipt) = after {
+                        facts::sent(&tx, receipt)?;
+                    }
+                    if let Change::Facts { facts: Some(_), .. } = change {
+                        refused::clear_orphans(&tx)?;
+                    }
+                    note_unused(&tx, unused)?;
+                    pen.summary.pushed += u64::from(is_record(change));
+                }
+                Outcome::Merged { into } => pen.ended(&mut tx, kind, id, Some(*into))?,
+                Outcome::Forgotten => {
+                    if let (Change::Forget { .. } | Change::Merged { .. }, After::Mark(receipt)) = (change, after) {
+                        facts::sent(&tx, receipt)?;
+                    }
+                    pen.ended(&mut tx, kind, id, None)?;
+                }
+                Outcome::Refused { code, message } if !matches!(after, After::Fields(_)) => {
+                    refused::add(&tx, kind as i64, &id, code, message)?;
+                    pen.summary.refused += u64::from(is_record(change));
+                }
+                Outcome::Refused { .. } => pen.summary.refused += 1,
+                // Facts never conflict.
+                Outcome::Conflict { .. } => {}
+            }
+            if let After::Fields(sent) = after
+                && let fields::Applied::Done(taken) = fields::settle(&mut tx, pen.here, sent, outcome)?
+            {
+                pen.count(taken);
+            }
+            if !matches!(outcome, Outcome::Applied { .. }) {
+                stopped.insert(id, ());
+            }
+        }
+        tx.commit()?;
+        Ok(batch.sessions.iter().filter(|(_, id)| !stopped.contains_key(id)).map(|(row, _)| *row).collect())
+    }
+
+    /// Sends what people changed; how many of them met a change of another machine, and wait again.
+    fn push_fields(&mut self) -> Result<Option<usize>> {
+        let (mut place, mut met) = (0, 0);
+        loop {
+            let (waiting, next) = fields::pending(self.writer.conn(), place, RECORDS)?;
+            if waiting.is_empty() {
+                return Ok(Some(met));
+            }
+            place = next;
+            let mut meant = Vec::new();
+            for waiting in waiting {
+                if self.is_meant(&waiting)? {
+                    meant.push(waiting);
+                }
+            }
+            // Parents before children, each in the order of the edits.
+            meant.sort_by_key(|waiting| (waiting.kind, waiting.seq));
+            if meant.is_empty() {
+                continue;
+            }
+            if self.is_over() {
+                return Ok(None);
+            }
+            let batch = self.fields_batch(meant)?;
+            let Some((_, conflicts)) = self.send_fields(batch)? else { return Ok(None) };
+            met += conflicts;
+        }
+    }
+
+    fn fields_batch(&mut self, waiting: Vec<Waiting>) -> Result<Batch> {
+        let mut batch = Batch::default();
+        let tx = self.writer.begin()?;
+        for waiting in waiting {
+            batch.records += 1;
+            batch.add(fields::change(&tx, &waiting)?, After::Nothing);
+            // From here on it is not known what the cloud has of it.
+            outbox::set_sent(&tx, waiting.seq, true)?;
+            if let Some(after) = batch.after.last_mut() {
+                *after = After::Fields(Box::new(waiting));
+            }
+        }
+        tx.commit()?;
+        Ok(batch)
+    }
+
+    fn send_fields(&mut self, batch: Batch) -> Result<Option<(u64, usize)>> {
+        let seqs: Vec<(EntityKind, i64)> = batch
+            .after
+            .iter()
+            .filter_map(|after| match after {
+                After::Fields(waiting) => Some((waiting.kind, waiting.entity_row)),
+                _ => None,
+            })
+            .collect();
+        if self.send(batch)?.is_none() {
+            return Ok(None);
+        }
+        // What still waits and is not sent met something.
+        let mut met = 0;
+        for (kind, row) in seqs {
+            let waiting = outbox::find(self.writer.conn(), kind, row)?;
+            met += usize::from(waiting.is_some_and(|waiting| !waiting.sent));
+        }
+        Ok(Some((0, met)))
+    }
+
+    fn is_meant(&self, waiting: &Waiting) -> Result<bool> {
+        let Some(meant) = &self.options.projects else { return Ok(true) };
+        let conn = self.writer.conn();
+        Ok(project_of(conn, waiting.kind, waiting.entity_row)?.is_some_and(|row| meant.contains(&row)))
+    }
+
+    /// Removes pictures that nothing refers to. What cannot be removed now is tried again behind the next push.
+    fn remove_unused(&mut self) {
+        let unused = store::state(self.writer.conn(), UNUSED).ok().flatten();
+        let Some(names) = unused.and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok()) else { return };
+        if names.is_empty() || self.is_over() {
+            return;
+        }
+        self.summary.requests += 1;
+        let removed = self.cloud.remove(&names).map_err(super::SyncError::from).and_then(|()| {
+            let tx = self.writer.begin()?;
+            tx.execute("DELETE FROM state WHERE key = ?1", [UNUSED])?;
+            Ok(tx.commit()?)
+        });
+        if let Err(error) = removed {
+            tracing::info!(%error, "pictures that nothing refers to are not removed yet");
+        }
+    }
+}
+
+fn note_unused(tx: &Transaction<'_>, unused: &[String]) -> store::Result<()> {
+    if unused.is_empty() {
+        return Ok(());
+    }
+    let known = store::state(tx, UNUSED)?.and_then(|json| serde_json::from_str(&json).ok());
+    let mut names: Vec<String> = known.unwrap_or_default();
+    names.extend(unused.iter().cloned());
+    store::set_state(tx, UNUSED, &Value::from(names).to_string())
+}
+
+/// Whose a change is.
+fn of(change: &Change) -> (Kind, Id) {
+    match change {
+        Change::Facts { kind, id, .. }
+        | Change::Fields { kind, id, .. }
+        | Change::Merged { kind, id, .. }
+        | Change::Forget { kind, id } => (*kind, *id),
+        Change::Turns { session, .. } | Change::Raw { session, .. } | Change::Usage { session, .. } => {
+            (Kind::Session, *session)
+        }
+    }
+}
+
+/// Whether a change is what is counted: not a stub, and no piece of contents.
+fn is_record(change: &Change) -> bool {
+    match change {
+        Change::Facts { facts, .. } => facts.is_some(),
+        Change::Fields { .. } | Change::Merged { .. } | Change::Forget { .. } => true,
+        Change::Turns { .. } | Change::Raw { .. } | Change::Usage { .. } => false,
+    }
+}
+
+/// The project that a record is in.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn project_of(conn: &rusqlite::Connection, kind: EntityKind, row: i64) -> store::Result<Option<i64>> {
+    let commit = match kind {
+        EntityKind::Project => return Ok(Some(row)),
+        EntityKind::Commit => Some(row),
+        EntityKind::Session => sessions::get(conn, row)?.and_then(|session| session.commit_row),
+        EntityKind::Turn => sessions::get(conn, turns::parts_of(row).0)?.and_then(|session| session.commit_row),
+    };
+    Ok(commit.map(|row| commits::get(conn, row)).transpose()?.flatten().map(|commit| commit.project_row))
+}
+
+/// What a push would send: records with new facts, sessions with new contents, edits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Unsent {
+    pub records: u64,
+    pub edits: u64,
+    pub bytes: u64,
+}
+
+/// Counts what a push would send, without asking the cloud.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn unsent(
+    conn: &rusqlite::Connection,
+    redact: &dyn facts::Redact,
+    meant: Option<&std::collections::BTreeSet<i64>>,
+) -> store::Result<Unsent> {
+    let mut unsent = Unsent::default();
+    let mut cursor = Cursor::default();
+    loop {
+        let page = facts::pending(conn, &cursor, RECORDS, redact)?;
+        let Some(last) = page.last() else { break };
+        cursor = last.cursor;
+        for pending in &page {
+            let (kind, id) = of(&pending.change);
+            let row = record::entity_kind(kind)
+                .map(|kind| record::by_id(conn, kind, &id).map(|row| row.map(|row| (kind, row))));
+            let of_project =
+                row.transpose()?.flatten().map(|(kind, row)| project_of(conn, kind, row)).transpose()?.flatten();
+            if meant.is_some_and(|meant| !of_project.is_some_and(|row| meant.contains(&row))) {
+                continue;
+            }
+            unsent.records += 1;
+            unsent.bytes += length(&pending.change) as u64;
+        }
+    }
+    let mut place = 0;
+    loop {
+        let (waiting, next) = fields::pending(conn, place, RECORDS)?;
+        if waiting.is_empty() {
+            return Ok(unsent);
+        }
+        place = next;
+        for waiting in waiting {
+            let project = project_of(conn, waiting.kind, waiting.entity_row)?;
+            let is_meant = meant.is_none_or(|meant| project.is_some_and(|row| meant.contains(&row)));
+            unsent.edits += u64::from(is_meant);
+        }
+    }
+}

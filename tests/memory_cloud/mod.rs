@@ -1,0 +1,508 @@
+//! A cloud in memory that does what the contract says, and whose wire can be bad: requests lost, answered in vain, made twice, or
+//! late.
+
+// Each test file compiles this module for itself and uses a part of it.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use cogfs::cloud::wire::{
+    Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row, Status,
+    TurnContents, Usage, UsageContents,
+};
+use cogfs::cloud::{Cloud, CloudError, Result};
+use cogfs::model::{Id, Millis};
+use serde_json::{Map, Value, json};
+
+/// What goes wrong with the next request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It never arrives.
+    LostRequest,
+    /// It is done, and nobody hears of it.
+    LostAnswer,
+    /// It arrives twice.
+    Doubled,
+    /// It arrives when the sender has long given up: before the next request that pushes.
+    Late,
+    Busy,
+}
+
+#[derive(Debug, Clone)]
+struct Record {
+    row: Row,
+    turns: BTreeMap<u32, TurnContents>,
+    raw: BTreeMap<u32, RawChunk>,
+    usage: BTreeMap<Id, UsageContents>,
+    /// Of a session without facts, its commit.
+    parent: Option<Id>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<(Kind, Id), Record>,
+    seq: i64,
+    min_seq: i64,
+    clock: i64,
+    faults: Vec<Fault>,
+    late: Vec<(Id, Vec<Change>)>,
+    requests: Vec<String>,
+    objects: BTreeMap<String, Vec<u8>>,
+    user: String,
+    protocol: Option<Protocol>,
+    /// Refuses what this says, with code and message.
+    refuses: BTreeMap<Id, (String, String)>,
+}
+
+/// A handle on it; clones are of the same cloud.
+#[derive(Clone, Default)]
+pub struct MemoryCloud(Arc<Mutex<State>>);
+
+impl MemoryCloud {
+    pub fn new() -> Self {
+        let cloud = Self::default();
+        cloud.state().user = "u1".to_owned();
+        cloud.state().clock = 1_800_000_000_000;
+        cloud
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The next requests go so; one each.
+    pub fn fail_next(&self, faults: &[Fault]) {
+        self.state().faults = faults.iter().rev().copied().collect();
+    }
+
+    pub fn heal(&self) {
+        self.state().faults.clear();
+    }
+
+    pub fn set_clock(&self, millis: i64) {
+        let mut state = self.state();
+        state.clock = state.clock.max(millis);
+    }
+
+    pub fn set_user(&self, user: &str) {
+        user.clone_into(&mut self.state().user);
+    }
+
+    pub fn set_protocol(&self, min: u32, max: u32) {
+        self.state().protocol = Some(Protocol { min, max });
+    }
+
+    pub fn refuse(&self, id: Id, code: &str, message: &str) {
+        self.state().refuses.insert(id, (code.to_owned(), message.to_owned()));
+    }
+
+    pub fn refuse_nothing(&self) {
+        self.state().refuses.clear();
+    }
+
+    /// What was asked since the last call, in order.
+    pub fn requests(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().requests)
+    }
+
+    pub fn head(&self) -> i64 {
+        self.state().seq
+    }
+
+    pub fn row(&self, kind: Kind, id: Id) -> Option<Row> {
+        self.state().records.get(&(kind, id)).map(|record| record.row.clone())
+    }
+
+    pub fn rows(&self) -> Vec<Row> {
+        self.state().records.values().map(|record| record.row.clone()).collect()
+    }
+
+    /// Removes a record, as a purge of tombstones does.
+    pub fn purge(&self, kind: Kind, id: Id) {
+        let mut state = self.state();
+        state.records.remove(&(kind, id));
+        state.min_seq = state.seq;
+    }
+
+    /// Delivers what is late.
+    pub fn deliver(&self) {
+        let mut state = self.state();
+        for (machine, changes) in std::mem::take(&mut state.late) {
+            state.push(machine, &changes);
+        }
+    }
+}
+
+impl State {
+    fn next_seq(&mut self) -> i64 {
+        self.seq += 1;
+        self.seq
+    }
+
+    fn fault(&mut self, request: &str) -> Option<Fault> {
+        self.requests.push(request.to_owned());
+        self.clock += 1;
+        self.faults.pop()
+    }
+
+    fn push(&mut self, machine: Id, changes: &[Change]) -> Vec<Outcome> {
+        changes.iter().map(|change| self.change(machine, change)).collect()
+    }
+
+    fn record(&mut self, kind: Kind, id: Id) -> &mut Record {
+        self.records.entry((kind, id)).or_insert_with(|| Record {
+            row: Row {
+                kind,
+                id,
+                seq: 0,
+                version: 0,
+                fields_at: None,
+                fields_by: None,
+                facts_by: None,
+                rank: 0,
+                facts: None,
+                fields: Map::new(),
+                turn: None,
+                merged_into: None,
+                forgotten: false,
+            },
+            turns: BTreeMap::new(),
+            raw: BTreeMap::new(),
+            usage: BTreeMap::new(),
+            parent: None,
+        })
+    }
+
+    fn ended(&self, kind: Kind, id: Id) -> Option<Outcome> {
+        let row = &self.records.get(&(kind, id))?.row;
+        if row.forgotten {
+            return Some(Outcome::Forgotten);
+        }
+        row.merged_into.map(|into| Outcome::Merged { into })
+    }
+
+    fn applied(&self, kind: Kind, id: Id) -> Outcome {
+        let (version, seq) =
+            self.records.get(&(kind, id)).map_or((0, 0), |record| (record.row.version, record.row.seq));
+        Outcome::Applied { version, seq, unused: Vec::new() }
+    }
+
+    /// Where a record went, if it is a part of another.
+    fn target(&self, kind: Kind, mut id: Id) -> Id {
+        while let Some(into) = self.records.get(&(kind, id)).and_then(|record| record.row.merged_into) {
+            id = into;
+        }
+        id
+    }
+
+    fn change(&mut self, machine: Id, change: &Change) -> Outcome {
+        let (kind, id) = match change {
+            Change::Facts { kind, id, .. }
+            | Change::Fields { kind, id, .. }
+            | Change::Merged { kind, id, .. }
+            | Change::Forget { kind, id } => (*kind, *id),
+            Change::Turns { session, .. } | Change::Raw { session, .. } | Change::Usage { session, .. } => {
+                (Kind::Session, *session)
+            }
+        };
+        if let Some((code, message)) = self.refuses.get(&id) {
+            return Outcome::Refused { code: code.clone(), message: message.clone() };
+        }
+        if let Some(ended) = self.ended(kind, id)
+            && !matches!(change, Change::Forget { .. })
+        {
+            return match (change, ended) {
+                (Change::Merged { .. }, Outcome::Merged { .. }) => self.applied(kind, id),
+                (_, ended) => ended,
+            };
+        }
+        match change {
+            Change::Facts { rank, facts, parent, .. } => {
+                self.facts(machine, (kind, id), *rank, facts.as_ref(), *parent)
+            }
+            Change::Fields { base_version, fields, turn, .. } => {
+                self.fields(machine, (kind, id), *base_version, fields, *turn)
+            }
+            Change::Merged { into, .. } => self.merge(kind, id, *into),
+            Change::Forget { .. } => self.forget(kind, id),
+            Change::Turns { turns, .. } => self.contents(id, |record| {
+                record.turns.extend(turns.iter().map(|turn| (turn.number, turn.clone())));
+            }),
+            Change::Raw { chunks, .. } => self.contents(id, |record| {
+                record.raw.extend(chunks.iter().map(|chunk| (chunk.number, chunk.clone())));
+            }),
+            Change::Usage { usage, .. } => self.contents(id, |record| {
+                record.usage.extend(usage.iter().map(|usage| (usage.key, usage.clone())));
+            }),
+        }
+    }
+
+    fn contents(&mut self, id: Id, put: impl FnOnce(&mut Record)) -> Outcome {
+        match self.records.get_mut(&(Kind::Session, id)) {
+            Some(record) => put(record),
+            None => return unknown_parent(),
+        }
+        self.applied(Kind::Session, id)
+    }
+
+    fn facts(
+        &mut self,
+        machine: Id,
+        (kind, id): (Kind, Id),
+        rank: i64,
+        facts: Option<&Value>,
+        parent: Option<Id>,
+    ) -> Outcome {
+        let named = |key: &str| facts.and_then(|facts| facts[key].as_str()).and_then(Id::parse).or(parent);
+        let above = match kind {
+            Kind::Commit => named("project").map(|id| (Kind::Project, id)),
+            Kind::Session => named("commit").map(|id| (Kind::Commit, id)),
+            _ => None,
+        };
+        if let Some((kind, parent)) = above {
+            let parent = self.target(kind, parent);
+            match self.records.get(&(kind, parent)) {
+                None => return unknown_parent(),
+                Some(record) if record.row.forgotten => return Outcome::Forgotten,
+                Some(_) => {}
+            }
+        }
+        let record = self.record(kind, id);
+        record.parent = parent.or(record.parent);
+        if let Some(facts) = facts {
+            let is_new = record.row.facts.is_none();
+            let is_other = record.row.facts.as_ref() != Some(facts);
+            if is_other && (is_new || rank >= record.row.rank) {
+                (record.row.facts, record.row.rank, record.row.facts_by) = (Some(facts.clone()), rank, Some(machine));
+                let seq = self.next_seq();
+                self.record(kind, id).row.seq = seq;
+            }
+        }
+        self.applied(kind, id)
+    }
+
+    fn fields(
+        &mut self,
+        machine: Id,
+        (kind, id): (Kind, Id),
+        base_version: i64,
+        fields: &Map<String, Value>,
+        turn: Option<(Id, u32)>,
+    ) -> Outcome {
+        match (kind, turn) {
+            (Kind::Turn, Some((session, _))) => {
+                if let Some(Outcome::Forgotten) = self.ended(Kind::Session, session) {
+                    return Outcome::Forgotten;
+                }
+                if !self.records.contains_key(&(Kind::Session, session)) {
+                    return unknown_parent();
+                }
+                self.record(kind, id).row.turn = turn;
+            }
+            _ if !self.records.contains_key(&(kind, id)) => return unknown_parent(),
+            _ => {}
+        }
+        let now = self.clock;
+        let row = &self.record(kind, id).row;
+        if fields.iter().all(|(field, value)| row.fields.get(field) == Some(value)) {
+            return self.applied(kind, id);
+        }
+        if row.version != base_version {
+            return Outcome::Conflict { row: Box::new(row.clone()) };
+        }
+        let seq = self.next_seq();
+        let row = &mut self.record(kind, id).row;
+        row.fields.extend(fields.clone());
+        (row.seq, row.version) = (seq, row.version + 1);
+        (row.fields_at, row.fields_by) = (Some(Millis(now)), Some(machine));
+        self.applied(kind, id)
+    }
+
+    fn children(&self, kind: Kind, id: Id) -> Vec<(Kind, Id)> {
+        let (below, key) = match kind {
+            Kind::Project => (Kind::Commit, "project"),
+            Kind::Commit => (Kind::Session, "commit"),
+            _ => return Vec::new(),
+        };
+        let is_child = |record: &&Record| {
+            let of_facts = record.row.facts.as_ref().and_then(|facts| facts[key].as_str()).and_then(Id::parse);
+            record.row.kind == below && of_facts.or(record.parent) == Some(id)
+        };
+        self.records.values().filter(is_child).map(|record| (below, record.row.id)).collect()
+    }
+
+    fn merge(&mut self, kind: Kind, id: Id, into: Id) -> Outcome {
+        let into = self.target(kind, into);
+        if !self.records.contains_key(&(kind, into)) {
+            return unknown_parent();
+        }
+        if into == id {
+            return self.applied(kind, id);
+        }
+        let key = if kind == Kind::Project { "project" } else { "commit" };
+        for (kind, child) in self.children(kind, id) {
+            let seq = self.next_seq();
+            let record = self.record(kind, child);
+            if let Some(facts) = &mut record.row.facts {
+                facts[key] = json!(into.to_string());
+            }
+            record.parent = Some(into);
+            record.row.seq = seq;
+        }
+        if kind == Kind::Project {
+            for record in self.records.values_mut().filter(|record| record.row.kind == Kind::Commit) {
+                if record.row.fields.get("project").and_then(Value::as_str).and_then(Id::parse) == Some(id) {
+                    record.row.fields.insert("project".to_owned(), json!(into.to_string()));
+                }
+            }
+        }
+        let (one, other) = (self.next_seq(), self.next_seq());
+        let record = self.record(kind, id);
+        (record.row.merged_into, record.row.seq) = (Some(into), one);
+        (record.row.facts, record.row.fields) = (None, Map::new());
+        self.record(kind, into).row.seq = other;
+        self.applied(kind, id)
+    }
+
+    fn forget(&mut self, kind: Kind, id: Id) -> Outcome {
+        if self.records.get(&(kind, id)).is_some_and(|record| record.row.forgotten) {
+            return self.applied(kind, id);
+        }
+        for (kind, child) in self.children(kind, id) {
+            self.forget(kind, child);
+        }
+        let seq = self.next_seq();
+        let record = self.record(kind, id);
+        (record.row.facts, record.row.fields, record.row.seq) = (None, Map::new(), seq);
+        (record.row.forgotten, record.row.merged_into) = (true, None);
+        (record.turns, record.raw, record.usage) = Default::default();
+        if kind == Kind::Session {
+            let of: Vec<Id> = self
+                .records
+                .values()
+                .filter(|record| record.row.turn.is_some_and(|(session, _)| session == id))
+                .map(|record| record.row.id)
+                .collect();
+            for turn in of {
+                self.forget(Kind::Turn, turn);
+            }
+        }
+        self.applied(kind, id)
+    }
+
+    fn protocol(&self) -> Protocol {
+        self.protocol.unwrap_or(Protocol { min: PROTOCOL, max: PROTOCOL })
+    }
+}
+
+fn unknown_parent() -> Outcome {
+    Outcome::Refused { code: "unknown_parent".to_owned(), message: "what it belongs to is not here".to_owned() }
+}
+
+fn lost<T>() -> Result<T> {
+    Err(CloudError::Unreachable("lost".to_owned()))
+}
+
+/// What a fault makes of a request that only reads.
+fn read<T>(fault: Option<Fault>, answer: T) -> Result<T> {
+    match fault {
+        None | Some(Fault::Doubled) => Ok(answer),
+        Some(Fault::Busy) => Err(CloudError::Busy { wait: None }),
+        Some(_) => lost(),
+    }
+}
+
+impl Cloud for MemoryCloud {
+    fn status(&self) -> Result<Status> {
+        let mut state = self.state();
+        let fault = state.fault("status");
+        let commits = state.records.keys().filter(|(kind, _)| *kind == Kind::Commit).count() as u64;
+        let answer = Status {
+            protocol: state.protocol(),
+            user: state.user.clone(),
+            plan: "free".to_owned(),
+            head: state.seq,
+            min_seq: state.min_seq,
+            usage: Usage { commits, bytes: 0 },
+            limits: Limits::default(),
+            now: Millis(state.clock),
+        };
+        read(fault, answer)
+    }
+
+    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
+        let mut state = self.state();
+        let fault = state.fault(&format!("push {}", changes.len()));
+        match fault {
+            Some(Fault::LostRequest) => return lost(),
+            Some(Fault::Busy) => return Err(CloudError::Busy { wait: None }),
+            Some(Fault::Late) => {
+                state.late.push((machine, changes.to_vec()));
+                return lost();
+            }
+            _ => {}
+        }
+        for (machine, changes) in std::mem::take(&mut state.late) {
+            state.push(machine, &changes);
+        }
+        let outcomes = state.push(machine, changes);
+        match fault {
+            Some(Fault::LostAnswer) => lost(),
+            Some(Fault::Doubled) => Ok(state.push(machine, changes)),
+            _ => Ok(outcomes),
+        }
+    }
+
+    fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
+        let mut state = self.state();
+        let fault = state.fault("pull");
+        let is_shown =
+            |row: &Row| row.kind != Kind::Session || row.facts.is_some() || row.forgotten || row.merged_into.is_some();
+        let mut rows: Vec<Row> = state.records.values().map(|record| record.row.clone()).collect();
+        rows.retain(|row| row.seq > since && is_shown(row));
+        rows.sort_by_key(|row| row.seq);
+        let is_more = rows.len() > max as usize;
+        rows.truncate(max as usize);
+        let next = rows.last().filter(|_| is_more).map_or(state.seq, |row| row.seq);
+        let (protocol, now) = (state.protocol(), Millis(state.clock));
+        read(fault, Pulled { protocol, rows, next, head: state.seq, min_seq: state.min_seq, now })
+    }
+
+    fn fetch(&self, sessions: &[Id], _: Option<&Mark>) -> Result<Fetched> {
+        let mut state = self.state();
+        let fault = state.fault("fetch");
+        let found = sessions.iter().filter_map(|id| state.records.get(&(Kind::Session, *id)));
+        let fetched = found.filter(|record| record.row.facts.is_some()).map(|record| FetchedSession {
+            row: record.row.clone(),
+            turns: record.turns.values().cloned().collect(),
+            raw: record.raw.values().cloned().collect(),
+            usage: record.usage.values().cloned().collect(),
+        });
+        let sessions = fetched.collect();
+        read(fault, Fetched { sessions, next: None })
+    }
+
+    fn upload(&self, sha256: &str, _: &str, bytes: &[u8]) -> Result<()> {
+        let mut state = self.state();
+        let fault = state.fault("upload");
+        state.objects.entry(sha256.to_owned()).or_insert_with(|| bytes.to_vec());
+        read(fault, ())
+    }
+
+    fn download(&self, sha256: &str, _: &str) -> Result<Vec<u8>> {
+        let mut state = self.state();
+        let fault = state.fault("download");
+        let found = state.objects.get(sha256).cloned();
+        read(fault, found)?.ok_or(CloudError::Gone)
+    }
+
+    fn remove(&self, objects: &[String]) -> Result<()> {
+        let mut state = self.state();
+        let fault = state.fault("remove");
+        for object in objects {
+            state.objects.remove(object);
+        }
+        read(fault, ())
+    }
+}

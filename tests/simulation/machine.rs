@@ -1,0 +1,146 @@
+//! A machine: a store of its own, a clock of its own, a way to the cloud.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cogfs::cloud::wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
+use cogfs::cloud::{Cloud, Result};
+use cogfs::curation::{CurationError, Edit, Editor, Origin};
+use cogfs::forget::{self, Target};
+use cogfs::ingest::{self, discover};
+use cogfs::model::{Id, Millis};
+use cogfs::store::{Layout, Writer};
+use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
+use cogfs::sync::facts::Nothing;
+
+use crate::memory_cloud::MemoryCloud;
+
+/// The cloud as a machine sees it whose clock is ahead of the others' by so much. Its own times are moved likewise.
+struct Skewed {
+    cloud: MemoryCloud,
+    skew: i64,
+}
+
+impl Cloud for Skewed {
+    fn status(&self) -> Result<Status> {
+        self.cloud.status()
+    }
+    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
+        self.cloud.push(machine, changes)
+    }
+    fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
+        // Small pages, so that there are several.
+        let mut page = self.cloud.pull(since, max.min(7))?;
+        page.now.0 -= self.skew;
+        Ok(page)
+    }
+    fn fetch(&self, sessions: &[Id], after: Option<&Mark>) -> Result<Fetched> {
+        self.cloud.fetch(sessions, after)
+    }
+    fn upload(&self, sha256: &str, mime: &str, bytes: &[u8]) -> Result<()> {
+        self.cloud.upload(sha256, mime, bytes)
+    }
+    fn download(&self, sha256: &str, mime: &str) -> Result<Vec<u8>> {
+        self.cloud.download(sha256, mime)
+    }
+    fn remove(&self, objects: &[String]) -> Result<()> {
+        self.cloud.remove(objects)
+    }
+}
+
+pub struct Machine {
+    pub name: char,
+    dir: tempfile::TempDir,
+    pub writer: Writer,
+    engine: Engine,
+    cloud: Skewed,
+}
+
+impl Machine {
+    /// A machine with an empty database, a copy of `template`.
+    pub fn new(name: char, template: &Path, cloud: &MemoryCloud, skew: i64) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::copy(template, dir.path().join("cogfs.db")).unwrap();
+        let writer = Writer::open(&Layout::new(dir.path())).unwrap();
+        writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
+        let machine = Self { name, dir, writer, engine: Engine::new(), cloud: Skewed { cloud: cloud.clone(), skew } };
+        machine
+            .writer
+            .conn()
+            .execute("INSERT INTO machines(id, name, dir_name) VALUES (randomblob(16), ?1, ?1)", [name.to_string()])
+            .unwrap();
+        machine
+            .writer
+            .conn()
+            .execute("INSERT INTO state(key, value) VALUES ('machine', last_insert_rowid())", [])
+            .unwrap();
+        machine
+    }
+
+    pub fn layout(&self) -> Layout {
+        Layout::new(self.dir.path())
+    }
+
+    /// The process dies: what was not committed is gone.
+    pub fn dies(&mut self) {
+        self.writer = Writer::open(&self.layout()).unwrap();
+        self.writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
+        self.engine = Engine::new();
+    }
+
+    pub fn import(&mut self, log: &Path) {
+        let (found, _) = discover::candidates(&[log.to_owned()]);
+        let stop = AtomicBool::new(false);
+        let summary = ingest::import_files(&mut self.writer, &found, &stop, &mut |_| {}).unwrap();
+        assert_eq!(summary.skipped.len(), 0, "{summary:?}");
+    }
+
+    /// Makes an edit; false when it is refused.
+    pub fn edit(&mut self, edit: &Edit) -> bool {
+        let skew = self.cloud.skew;
+        let mut tx = self.writer.begin().unwrap();
+        match Editor::new(&mut tx, Origin::Command).apply(edit) {
+            Ok(made) => {
+                if made.is_some() {
+                    let now = Millis::now().0 - 5000;
+                    tx.execute(
+                        "UPDATE sync_queue SET last_at = last_at + ?1 WHERE last_at BETWEEN ?2 AND ?3",
+                        [skew, now, now + 6000],
+                    )
+                    .unwrap();
+                }
+                tx.commit().unwrap();
+                made.is_some()
+            }
+            Err(CurationError::Store(error)) => panic!("{error}"),
+            Err(_) => false,
+        }
+    }
+
+    pub fn forget(&mut self, id: Id) {
+        forget::run(&mut self.writer, &Target::Id(id.to_string().replace('-', "")), false).unwrap();
+    }
+
+    /// A cycle that dies at a step, if it comes so far.
+    pub fn sync(&mut self, dies_at: Option<usize>) -> std::result::Result<Summary, SyncError> {
+        let stop = AtomicBool::new(false);
+        let mut steps = 0;
+        let mut progress = |progress: Progress| {
+            if progress == Progress::Step {
+                stop.store(dies_at.is_some_and(|at| steps >= at), Ordering::Relaxed);
+                steps += 1;
+            }
+        };
+        let options = Options::default();
+        let done = self.engine.cycle(&mut self.writer, &self.cloud, &Nothing, &options, (&stop, &mut progress));
+        if dies_at.is_some() {
+            self.dies();
+        }
+        done
+    }
+
+    /// A number that a query gives.
+    pub fn number(&self, sql: &str) -> i64 {
+        self.writer.conn().query_row(sql, [], |r| r.get(0)).unwrap()
+    }
+}
