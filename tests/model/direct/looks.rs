@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use cogfs::curation::{self, Origin};
 use cogfs::fs::{DirEntry, Invalidation, NodeKind};
-use cogfs::store::Writer;
+use cogfs::store::{Survives, Writer};
 
 use super::{Direct, is_made, is_part, list, read};
 use crate::common;
