@@ -3,6 +3,7 @@
 pub mod errors;
 pub mod transport;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use serde_json::json;
 use super::auth::Auth;
 use super::auth::session::Session;
 use super::wire::{Change, Fetched, Mark, Outcome, PROTOCOL, Protocol, Pulled, Status};
-use super::{Cloud, CloudError, Result};
+use super::{Cloud, CloudError, Result, nul};
 use crate::model::Id;
 use errors::{Failure, Service};
 use transport::{Method, Reply, Request, Transport};
@@ -106,10 +107,16 @@ impl HttpCloud {
             token: None,
             content_type: "application/json",
             headers: &[("accept", "application/json")],
-            body: Some(&body),
+            body: Some(&nul::escape(&body)),
             within,
         };
-        self.call(|session| Ok(errors::json(&self.send(Service::Rest, session, &request)?)?))
+        self.call(|session| {
+            let mut reply = self.send(Service::Rest, session, &request)?;
+            if let Cow::Owned(body) = nul::unescape(&reply.body) {
+                reply.body = body;
+            }
+            Ok(errors::json(&reply)?)
+        })
     }
 
     fn object(&self, session: &Session, method: Method, object: &Object<'_>) -> std::result::Result<Reply, Failure> {

@@ -2,6 +2,7 @@
 
 pub mod auth;
 pub mod http;
+mod nul;
 pub mod open;
 pub mod retry;
 pub mod secret;
