@@ -430,9 +430,8 @@ pub fn run(seed: u64, steps: usize) {
     let (mut done, mut anew) = (Vec::new(), 0);
     for _ in 0..steps {
         if pair.model.commit_dirs().len() < LEAST_COMMITS {
-            pair.ends().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
-            pair = Pair::mounted(&starts);
-            done.clear();
+            end(&mut pair, done, seed);
+            (pair, done) = (Pair::mounted(&starts), Vec::new());
         }
         loop {
             let due = about_what_is_due(&pair, &mut dice);
@@ -447,9 +446,17 @@ pub fn run(seed: u64, steps: usize) {
             }
         }
     }
-    pair.ends().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    end(&mut pair, done, seed);
     eprintln!("seed {seed}: {steps} steps; this machine was too slow for {anew} of them");
     assert!(anew <= 2 + steps / 50, "this machine was too slow for {anew} of {steps} steps: little was compared");
+}
+
+/// Nothing is left to be done by time behind a remount: then all of it is compared.
+fn end(pair: &mut Pair<Mounted>, mut done: Vec<Op>, seed: u64) {
+    done.push(Op::Remount);
+    if goes_on(pair, &done, seed) {
+        pair.ends().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
 }
 
 /// Does the last of some operations. Whether the mount and the model say the same.
