@@ -30,6 +30,9 @@ use record::Record;
 /// Everything is compared after so many steps; what a step may have changed, after each.
 const WHOLE_EVERY: usize = 25;
 
+/// When fewer commits than this are left, the rest having been emptied out of the trash, another world is begun.
+const LEAST_COMMITS: usize = 4;
+
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
@@ -169,6 +172,12 @@ impl<R: Real> Pair<R> {
         wrong
     }
 
+    /// What holds at the end of a world.
+    fn ends(&mut self) -> Result<(), String> {
+        self.compare(&Look::Deep)?;
+        self.replay_queue()
+    }
+
     /// What waits for the cloud, done to the database as it was before, makes the records what they are.
     fn replay_queue(&self) -> Result<(), String> {
         let before = tempfile::tempdir().unwrap();
@@ -246,6 +255,11 @@ fn run(seed: u64, steps: usize) {
     let mut pair = Pair::new();
     let mut done = Vec::new();
     for _ in 0..steps {
+        if pair.model.commit_dirs().len() < LEAST_COMMITS {
+            end(&mut pair, seed);
+            pair = Pair::new();
+            done.clear();
+        }
         let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 3 });
         done.push(op.clone());
         let step = catch_unwind(AssertUnwindSafe(|| pair.step(&op)));
@@ -253,7 +267,11 @@ fn run(seed: u64, steps: usize) {
             fail(seed, shrink(done, error, replay));
         }
     }
-    pair.replay_queue().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    end(&mut pair, seed);
+}
+
+fn end(pair: &mut Pair<Direct>, seed: u64) {
+    pair.ends().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     pair.real.check();
 }
 
