@@ -277,7 +277,8 @@ def stop(pid):
 
 def main():
     parser = argparse.ArgumentParser(prog="scripts/cloud-stack")
-    default = os.path.join(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/cogfs-{os.getuid()}", "cloud-stack")
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    default = os.path.join(cache, "cogfs-cloud-stack", "running")
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--dir", default=default, help="the directory of the stack; default: %(default)s")
     commands = parser.add_subparsers(dest="command", required=True)

@@ -66,6 +66,7 @@ declare
     seen uuid[] := '{}';
     row cogfs.record;
     last_turn bigint;
+    given_before bigint;
     last_chunk bigint;
     turns json;
     chunks json;
@@ -74,6 +75,8 @@ declare
     until bigint;
     sessions json[] := '{}';
     whole boolean := true;
+    more boolean;
+    told boolean;                                     -- of this session something is given
 begin
     foreach session in array coalesce(ids, '{}') loop
         resumed := not begun;
@@ -93,7 +96,8 @@ begin
         end if;
         last_turn := case when resumed then (after ->> 'turn')::bigint else -1 end;
         last_chunk := case when resumed then (after ->> 'chunk')::bigint else -1 end;
-        turns := '[]'; chunks := '[]'; costs := '[]';
+        given_before := last_turn;
+        turns := '[]'; chunks := '[]'; costs := '[]'; told := not resumed; more := false;
         room := room - 1000 - pg_column_size(row.facts);
 
         if not resumed then
@@ -105,10 +109,13 @@ begin
         end if;
 
         -- How far the room goes, by the sizes alone; at least one turn, so that there is always progress.
-        select max(t.number), max(t.total) into until, size from (
-            select t.number, sum(t.bytes + 150) over (order by t.number) as total, row_number() over (order by t.number) as place
-            from public.turns t where t.user_id = uid and t.session_id = session and t.number > last_turn and t.role is not null
-        ) t where t.place = 1 or t.total <= room;
+        select max(t.number) filter (where t.fits), max(t.total) filter (where t.fits), coalesce(bool_or(not t.fits), false)
+        into until, size, more from (
+            select t.number, t.total, t.place = 1 or t.total <= room as fits from (
+                select t.number, sum(t.bytes + 150) over (order by t.number) as total, row_number() over (order by t.number) as place
+                from public.turns t where t.user_id = uid and t.session_id = session and t.number > last_turn and t.role is not null
+            ) t
+        ) t;
         if until is not null then
             select json_agg(t) into turns from (
                 select t.number, t.id, t.role, t.at, t.model, t.label, t.images, t.tool_name, t.tool_call_id, t.tool_status, t.text,
@@ -119,15 +126,17 @@ begin
             ) t;
             last_turn := until;
             room := room - size;
+            told := true;
         end if;
-        if exists (select from public.turns t where t.user_id = uid and t.session_id = session and t.number > last_turn
-                   and t.role is not null) then
-            whole := false;
-        else
-            select max(c.number), max(c.total) into until, size from (
-                select c.number, sum(c.bytes * 4 / 3 + 80) over (order by c.number) as total, row_number() over (order by c.number) as place
-                from public.raw_chunks c where c.user_id = uid and c.session_id = session and c.number > last_chunk
-            ) c where c.total <= room or (c.place = 1 and turns::text = '[]');
+        if not more then
+            select max(c.number) filter (where c.fits), max(c.total) filter (where c.fits), coalesce(bool_or(not c.fits), false)
+            into until, size, more from (
+                select c.number, c.total, c.total <= room or (c.place = 1 and last_turn = given_before) as fits from (
+                    select c.number, sum(c.bytes * 4 / 3 + 80) over (order by c.number) as total,
+                           row_number() over (order by c.number) as place
+                    from public.raw_chunks c where c.user_id = uid and c.session_id = session and c.number > last_chunk
+                ) c
+            ) c;
             if until is not null then
                 select json_agg(json_build_object('number', c.number, 'start', c.start, 'length', c.length,
                            'data', translate(encode(c.data, 'base64'), E'\n', '')) order by c.number)
@@ -135,11 +144,11 @@ begin
                 where c.user_id = uid and c.session_id = session and c.number > last_chunk and c.number <= until;
                 last_chunk := until;
                 room := room - size;
+                told := true;
             end if;
-            whole := not exists (select from public.raw_chunks c
-                                 where c.user_id = uid and c.session_id = session and c.number > last_chunk);
         end if;
-        if not resumed or json_array_length(turns) > 0 or json_array_length(chunks) > 0 then
+        whole := not more;
+        if told then
             sessions := sessions || json_build_object('row', cogfs.row_json(row), 'turns', turns, 'raw', chunks, 'usage', costs);
         end if;
         after := json_build_object('session', session, 'turn', greatest(last_turn, 0), 'chunk', last_chunk);

@@ -24,6 +24,7 @@ declare
     count bigint;
     last bigint;
     newest bigint;
+    commits uuid[];
     names text[];
 begin
     if caller is not null then
@@ -40,19 +41,26 @@ begin
             select distinct v.object_name from public.visuals v
             join public.sessions s on s.user_id = uid and s.id = v.session_id
             left join public.cognitive_commits c on c.user_id = uid and c.id = s.commit_id
-            where v.user_id = uid and 
-                ((s.deleted_at is not null and s.fields_at < old) or (c.deleted_at is not null and c.fields_at < old)));
+            where v.user_id = uid
+              and ((s.deleted_at is not null and s.fields_at < old) or (c.deleted_at is not null and c.fields_at < old)));
+        commits := array(
+            select c.id from public.cognitive_commits c
+            where c.user_id = uid and c.deleted_at is not null and c.fields_at < old and not c.forgotten and c.merged_into is null);
         perform set_config('cogfs.purging', 'on', true);
 
-        -- A commit's deletion is told by its own tombstone, that of what lies in it too.
-        with gone as (
-            delete from public.cognitive_commits c
-            where c.user_id = uid and c.deleted_at is not null and c.fields_at < old and not c.forgotten and c.merged_into is null returning c.seq
-        ) select count(*), max(g.seq) into count, last from gone g;
+        -- A marker of a session that was forgotten stays, whatever becomes of the commit it was in.
+        update public.sessions s set commit_id = null where s.user_id = uid and s.commit_id = any(commits) and s.forgotten;
+        -- A commit's deletion is told by its own tombstone, that of what lies in it too. What was merged into it is it.
+        with recursive all_of_it as (
+            select c.id from unnest(commits) c(id)
+            union select c.id from public.cognitive_commits c join all_of_it a on c.merged_into = a.id where c.user_id = uid
+        ), gone as (
+            delete from public.cognitive_commits c using all_of_it a where c.user_id = uid and c.id = a.id returning c.seq, c.merged_into
+        ) select count(*) filter (where g.merged_into is null), max(g.seq) into count, last from gone g;
         removed := removed + count;
         newest := greatest(newest, last);
         with gone as (
-            delete from public.sessions s 
+            delete from public.sessions s
             where s.user_id = uid and s.deleted_at is not null and s.fields_at < old and not s.forgotten returning s.seq
         ) select count(*), max(g.seq) into count, last from gone g;
         removed := removed + count;

@@ -4,7 +4,7 @@ import json
 import threading
 import unittest
 
-from stack import (Account, CloudTest, World, chunk, commit, fields, forget, machine, new_id, project, psql, raw, session, stub, turn,
+from stack import (Account, CloudTest, World, chunk, commit, fields, forget, machine, merged, new_id, project, psql, raw, session, stub, turn,
                    turns, usage, visual)
 
 MARK = {"session", "turn", "chunk"}
@@ -262,6 +262,21 @@ class Purge(CloudTest):
         self.assertEqual(account.status()["min_seq"], tombstone)
         self.assertEqual(psql(f"select count(*) from turns where user_id = '{account.user}'"), "0")
         self.assert_status(account.push_one(fields("commit", world.commit, 1, deleted_at=None)), "refused", "unknown_parent")
+
+    def test_a_purge_brings_nothing_back_that_was_forgotten(self):
+        world = World()
+        account, part, alone = world.account, new_id(), new_id()
+        account.push(commit(part, world.project), merged("commit", part, world.commit), session(alone, world.commit, account.machine),
+                     forget("session", world.session), fields("commit", world.commit, 0, deleted_at=5))
+        self.age(account)
+        self.assertEqual(account.rpc("purge_tombstones"), (200, 1))
+        rows = account.rows()
+        self.assertEqual({world.commit, part, alone} & set(rows), set())
+        self.assertTrue(rows[world.session]["forgotten"])
+        # Begun again, a commit is one that was never here; what was forgotten in it stays so.
+        self.assertEqual([o["status"] for o in account.push(commit(world.commit, world.project), commit(part, world.project),
+                                                            session(world.session, part, account.machine))],
+                         ["applied", "applied", "forgotten"])
 
     def test_of_a_deleted_turn_the_mark_stays(self):
         world = World()

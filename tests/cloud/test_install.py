@@ -37,9 +37,11 @@ select string_agg(line, E'\\n' order by line) from (
     union all select 'index ' || indexdef from pg_indexes where schemaname = 'public'
     union all select 'policy ' || schemaname || '.' || tablename || ' ' || policyname || ' ' || cmd || roles::text || coalesce(qual, '') from pg_policies
     union all select 'trigger ' || tgrelid::regclass || ' ' || tgname from pg_trigger where not tgisinternal
-    union all select 'function ' || p.oid::regprocedure || ' ' || md5(prosrc) || coalesce(proacl::text, '') from pg_proc p
+    union all select 'function ' || p.oid::regprocedure || ' ' || md5(prosrc) || coalesce((select string_agg(a::text, ' ' order by a::text) from unnest(proacl) a), '')
+    from pg_proc p
     where pronamespace in ('public'::regnamespace, 'cogfs'::regnamespace)
-    union all select 'grant ' || relname || coalesce(relacl::text, '') from pg_class where relnamespace = 'public'::regnamespace
+    union all select 'grant ' || relname || coalesce((select string_agg(a::text, ' ' order by a::text) from unnest(relacl) a), '')
+    from pg_class where relnamespace = 'public'::regnamespace
     union all select 'limit ' || l::text from public.limits l
     union all select 'published ' || schemaname || '.' || tablename from pg_publication_tables
 ) lines;
