@@ -47,7 +47,8 @@ pub fn compare(conn: &Connection, layout: &Layout, look: Look) -> Result<(Vec<Mi
         // One of another machine is fetched when it is looked at.
         let may_be_elsewhere = !row.get::<_, bool>(4)?;
         let is_absent = is_digest(&sha256) && !layout.blob(&sha256).exists();
-        if !(may_be_elsewhere && is_absent) && !is_there(layout, &sha256, bytes, look) {
+        let is_elsewhere = may_be_elsewhere && is_absent;
+        if !is_elsewhere && !is_there(layout, &sha256, bytes, look) {
             missing.push(Missing { sha256: sha256.clone(), file_name: row.get(3)?, session_row: row.get(2)? });
         }
         known.insert(sha256);
