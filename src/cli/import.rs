@@ -126,6 +126,11 @@ pub(super) fn count_bar(quiet: bool) -> ProgressBar {
     bar_like(quiet, "{bar:24} {human_pos}/{human_len}  {eta} left  {wide_msg:.dim}")
 }
 
+/// A line of work whose end is not known.
+pub(super) fn spinner(quiet: bool) -> ProgressBar {
+    bar_like(quiet, "{spinner} {wide_msg}")
+}
+
 const READING: &str = "{bar:24} {bytes}/{total_bytes}  {binary_bytes_per_sec}  {eta} left  {wide_msg:.dim}";
 const INDEXING: &str = "{bar:24} {human_pos}/{human_len} sessions in the search index  {eta} left";
 

@@ -13,10 +13,12 @@ mod login;
 mod logout;
 pub mod mount;
 mod output;
+mod project;
 mod resolve;
 mod restore;
 mod stats;
 mod status;
+mod sync;
 mod trash;
 mod undo;
 pub mod unmount;
@@ -47,8 +49,8 @@ use mount::BoxError;
 /// Everything is kept in the folder COGFS_HOME, if that is set, else in ~/.local/share/cogfs and ~/.local/state/cogfs.
 /// COGFS_LOG sets what is logged (error, warn, info, debug).
 ///
-/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import), 4 nobody is logged in, 5 the cloud
-/// cannot be reached, 130 interrupted.
+/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import) or refused (push), 4 nobody is logged
+/// in, 5 the cloud cannot be reached, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cogfs", version, max_term_width = 100)]
 pub struct Cli {
@@ -76,6 +78,10 @@ enum Command {
     Restore(restore::RestoreArgs),
     Log(log::LogArgs),
     Undo(undo::UndoArgs),
+    Push(sync::PushArgs),
+    Pull(sync::PullArgs),
+    Sync(sync::SyncArgs),
+    Project(project::ProjectArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Forget(forget::ForgetArgs),
@@ -130,6 +136,10 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Restore(args) => restore::run(&folders, &args),
         Command::Log(args) => log::run(&folders, &args),
         Command::Undo(args) => undo::run(&folders, &args),
+        Command::Push(args) => sync::push(&folders, &args),
+        Command::Pull(args) => sync::pull(&folders, &args),
+        Command::Sync(args) => sync::sync(&folders, &args),
+        Command::Project(args) => project::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),

@@ -125,6 +125,13 @@ impl MemoryCloud {
         state.min_seq = state.seq;
     }
 
+    /// A restored backup, from before anything was sent.
+    pub fn lose_everything(&self) {
+        let mut state = self.state();
+        state.records.clear();
+        (state.seq, state.min_seq) = (0, 0);
+    }
+
     /// Delivers what is late.
     pub fn deliver(&self) {
         let mut state = self.state();

@@ -15,10 +15,15 @@ use cogfs::sync::facts::Nothing;
 
 use crate::memory_cloud::MemoryCloud;
 
+/// So that a pull has several pages.
+const SMALL_PAGE: u32 = 7;
+
 /// The cloud as a machine sees it whose clock is ahead of the others' by so much. Its own times are moved likewise.
 struct Skewed {
     cloud: MemoryCloud,
     skew: i64,
+    /// Records of a page at the most.
+    page: u32,
 }
 
 impl Cloud for Skewed {
@@ -29,8 +34,7 @@ impl Cloud for Skewed {
         self.cloud.push(machine, changes)
     }
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
-        // Small pages, so that there are several.
-        let mut page = self.cloud.pull(since, max.min(7))?;
+        let mut page = self.cloud.pull(since, max.min(self.page))?;
         page.now.0 -= self.skew;
         Ok(page)
     }
@@ -63,7 +67,13 @@ impl Machine {
         std::fs::copy(template, dir.path().join("cogfs.db")).unwrap();
         let writer = Writer::open(&Layout::new(dir.path())).unwrap();
         writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
-        let machine = Self { name, dir, writer, engine: Engine::new(), cloud: Skewed { cloud: cloud.clone(), skew } };
+        let machine = Self {
+            name,
+            dir,
+            writer,
+            engine: Engine::new(),
+            cloud: Skewed { cloud: cloud.clone(), skew, page: SMALL_PAGE },
+        };
         machine
             .writer
             .conn()
@@ -119,6 +129,14 @@ impl Machine {
 
     pub fn forget(&mut self, id: Id) {
         forget::run(&mut self.writer, &Target::Id(id.to_string().replace('-', "")), false).unwrap();
+    }
+
+    /// A cycle with pages as large as it wants them.
+    pub fn sync_in_large_pages(&mut self) -> std::result::Result<Summary, SyncError> {
+        self.cloud.page = u32::MAX;
+        let done = self.sync(None);
+        self.cloud.page = SMALL_PAGE;
+        done
     }
 
     /// A cycle that dies at a step, if it comes so far.

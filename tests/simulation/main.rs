@@ -9,6 +9,7 @@ mod common;
 mod memory_cloud;
 
 mod checks;
+mod engine;
 mod machine;
 mod random;
 mod run;
@@ -28,7 +29,7 @@ fn seeds(default: Range<u64>) -> Vec<u64> {
 
 #[test]
 fn three_machines_converge_and_nothing_is_lost() {
-    let seeds = seeds(0..300);
+    let seeds = seeds(0..200);
     let several = seeds.len() > 1;
     let left = Mutex::new(seeds.into_iter().collect::<VecDeque<u64>>());
     let logs = run::Logs::new();

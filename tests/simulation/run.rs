@@ -24,10 +24,17 @@ pub struct Logs {
     dir: tempfile::TempDir,
 }
 
+/// An empty database in a folder.
+pub fn template(dir: &Path) -> PathBuf {
+    let layout = Layout::new(dir.join("template"));
+    drop(Writer::open(&layout).unwrap());
+    layout.database()
+}
+
 impl Logs {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        drop(Writer::open(&Layout::new(dir.path().join("template"))).unwrap());
+        template(dir.path());
         for number in 0..SESSIONS {
             for length in 0..LENGTHS {
                 let mut log = ClaudeLog::new(if number % 2 == 0 { "boats" } else { "trains" }, number + 1);

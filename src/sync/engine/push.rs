@@ -1,6 +1,6 @@
 //! Pushing: facts and contents first, in the order in which the cloud can take them, then what people changed.
 //!
-//! A request has the changes of a hundred records, and no more bytes than a few megabytes. A session's contents go before its
+//! A request has a hundred records, and no more bytes than a few megabytes. A session's contents go before its
 //! facts, which are read again once the contents have arrived, and go with the next request.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +20,9 @@ use crate::sync::{contents, fields};
 
 /// Records of a request.
 const RECORDS: usize = 100;
+
+/// Changes of a request, with the pieces of contents: of small sessions there are several to each record.
+const CHANGES: usize = 5 * RECORDS;
 
 /// Bytes of a request, unless a single change is larger.
 const BYTES: usize = 4 << 20;
@@ -57,7 +60,7 @@ impl Batch {
     }
 
     fn has_room(&self) -> bool {
-        self.records < RECORDS && self.bytes < BYTES
+        self.records < RECORDS && self.bytes < BYTES && self.changes.len() < CHANGES
     }
 }
 
@@ -150,7 +153,6 @@ impl Cycle<'_> {
             if !self.is_wanted(&pending.change)? {
                 continue;
             }
-            batch.records += 1;
             match pending.session_row {
                 Some(row) if contents::is_pending(conn, row)? => {
                     if let Some(stub) = contents::stub(conn, row)? {
@@ -158,7 +160,10 @@ impl Cycle<'_> {
                         self.add_contents(&mut batch, row)?;
                     }
                 }
-                _ => batch.add(pending.change, After::Mark(pending.receipt)),
+                _ => {
+                    batch.records += 1;
+                    batch.add(pending.change, After::Mark(pending.receipt));
+                }
             }
         }
         Ok(batch)

@@ -1,0 +1,337 @@
+//! `cogfs push`, `cogfs pull`, `cogfs sync`: one cycle, or a part of one.
+
+mod conflicts;
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::import::{spinner, stop_on_signals};
+use super::mount::BoxError;
+use super::output::{self, count, printable};
+use super::{forget, open_current};
+use crate::cloud::Cloud;
+use crate::config::Folders;
+use crate::store::refused::{self, Refused};
+use crate::store::{Layout, Writer, told};
+use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, Unsent, Way};
+use crate::sync::facts::Nothing;
+
+/// The exit status of an interrupted cycle, as shells have it for SIGINT.
+const INTERRUPTED: u8 = 130;
+
+/// The exit status where the cloud refused a record, or something that came could not be taken.
+const SOME_SKIPPED: u8 = 3;
+
+/// Reasons that are printed.
+const SHOWN: usize = 10;
+
+/// Send what is new here to the cloud
+///
+/// Sends what was imported and edited and the cloud does not have, in requests of a hundred records; what others sent is pulled
+/// before, so that their changes and yours are merged. Interrupted, or without a network, the next push goes on where it ended:
+/// nothing is sent twice or left out.
+///
+/// What the cloud refuses is set aside and does not hold up the rest; `cogfs sync status` lists it.
+///
+/// Exit status: 0 all sent, 1 failed, 3 something was refused, 130 interrupted.
+#[derive(Debug, clap::Args)]
+pub struct PushArgs {
+    /// Only these projects: the names of their directories
+    #[arg(value_name = "PROJECT")]
+    projects: Vec<String>,
+    /// Say what would be sent; ask nobody and send nothing
+    #[arg(long, conflicts_with_all = ["force", "retry"])]
+    dry_run: bool,
+    /// Send everything, also what the cloud is known to have
+    #[arg(long)]
+    force: bool,
+    /// Try again what the cloud refused
+    #[arg(long)]
+    retry: bool,
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Get what your other machines sent to the cloud
+///
+/// Conversations of other machines are listed at once; their contents come when they are opened.
+#[derive(Debug, clap::Args)]
+pub struct PullArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bring this machine and the cloud in step, and tell how they stand
+///
+/// Without a word behind it: `now`.
+#[derive(Debug, clap::Args)]
+pub struct SyncArgs {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Print the result as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Pull, push, and pull what came of that
+    Now,
+    /// Tell what waits, what the cloud refused, and when it was spoken with last; asks nobody
+    Status,
+    /// List what lost where two machines changed the same, or take it back
+    Conflicts(conflicts::ConflictsArgs),
+    /// Compare everything with the cloud anew, with the next sync
+    ///
+    /// For a cloud that lost what it had, or that is another one. Nothing is removed here, and edits that wait stay.
+    Reset {
+        /// Make the conversations of this machine those of whatever account is logged in
+        #[arg(long)]
+        adopt: bool,
+    },
+}
+
+/// The cloud that these folders are synced with.
+///
+/// # Errors
+/// When none is set up.
+pub fn cloud(_folders: &Folders) -> Result<Box<dyn Cloud>, BoxError> {
+    Err("no cloud is set up: `cogfs login` connects this machine with one".into())
+}
+
+/// Runs `cogfs push`.
+///
+/// # Errors
+/// When there is no such project, the cloud cannot be used, or the database.
+pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
+    let layout = folders.layout();
+    let meant = meant(&layout, &args.projects)?;
+    if args.dry_run {
+        let unsent = engine::unsent(&open_current(&layout)?, &Nothing, meant.as_ref())?;
+        return tell_unsent(&unsent, args.json);
+    }
+    let cloud = cloud(folders)?;
+    if args.force || args.retry {
+        let mut writer = Writer::open(&layout)?;
+        let tx = writer.begin()?;
+        refused::clear_all(&tx)?;
+        if args.force {
+            told::nothing(&tx)?;
+        }
+        tx.commit()?;
+    }
+    cycle(&layout, &*cloud, &Options { way: Way::Push, projects: meant }, args.json)
+}
+
+/// Runs `cogfs pull`.
+///
+/// # Errors
+/// When the cloud or the database cannot be used.
+pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
+    cycle(&folders.layout(), &*cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
+}
+
+/// Runs `cogfs sync`.
+///
+/// # Errors
+/// When the cloud or the database cannot be used, or there is no such conflict.
+pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
+    let layout = folders.layout();
+    match &args.what {
+        None | Some(What::Now) => cycle(&layout, &*cloud(folders)?, &Options::default(), args.json),
+        Some(What::Status) => status(&layout, args.json),
+        Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
+        Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),
+    }
+}
+
+/// The rows of the projects that are named; `None`: all are meant.
+fn meant(layout: &Layout, names: &[String]) -> Result<Option<BTreeSet<i64>>, BoxError> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let conn = open_current(layout)?;
+    let mut rows = BTreeSet::new();
+    for name in names {
+        rows.insert(super::project::find(&conn, name)?.row);
+    }
+    Ok(Some(rows))
+}
+
+/// A cycle with a line of progress (on a terminal) and Ctrl-C.
+fn cycle(layout: &Layout, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
+    let stop = stop_on_signals()?;
+    let mut writer = Writer::open(layout)?;
+    let line = spinner(json);
+    let done =
+        Engine::new().cycle(&mut writer, cloud, &Nothing, options, (&stop, &mut |progress| show(&line, progress)));
+    line.finish_and_clear();
+    let summary = done?;
+    if summary.forgotten > 0 {
+        forget::warn(&forget::erase_rest(&mut writer)?)?;
+    }
+    let refused = refused::all(writer.conn())?;
+    if json {
+        output::json(&summary)?;
+    } else {
+        print(&summary, &refused)?;
+    }
+    Ok(exit_code(&summary))
+}
+
+fn show(line: &ProgressBar, progress: Progress) {
+    match progress {
+        Progress::Pulled { records } => line.set_message(format!("{} pulled", count(records, "record"))),
+        Progress::Pushed { records, bytes } => {
+            #[allow(clippy::cast_precision_loss)] // Two digits are shown.
+            let rate = bytes as f64 / line.elapsed().as_secs_f64().max(0.001);
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let rate = rate as u64;
+            let (records, bytes) = (count(records, "record"), output::bytes(bytes));
+            line.set_message(format!("{records} sent, {bytes}, {}/s", output::bytes(rate)));
+        }
+        Progress::Step => line.tick(),
+    }
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    if summary.interrupted {
+        ExitCode::from(INTERRUPTED)
+    } else if summary.refused + summary.skipped > 0 {
+        ExitCode::from(SOME_SKIPPED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn print(summary: &Summary, refused: &[Refused]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if summary.interrupted {
+        writeln!(out, "Interrupted. What was sent and pulled stays; run it again for the rest.")?;
+    }
+    writeln!(
+        out,
+        "Sent {} ({}), pulled {}, in {:.1} s.",
+        count(summary.pushed, "record"),
+        output::bytes(summary.bytes),
+        count(summary.pulled, "record"),
+        summary.seconds,
+    )?;
+    if summary.conflicts > 0 {
+        let lost = count(summary.conflicts, "value");
+        writeln!(
+            out,
+            "{lost} yielded to another machine's or the other way round: `cogfs sync conflicts` lists them."
+        )?;
+    }
+    if summary.restored > 0 {
+        let restored = count(summary.restored, "record");
+        writeln!(out, "{restored} deleted on one machine and edited on another: not deleted.")?;
+    }
+    if summary.forgotten > 0 {
+        writeln!(out, "{} forgotten on another machine: forgotten here too.", count(summary.forgotten, "record"))?;
+    }
+    if summary.skipped > 0 {
+        writeln!(
+            out,
+            "Not taken: {}:",
+            count(summary.skipped, "value or record").replace("value or records", "values or records")
+        )?;
+        for reason in summary.reasons.iter().take(SHOWN) {
+            writeln!(out, "  {}", printable(reason))?;
+        }
+    }
+    print_refused(&mut out, refused)
+}
+
+fn print_refused(out: &mut impl Write, refused: &[Refused]) -> io::Result<()> {
+    // What belongs to a refused record follows from that.
+    let told: Vec<&Refused> = refused.iter().filter(|refused| refused.code != refused::UNKNOWN_PARENT).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "The cloud refused {} (`cogfs push --retry` tries again):", count(told.len() as u64, "record"))?;
+    for refused in told.iter().take(SHOWN) {
+        writeln!(out, "  {}  {} ({})", refused.id, printable(&refused.message), printable(&refused.code))?;
+    }
+    if told.len() > SHOWN {
+        writeln!(out, "  … and {} more (`cogfs sync status --json` lists them)", told.len() - SHOWN)?;
+    }
+    Ok(())
+}
+
+fn tell_unsent(unsent: &Unsent, json: bool) -> Result<ExitCode, BoxError> {
+    if json {
+        output::json(unsent)?;
+    } else {
+        println!(
+            "Nothing was sent (--dry-run). It would be {} (contents not counted: {}) and edits of {}.",
+            count(unsent.records, "record"),
+            output::bytes(unsent.bytes),
+            count(unsent.edits, "record"),
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What `sync status --json` prints.
+#[derive(Serialize)]
+struct Told {
+    #[serde(flatten)]
+    state: State,
+    refused_records: Vec<ToldRefused>,
+}
+
+#[derive(Serialize)]
+struct ToldRefused {
+    id: String,
+    code: String,
+    message: String,
+    at: String,
+}
+
+fn status(layout: &Layout, json: bool) -> Result<ExitCode, BoxError> {
+    let conn = open_current(layout)?;
+    let (state, refused) = (engine::state(&conn)?, refused::all(&conn)?);
+    if json {
+        let refused = refused.into_iter().map(|refused| ToldRefused {
+            id: refused.id.to_string(),
+            code: refused.code,
+            message: refused.message,
+            at: refused.at.iso(),
+        });
+        output::json(&Told { state, refused_records: refused.collect() })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut out = io::stdout().lock();
+    let mut line = |what: &str, text: &str| writeln!(out, "{what:<10}{text}");
+    line("account", state.account.as_deref().unwrap_or("none yet"))?;
+    let last = state.last_sync.as_deref().and_then(|at| at.get(..19)).map(|at| format!("{} UTC", at.replace('T', " ")));
+    line("synced", last.as_deref().unwrap_or("never"))?;
+    line("edits", &format!("{} waiting", count(state.waiting_edits, "record")))?;
+    if state.conflicts > 0 {
+        line("conflicts", &format!("{} (`cogfs sync conflicts` lists them)", state.conflicts))?;
+    }
+    print_refused(&mut out, &refused)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn reset(layout: &Layout, adopt: bool, json: bool) -> Result<ExitCode, BoxError> {
+    let mut writer = Writer::open(layout)?;
+    let tx = writer.begin()?;
+    engine::reset(&tx, adopt)?;
+    tx.commit()?;
+    if json {
+        output::json(&serde_json::json!({ "reset": true, "adopt": adopt }))?;
+    } else {
+        println!("The next sync compares everything with the cloud anew.");
+    }
+    Ok(ExitCode::SUCCESS)
+}

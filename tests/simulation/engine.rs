@@ -1,0 +1,304 @@
+//! What a cycle asks for, what it refuses, and what it does with the answers.
+
+use std::path::PathBuf;
+
+use cogfs::cloud::CloudError;
+use cogfs::cloud::wire::{Kind, Outcome};
+use cogfs::curation::{Edit, Entity, Origin, Title, TrashName, undo};
+use cogfs::model::Commit;
+use cogfs::store::conflicts::{self, Side};
+use cogfs::store::{EntityKind, commits, edits, outbox, projects, refused};
+use cogfs::sync::engine::{self, SyncError};
+use cogfs::sync::fields::{self, Here};
+use serde_json::{Value, json};
+
+use crate::common::ClaudeLog;
+use crate::machine::Machine;
+use crate::memory_cloud::{Fault, MemoryCloud};
+
+/// Machines with the same logs to import, and a cloud.
+struct Lab {
+    dir: tempfile::TempDir,
+    cloud: MemoryCloud,
+    a: Machine,
+    b: Machine,
+}
+
+impl Lab {
+    /// So many sessions, imported on the first machine.
+    fn with(sessions: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let template = crate::run::template(dir.path());
+        let cloud = MemoryCloud::new();
+        cloud.set_clock(cogfs::model::Millis::now().0);
+        let (a, b) = (Machine::new('a', &template, &cloud, 0), Machine::new('b', &template, &cloud, 0));
+        let mut lab = Self { dir, cloud, a, b };
+        for number in 1..=sessions {
+            ClaudeLog::new("boats", number).user(&format!("Question {number}")).assistant("Yes.").write(&lab.logs());
+        }
+        let logs = lab.logs();
+        lab.a.import(&logs);
+        lab
+    }
+
+    /// One session that both machines know.
+    fn shared() -> Self {
+        let mut lab = Self::with(1);
+        lab.a.sync(None).unwrap();
+        lab.b.sync(None).unwrap();
+        lab.cloud.requests();
+        lab
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.dir.path().join("logs")
+    }
+}
+
+fn all(machine: &Machine) -> Vec<Commit> {
+    commits::all_by_id_range(machine.writer.conn(), &[0; 16], &[255; 16], 1000).unwrap()
+}
+
+fn only(machine: &Machine) -> Commit {
+    all(machine).pop().unwrap()
+}
+
+fn title(machine: &mut Machine, text: &str) {
+    let commit = only(machine).row;
+    assert!(machine.edit(&Edit::Retitle { commit, title: Title::User(text.to_owned()), name: None }));
+}
+
+fn note(machine: &mut Machine, text: &str) {
+    let commit = only(machine).row;
+    assert!(machine.edit(&Edit::SetNote { commit, note: text.to_owned() }));
+}
+
+fn delete(machine: &mut Machine) {
+    let entity = Entity::commit(only(machine).row);
+    assert!(machine.edit(&Edit::Delete { entity, name: TrashName::Own }));
+}
+
+fn waiting(machine: &Machine) -> Vec<Value> {
+    outbox::all(machine.writer.conn()).unwrap().into_iter().map(|waiting| Value::from(waiting.fields)).collect()
+}
+
+#[test]
+fn an_idle_cycle_asks_once() {
+    let mut lab = Lab::shared();
+    lab.a.sync(None).unwrap();
+    lab.cloud.requests();
+    let summary = lab.a.sync(None).unwrap();
+    assert_eq!(lab.cloud.requests(), ["pull"]);
+    assert_eq!((summary.pulled, summary.pushed, summary.requests), (0, 0, 1));
+}
+
+#[test]
+fn a_push_of_many_records_costs_a_request_for_a_hundred_of_them_and_few_more() {
+    let mut lab = Lab::with(120);
+    let summary = lab.a.sync_in_large_pages().unwrap();
+    // A machine, a project, 120 commits and 120 sessions. Beside their requests: the state of the account, two pulls, and one for
+    // the first contents, which go before the facts.
+    assert_eq!(summary.pushed, 242);
+    let requests = lab.cloud.requests();
+    assert!(requests.len() as u64 <= summary.pushed.div_ceil(100) + 4, "{requests:?}");
+    for commit in all(&lab.a) {
+        lab.a.edit(&Edit::SetHidden { commit: commit.row, hidden: true });
+    }
+    let summary = lab.a.sync_in_large_pages().unwrap();
+    assert_eq!(summary.pushed, 120);
+    let requests = lab.cloud.requests();
+    assert!(requests.len() as u64 <= summary.pushed.div_ceil(100) + 2, "{requests:?}");
+    lab.b.sync_in_large_pages().unwrap();
+    assert_eq!(all(&lab.b).iter().filter(|commit| commit.hidden).count(), 120);
+}
+
+#[test]
+fn with_another_language_nothing_is_sent() {
+    let mut lab = Lab::with(1);
+    lab.cloud.set_protocol(2, 3);
+    let refused = lab.a.sync(None).unwrap_err();
+    assert!(matches!(&refused, SyncError::Cloud(CloudError::Protocol(text)) if text.contains("too old")), "{refused}");
+    assert_eq!(lab.cloud.requests(), ["status"]);
+    assert_eq!(lab.cloud.head(), 0);
+}
+
+#[test]
+fn with_another_account_nothing_is_sent_until_it_is_adopted() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "Mine");
+    lab.cloud.set_user("u2");
+    lab.a.dies();
+    assert!(matches!(lab.a.sync(None), Err(SyncError::OtherAccount { .. })));
+    assert_eq!(lab.cloud.requests(), ["status"]);
+    let tx = lab.a.writer.begin().unwrap();
+    engine::reset(&tx, true).unwrap();
+    tx.commit().unwrap();
+    lab.a.sync(None).unwrap();
+    assert_eq!(waiting(&lab.a), Vec::<Value>::new());
+    assert_eq!(lab.cloud.row(Kind::Commit, only(&lab.a).id).unwrap().fields["note"], "Mine");
+}
+
+#[test]
+fn what_is_refused_is_set_aside_and_holds_nothing_up() {
+    let mut lab = Lab::with(2);
+    let ids: Vec<_> = all(&lab.a).iter().map(|commit| commit.id).collect();
+    lab.cloud.refuse(ids[0], "quota_commits", "no room");
+    let summary = lab.a.sync(None).unwrap();
+    assert_eq!(summary.refused, 1);
+    let aside = refused::all(lab.a.writer.conn()).unwrap();
+    assert!(aside.iter().any(|refused| refused.id == ids[0] && refused.code == "quota_commits"), "{aside:?}");
+    assert!(lab.cloud.row(Kind::Commit, ids[1]).is_some(), "the other one was sent");
+    assert!(lab.cloud.row(Kind::Commit, ids[0]).is_none());
+    lab.cloud.refuse_nothing();
+    assert_eq!(lab.a.sync(None).unwrap().pushed, 0, "it is not tried again by itself");
+    let tx = lab.a.writer.begin().unwrap();
+    refused::clear_all(&tx).unwrap();
+    tx.commit().unwrap();
+    lab.a.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, ids[0]).is_some());
+    lab.b.sync(None).unwrap();
+    assert_eq!(all(&lab.b).len(), 2, "with its session, which was refused for want of it");
+}
+
+#[test]
+fn a_title_from_elsewhere_renames_the_directory_is_logged_and_is_not_sent_back() {
+    let mut lab = Lab::shared();
+    title(&mut lab.a, "Sail away");
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    let commit = only(&lab.b);
+    assert_eq!(commit.title, "Sail away");
+    assert!(commit.dir_name.contains("sail-away"), "{}", commit.dir_name);
+    assert_eq!(waiting(&lab.b), Vec::<Value>::new());
+    let of = Some((EntityKind::Commit, commit.row));
+    let logged = edits::since(lab.b.writer.conn(), cogfs::model::Millis(0), of).unwrap();
+    assert_eq!(
+        (logged[0].origin.as_str(), logged[0].machine.as_str(), logged[0].action.as_str()),
+        ("sync", "a", "retitle")
+    );
+    // It can be taken back here, which is an edit of this machine's.
+    let mut tx = lab.b.writer.begin().unwrap();
+    undo(&mut tx, Origin::Command, logged[0].seq).unwrap();
+    tx.commit().unwrap();
+    lab.b.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    assert_eq!(only(&lab.a).title, "Question 1");
+}
+
+#[test]
+fn of_two_values_one_is_kept_as_a_conflict_that_can_be_taken() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "From a");
+    note(&mut lab.b, "From b");
+    lab.a.sync(None).unwrap();
+    let summary = lab.b.sync(None).unwrap();
+    assert_eq!(summary.conflicts, 1);
+    lab.a.sync(None).unwrap();
+    assert_eq!(only(&lab.a).note, only(&lab.b).note);
+    let conflict = conflicts::open(lab.b.writer.conn()).unwrap().pop().unwrap();
+    assert_eq!((&conflict.local, &conflict.cloud), (&json!("From b"), &json!("From a")));
+    assert_eq!(conflict.machine, "a");
+    let other = if conflict.kept == Side::Local { Side::Cloud } else { Side::Local };
+    let mut tx = lab.b.writer.begin().unwrap();
+    assert!(fields::take_side(&mut tx, Origin::Command, &conflict, other).unwrap());
+    tx.commit().unwrap();
+    assert_eq!(conflicts::count(lab.b.writer.conn()).unwrap(), 0);
+    lab.b.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    let taken = if other == Side::Local { "From b" } else { "From a" };
+    assert_eq!((only(&lab.a).note.as_str(), only(&lab.b).note.as_str()), (taken, taken));
+}
+
+#[test]
+fn an_edit_beats_a_deletion_and_the_deletion_is_told() {
+    let mut lab = Lab::shared();
+    delete(&mut lab.a);
+    note(&mut lab.b, "Still needed");
+    lab.a.sync(None).unwrap();
+    assert_eq!(lab.b.sync(None).unwrap().restored, 1);
+    lab.a.sync(None).unwrap();
+    assert_eq!((only(&lab.a).deleted_at, only(&lab.b).deleted_at), (None, None));
+    assert_eq!(only(&lab.a).note, "Still needed");
+    assert_eq!(conflicts::open(lab.b.writer.conn()).unwrap()[0].field, "deleted_at");
+}
+
+#[test]
+fn what_is_edited_while_it_is_sent_waits_on() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "First");
+    let (sent, _) = fields::pending(lab.a.writer.conn(), 0, 100).unwrap();
+    note(&mut lab.a, "Second");
+    let here = Here { machine: cogfs::model::Id([1; 16]), ahead: 0 };
+    let outcome = Outcome::Applied { version: 1, seq: 9, unused: vec![] };
+    let mut tx = lab.a.writer.begin().unwrap();
+    fields::settle(&mut tx, here, &sent[0], &outcome).unwrap();
+    tx.commit().unwrap();
+    let left = outbox::all(lab.a.writer.conn()).unwrap();
+    assert_eq!((&left[0].fields["note"], &left[0].base["note"]), (&json!("Second"), &json!("First")));
+}
+
+#[test]
+fn an_edit_that_was_taken_back_after_its_answer_was_lost_is_taken_back_everywhere() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "Slip");
+    // The pull, and the push, whose answer is lost.
+    lab.cloud.fail_next(&[Fault::Doubled, Fault::LostAnswer]);
+    lab.a.sync(None).unwrap_err();
+    lab.cloud.heal();
+    assert_eq!(lab.cloud.row(Kind::Commit, only(&lab.a).id).unwrap().fields["note"], "Slip");
+    note(&mut lab.a, "");
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    assert_eq!((only(&lab.a).note.as_str(), only(&lab.b).note.as_str()), ("", ""));
+    assert_eq!(conflicts::count(lab.a.writer.conn()).unwrap(), 0, "it is no conflict with itself");
+}
+
+#[test]
+fn what_was_purged_while_this_machine_was_away_is_deleted_here_unless_it_was_edited() {
+    for edited in [false, true] {
+        let mut lab = Lab::shared();
+        let commit = only(&lab.a);
+        delete(&mut lab.a);
+        lab.a.sync(None).unwrap();
+        let session = cogfs::store::sessions::all_of_commit(lab.a.writer.conn(), commit.row).unwrap().pop().unwrap();
+        lab.cloud.purge(Kind::Session, session.id);
+        lab.cloud.purge(Kind::Commit, commit.id);
+        if edited {
+            note(&mut lab.b, "Still needed");
+        }
+        lab.b.sync(None).unwrap();
+        assert_eq!(only(&lab.b).deleted_at.is_some(), !edited, "edited: {edited}");
+    }
+}
+
+#[test]
+fn a_cloud_that_lost_what_it_had_is_told_and_filled_again() {
+    let mut lab = Lab::shared();
+    lab.cloud.lose_everything();
+    assert!(matches!(lab.a.sync(None), Err(SyncError::CloudLost)));
+    assert_eq!(only(&lab.a).deleted_at, None);
+    let tx = lab.a.writer.begin().unwrap();
+    engine::reset(&tx, false).unwrap();
+    tx.commit().unwrap();
+    lab.a.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, only(&lab.a).id).is_some_and(|row| row.facts.is_some()));
+}
+
+#[test]
+fn nothing_of_a_project_that_stays_here_is_sent() {
+    let mut lab = Lab::with(1);
+    let project = projects::all(lab.a.writer.conn()).unwrap().pop().unwrap();
+    let tx = lab.a.writer.begin().unwrap();
+    projects::set_syncs(&tx, project.row, false).unwrap();
+    tx.commit().unwrap();
+    note(&mut lab.a, "Secret");
+    lab.a.sync(None).unwrap();
+    let sent: Vec<Kind> = lab.cloud.rows().iter().map(|row| row.kind).collect();
+    assert_eq!(sent, [Kind::Machine]);
+    let tx = lab.a.writer.begin().unwrap();
+    projects::set_syncs(&tx, project.row, true).unwrap();
+    tx.commit().unwrap();
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    assert_eq!(only(&lab.b).note, "Secret");
+}
