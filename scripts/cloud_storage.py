@@ -1,5 +1,5 @@
 """Stands for Supabase's storage behind the gateway of `scripts/cloud-stack`: the bucket `visuals` with the policies of
-migrations/cloud/0008_supabase.sql, as files. Refusals have its shape: the status 400, and the true one as text in the body."""
+migrations/cloud/0009_supabase.sql, as files. Refusals have its shape: the status 400, and the true one as text in the body."""
 
 import base64
 import binascii
