@@ -235,6 +235,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::ingest::Summary;
     use crate::store::Layout;
 
     const DIRECTORIES: usize = 100;

@@ -114,7 +114,7 @@ fn secret<'t>(found: &Captures<'t>) -> &'t str {
 /// Written in place of a secret: by people in examples, by programs in logs.
 fn is_placeholder(value: &str) -> bool {
     let lower = value.to_ascii_lowercase();
-    let one_character = value.chars().all(|c| Some(c) == value.chars().next());
+    let one_character = value.chars().all(|c| value.starts_with(c));
     one_character
         || value.starts_with(['$', '<', '{', '[', '%', '*', '('])
         || value.contains("...")
