@@ -182,6 +182,10 @@ fn spoken(protocol: Protocol) -> Result<()> {
 }
 
 impl Cloud for HttpCloud {
+    fn url(&self) -> &str {
+        &self.transport.server().url
+    }
+
     fn status(&self) -> Result<Status> {
         let status: Status = self.rpc("sync_status", &json!({ "protocol": PROTOCOL }), self.deadlines.status)?;
         spoken(status.protocol)?;

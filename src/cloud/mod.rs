@@ -44,6 +44,9 @@ pub type Result<T> = std::result::Result<T, CloudError>;
 
 /// The cloud, as a machine of a user sees it. Every call may block; none is made while a transaction is open.
 pub trait Cloud: Send + Sync {
+    /// Where it is: its address, by which accounts of different servers are told apart.
+    fn url(&self) -> &str;
+
     /// The account's state.
     ///
     /// # Errors
