@@ -91,6 +91,12 @@ impl Folders {
         self.config.join("config.toml")
     }
 
+    /// Which folders' conversations stay on this machine: patterns as in a `.gitignore`.
+    #[must_use]
+    pub fn ignored(&self) -> PathBuf {
+        self.config.join("cogfsignore")
+    }
+
     /// Who is logged in, with the tokens.
     #[must_use]
     pub fn session(&self) -> PathBuf {

@@ -12,6 +12,7 @@ CREATE TABLE projects (
     updated_at INTEGER NOT NULL,
     curated_at INTEGER,                       -- the last edit; NULL: none. A name that is a user's stays
     sync       INTEGER NOT NULL DEFAULT 1,    -- 0: nothing of it leaves this machine
+    ignored    INTEGER NOT NULL DEFAULT 0,    -- 1: neither does it, as a .cogfsignore says
     local_version INTEGER NOT NULL DEFAULT 0,
     cloud_version INTEGER NOT NULL DEFAULT 0
 );

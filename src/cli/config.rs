@@ -14,7 +14,7 @@ use crate::config::settings::{self, Origin, Setting, Settings};
 /// Read and change settings
 ///
 /// They are kept in config.toml, in the folder COGFS_HOME/config, or in ~/.config/cogfs; its comments stay. The environment comes
-/// first: COGFS_SYNC_URL and COGFS_SYNC_KEY.
+/// first: COGFS_SYNC_URL, COGFS_SYNC_KEY and COGFS_SYNC_REDACT.
 ///
 /// Settings: sync.url, the server that conversations are synced with; sync.key, its publishable (anon) key.
 #[derive(Debug, clap::Args)]

@@ -14,6 +14,7 @@ mod logout;
 pub mod mount;
 mod output;
 mod project;
+mod redact;
 mod resolve;
 mod restore;
 mod stats;
@@ -82,6 +83,7 @@ enum Command {
     Pull(sync::PullArgs),
     Sync(sync::SyncArgs),
     Project(project::ProjectArgs),
+    Redact(redact::RedactArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Forget(forget::ForgetArgs),
@@ -140,6 +142,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Pull(args) => sync::pull(&folders, &args),
         Command::Sync(args) => sync::sync(&folders, &args),
         Command::Project(args) => project::run(&folders, &args),
+        Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),

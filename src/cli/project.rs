@@ -53,6 +53,8 @@ struct Entry {
     commits: u64,
     /// It may be synced.
     enabled: bool,
+    /// A `.cogfsignore` names it.
+    ignored: bool,
 }
 
 impl Entry {
@@ -60,6 +62,7 @@ impl Entry {
         Ok(Self {
             commits: commits::rows_of_project(conn, project.row)?.len() as u64,
             enabled: projects::syncs(conn, project.row)?,
+            ignored: projects::is_ignored(conn, project.row)?,
             id: project.id.to_string(),
             name: project.name,
             directory: project.dir_name,
@@ -120,7 +123,11 @@ fn print(entries: &[Entry]) -> io::Result<()> {
     }
     let width = entries.iter().map(|entry| entry.directory.chars().count()).max().unwrap_or(0);
     for entry in entries {
-        let mark = if entry.enabled { "" } else { "  not synced" };
+        let mark = match (entry.enabled, entry.ignored) {
+            (true, _) => "",
+            (false, true) => "  not synced: a .cogfsignore names it",
+            (false, false) => "  not synced",
+        };
         writeln!(out, "{:<width$}  {}{mark}", printable(&entry.directory), count(entry.commits, "commit"))?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `cogfs status`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use serde::Serialize;
 
 use super::mount::BoxError;
 use super::output::{self, bytes, count, printable, thousands};
-use super::resolve;
+use super::{resolve, sync};
 use crate::cloud::open;
 use crate::config::Folders;
 use crate::curation::Entity;
@@ -18,6 +19,7 @@ use crate::model::Millis;
 use crate::store::lock::{Lock, Purpose};
 use crate::store::stats::{self, Totals};
 use crate::store::{self, Layout, Writer, drafts, outbox, trash};
+use crate::sync::secrets;
 
 /// Tell what the database holds, what waits, and where it is mounted
 #[derive(Debug, clap::Args)]
@@ -40,6 +42,8 @@ struct Status {
     following: bool,
     /// Who is logged in, and where.
     account: Option<Account>,
+    /// Secrets that were taken out of what was last sent, by kind.
+    redacted: BTreeMap<String, u64>,
     waiting_edits: u64,
     oldest_waiting: Option<String>,
     drafts: Vec<Draft>,
@@ -103,6 +107,7 @@ fn status(conn: &Connection, layout: &Layout, account: Option<Account>) -> Resul
         last_import: last_import.map(Millis::iso),
         following: Lock::try_take(layout, &Purpose::Follow)?.is_none(),
         account,
+        redacted: secrets::last_found(conn)?,
         waiting_edits: waiting.len() as u64,
         oldest_waiting: waiting.iter().map(|w| w.first_at).min().map(Millis::iso),
         drafts: drafts(conn)?,
@@ -167,6 +172,9 @@ fn print(status: &Status) -> io::Result<()> {
         format!("{} at {}{again}", printable(&account.name), printable(&account.url))
     });
     line("account", account.unwrap_or_else(|| "none (local only)".to_owned()))?;
+    if !status.redacted.is_empty() {
+        line("redacted", format!("{} in what was last sent", sync::kinds(&status.redacted)))?;
+    }
     let oldest = status.oldest_waiting.as_ref().map(|at| format!(", since {} UTC", short(at))).unwrap_or_default();
     line("edits", format!("{} waiting for the cloud{oldest}", count(status.waiting_edits, "record")))?;
     for mount in &status.mounts {

@@ -2,7 +2,8 @@
 
 mod conflicts;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -16,10 +17,12 @@ use super::output::{self, count, printable};
 use super::{forget, open_current};
 use crate::cloud::{Cloud, open};
 use crate::config::Folders;
+use crate::config::settings::{Setting, Settings};
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, told};
 use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, Unsent, Way};
-use crate::sync::facts::Nothing;
+use crate::sync::ignored;
+use crate::sync::secrets::Secrets;
 
 /// The exit status of an interrupted cycle, as shells have it for SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -106,7 +109,9 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     let meant = meant(&layout, &args.projects)?;
     if args.dry_run {
-        let unsent = engine::unsent(&open_current(&layout)?, &Nothing, meant.as_ref())?;
+        let mut writer = Writer::open(&layout)?;
+        refresh_ignored(&mut writer, folders)?;
+        let unsent = engine::unsent(writer.conn(), &secrets(folders)?, meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
     let cloud = open::cloud(folders)?;
@@ -119,7 +124,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         }
         tx.commit()?;
     }
-    cycle(&layout, &cloud, &Options { way: Way::Push, projects: meant }, args.json)
+    cycle(folders, &cloud, &Options { way: Way::Push, projects: meant }, args.json)
 }
 
 /// Runs `cogfs pull`.
@@ -127,7 +132,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(&folders.layout(), &open::cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(folders, &open::cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -137,7 +142,7 @@ pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
 pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     match &args.what {
-        None | Some(What::Now) => cycle(&layout, &open::cloud(folders)?, &Options::default(), args.json),
+        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?, &Options::default(), args.json),
         Some(What::Status) => status(&layout, args.json),
         Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
         Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),
@@ -157,14 +162,41 @@ fn meant(layout: &Layout, names: &[String]) -> Result<Option<BTreeSet<i64>>, Box
     Ok(Some(rows))
 }
 
+/// What takes secrets out of what is sent, as the settings have it.
+fn secrets(folders: &Folders) -> Result<Secrets, BoxError> {
+    let settings = Settings::load(folders)?;
+    Ok(Secrets::new(settings.get(Setting::SyncRedact).is_none_or(|(value, _)| value == "true")))
+}
+
+/// Kinds and counts, in a line.
+pub fn kinds<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> String {
+    counts.iter().map(|(kind, number)| format!("{kind} {number}")).collect::<Vec<_>>().join(", ")
+}
+
+/// Reads the `.cogfsignore` files; a line in them that cannot be read is told.
+fn refresh_ignored(writer: &mut Writer, folders: &Folders) -> Result<(), BoxError> {
+    for complaint in ignored::refresh(writer, &folders.ignored())? {
+        eprintln!("cogfs: {}", printable(&complaint));
+    }
+    Ok(())
+}
+
 /// A cycle with a line of progress (on a terminal) and Ctrl-C.
-fn cycle(layout: &Layout, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
+fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
     let stop = stop_on_signals()?;
-    let mut writer = Writer::open(layout)?;
+    let mut writer = Writer::open(&folders.layout())?;
+    refresh_ignored(&mut writer, folders)?;
+    let secrets = secrets(folders)?;
+    let tx = writer.begin()?;
+    secrets.begin(&tx)?;
+    tx.commit()?;
     let line = spinner(json);
     let done =
-        Engine::new().cycle(&mut writer, cloud, &Nothing, options, (&stop, &mut |progress| show(&line, progress)));
+        Engine::new().cycle(&mut writer, cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
+    let tx = writer.begin()?;
+    secrets.keep(&tx)?;
+    tx.commit()?;
     let summary = done?;
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
@@ -173,7 +205,7 @@ fn cycle(layout: &Layout, cloud: &dyn Cloud, options: &Options, json: bool) -> R
     if json {
         output::json(&summary)?;
     } else {
-        print(&summary, &refused)?;
+        print(&summary, &refused, &secrets)?;
     }
     Ok(exit_code(&summary))
 }
@@ -203,7 +235,7 @@ fn exit_code(summary: &Summary) -> ExitCode {
     }
 }
 
-fn print(summary: &Summary, refused: &[Refused]) -> io::Result<()> {
+fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if summary.interrupted {
         writeln!(out, "Interrupted. What was sent and pulled stays; run it again for the rest.")?;
@@ -216,6 +248,11 @@ fn print(summary: &Summary, refused: &[Refused]) -> io::Result<()> {
         count(summary.pulled, "record"),
         summary.seconds,
     )?;
+    let secrets = secrets.counts();
+    if !secrets.is_empty() {
+        let number = secrets.values().sum::<usize>() as u64;
+        writeln!(out, "{} taken out of what was sent: {}.", count(number, "secret"), kinds(&secrets))?;
+    }
     if summary.conflicts > 0 {
         let lost = count(summary.conflicts, "value");
         writeln!(

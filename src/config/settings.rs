@@ -18,11 +18,12 @@ use super::{Folders, file};
 pub enum Setting {
     SyncUrl,
     SyncKey,
+    SyncRedact,
 }
 
 impl Setting {
     /// Every setting there is.
-    pub const ALL: [Self; 2] = [Self::SyncUrl, Self::SyncKey];
+    pub const ALL: [Self; 3] = [Self::SyncUrl, Self::SyncKey, Self::SyncRedact];
 
     /// The table and the key in `config.toml`, with a dot between them.
     #[must_use]
@@ -30,6 +31,7 @@ impl Setting {
         match self {
             Self::SyncUrl => "sync.url",
             Self::SyncKey => "sync.key",
+            Self::SyncRedact => "sync.redact",
         }
     }
 
@@ -39,6 +41,7 @@ impl Setting {
         match self {
             Self::SyncUrl => "COGFS_SYNC_URL",
             Self::SyncKey => "COGFS_SYNC_KEY",
+            Self::SyncRedact => "COGFS_SYNC_REDACT",
         }
     }
 
@@ -48,6 +51,7 @@ impl Setting {
         match self {
             Self::SyncUrl => "the server that conversations are synced with",
             Self::SyncKey => "the server's anon or publishable key",
+            Self::SyncRedact => "whether secrets are taken out of what is sent (true, false; else: true)",
         }
     }
 
@@ -64,7 +68,16 @@ impl Setting {
         match self {
             Self::SyncUrl => server_url(value.trim()),
             Self::SyncKey => public_key(value.trim()),
+            Self::SyncRedact => switch(value.trim()),
         }
+    }
+}
+
+/// A word that says yes or no.
+fn switch(value: &str) -> Result<String, String> {
+    match value {
+        "true" | "false" => Ok(value.to_owned()),
+        _ => Err("it is `true` or `false`".to_owned()),
     }
 }
 
@@ -192,12 +205,14 @@ fn values_of(document: &DocumentMut, path: &Path) -> Result<Vec<(Setting, String
         for (key, item) in entries.iter() {
             let name = format!("{table}.{key}");
             let setting = Setting::of(&name).map_err(|_| unknown(name))?;
-            let value = item.as_str().ok_or_else(|| SettingsError::Bad {
+            // A switch or a number may stand without quotes.
+            let plain = item.as_bool().map(|b| b.to_string()).or_else(|| item.as_integer().map(|n| n.to_string()));
+            let value = item.as_str().map(str::to_owned).or(plain).ok_or_else(|| SettingsError::Bad {
                 name: setting.name().to_owned(),
                 place: place.clone(),
                 reason: "it has to be a text in quotes".to_owned(),
             })?;
-            values.push((setting, checked(setting, value, &place)?, Origin::File));
+            values.push((setting, checked(setting, &value, &place)?, Origin::File));
         }
     }
     Ok(values)

@@ -42,7 +42,7 @@ fn each_kind_of_secret_is_taken_out_of_a_sentence_and_counted() {
         let mut report = Report::default();
         let text = format!("I use {secret} here.");
         assert_eq!(Redactor.text(&text, &mut report), format!("I use [redacted:{kind}] here."), "{kind}");
-        assert_eq!(report.0.into_iter().collect::<Vec<_>>(), [(kind, 1)]);
+        assert_eq!(report.counts().into_iter().collect::<Vec<_>>(), [(kind, 1)]);
     }
 }
 
@@ -66,6 +66,14 @@ fn of_what_says_where_a_secret_is_used_the_secret_alone_goes() {
     ] {
         assert_eq!(clean(text), cleaned);
     }
+}
+
+#[test]
+fn what_is_shown_of_a_secret_names_its_place_and_gives_it_away_to_nobody() {
+    let (kind, secret) = secrets().swap_remove(2);
+    let found = Redactor.secrets(&format!("one\ntwo {secret}\nDB_PASSWORD=letmein"));
+    assert_eq!(found[0], Found { kind, line: 2, masked: "ghp_aB… (40 characters)".to_owned() });
+    assert_eq!(found[1], Found { kind: "env", line: 3, masked: "l… (7 characters)".to_owned() });
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn of_a_record_the_strings_alone_change() {
     let mut report = Report::default();
     let cleaned = Redactor.record(&record, &mut report);
     assert_eq!(cleaned, "{\"b\" : 1.50, \"a\":\"x\\u00e9\", \"text\":\"[redacted:private-key]\"}");
-    assert_eq!(report.total(), 1);
+    assert_eq!(report.counts().into_values().sum::<usize>(), 1);
     assert!(matches!(Redactor.record("{\"a\": \"b\\\\\", \"c\": 1}", &mut report), Cow::Borrowed(_)));
     assert_eq!(Redactor.record("no JSON: DB_PASSWORD=letmein", &mut report), "no JSON: DB_PASSWORD=letmein");
     assert_eq!(Redactor.record("DB_PASSWORD=letmein", &mut report), "DB_PASSWORD=[redacted:env]");

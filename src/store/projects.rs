@@ -313,7 +313,24 @@ pub fn set_cloud_version(tx: &Transaction<'_>, row: i64, version: i64) -> Result
 /// # Errors
 /// When SQLite cannot read.
 pub fn syncs(conn: &Connection, row: i64) -> Result<bool> {
-    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND sync = 1")?.exists([row])?)
+    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND sync > ignored")?.exists([row])?)
+}
+
+/// Whether a `.cogfsignore` keeps a project here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn is_ignored(conn: &Connection, row: i64) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM projects WHERE row = ?1 AND ignored = 1")?.exists([row])?)
+}
+
+/// Notes what the `.cogfsignore` files say of a project.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn set_ignored(tx: &Transaction<'_>, row: i64, ignored: bool) -> Result<()> {
+    tx.prepare_cached("UPDATE projects SET ignored = ?2 WHERE row = ?1")?.execute(params![row, ignored])?;
+    Ok(())
 }
 
 /// Says whether a project may leave this machine.

@@ -8,4 +8,6 @@ pub mod contents;
 pub mod engine;
 pub mod facts;
 pub mod fields;
+pub mod ignored;
 pub mod merge;
+pub mod secrets;

@@ -135,7 +135,7 @@ impl World {
         for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "COGFS_WATCH", "RUST_LOG"] {
             command.env_remove(name);
         }
-        for name in ["COGFS_SYNC_URL", "COGFS_SYNC_KEY", "COGFS_LOG"] {
+        for name in ["COGFS_SYNC_URL", "COGFS_SYNC_KEY", "COGFS_SYNC_REDACT", "COGFS_LOG"] {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().copied());

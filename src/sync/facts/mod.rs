@@ -131,12 +131,12 @@ const UNSENT: [&str; 4] = [
      WHERE f.kind = 0 AND f.version <> f.sent",
     // A project without a commit of this machine says nothing.
     "SELECT p.row, 0, 0, 0, f.entity_row, f.version FROM sent_facts f INDEXED BY unsent_facts JOIN projects p ON p.row = f.entity_row
-     WHERE f.kind = 1 AND f.version <> f.sent AND p.sync = 1",
+     WHERE f.kind = 1 AND f.version <> f.sent AND p.sync > p.ignored",
     // Found and lying in projects that may leave, with a session of this machine that has turns.
     "SELECT -c.closed_at, -c.row, 0, 0, f.entity_row, f.version
      FROM sent_facts f INDEXED BY unsent_facts JOIN cognitive_commits c ON c.row = f.entity_row
          JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
-     WHERE f.kind = 2 AND f.version <> f.sent AND p.sync = 1 AND o.sync = 1
+     WHERE f.kind = 2 AND f.version <> f.sent AND p.sync > p.ignored AND o.sync > o.ignored
        AND EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.contents = 0 AND length(s.turn_index) > 0)",
     "SELECT -c.closed_at, -c.row, CASE WHEN s.parent_row IS NULL THEN 0 ELSE (
              WITH RECURSIVE above(row, n) AS (SELECT s.parent_row, 1 UNION
@@ -146,7 +146,7 @@ const UNSENT: [&str; 4] = [
      FROM sent_facts f INDEXED BY unsent_facts JOIN sessions s ON s.row = f.entity_row
          JOIN cognitive_commits c ON c.row = s.commit_row
          JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
-     WHERE f.kind = 3 AND f.version <> f.sent AND p.sync = 1 AND o.sync = 1 AND s.contents = 0 AND s.forgotten = 0
+     WHERE f.kind = 3 AND f.version <> f.sent AND p.sync > p.ignored AND o.sync > o.ignored AND s.contents = 0 AND s.forgotten = 0
        AND length(s.turn_index) > 0",
 ];
 
