@@ -49,6 +49,8 @@ pub struct Buffer {
     pub bytes: Vec<u8>,
     pub written: Instant,
     pub mtime: Millis,
+    /// A write of it has not returned: its writer is not quiet, however long that takes.
+    pub under_way: bool,
     /// Counts the changes, to tell whether what was published is still all.
     pub version: u64,
     /// The process that wrote last; 0 where the kernel wrote back the pages of a mapping.

@@ -113,8 +113,10 @@ impl CogFs {
         if offset == 0 {
             self.end_save_of_another(row, process);
         }
-        self.change_document(row, process, |old| splice(old, offset, bytes))?;
-        self.keep_draft(row)
+        let written =
+            self.change_document(row, process, |old| splice(old, offset, bytes)).and_then(|()| self.keep_draft(row));
+        self.note_quiet(row);
+        written
     }
 
     /// Truncating alone is never kept: it is the first half of a save.
@@ -123,8 +125,20 @@ impl CogFs {
         if size == 0 {
             self.end_save_of_another(row, process);
         }
-        self.change_document(row, process, |old| resize(old, size))?;
-        if size > 0 { self.keep_draft(row) } else { Ok(()) }
+        let changed = self.change_document(row, process, |old| resize(old, size));
+        let kept = changed.and_then(|()| if size > 0 { self.keep_draft(row) } else { Ok(()) });
+        self.note_quiet(row);
+        kept
+    }
+
+    /// A write returns: from now on its writer is quiet, as far as is known.
+    fn note_quiet(&self, row: i64) {
+        let Ok(writing) = self.writing() else { return };
+        if let Some(buffer) =
+            lock(&writing.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())
+        {
+            (buffer.under_way, buffer.written) = (false, Instant::now());
+        }
     }
 
     /// A process begins a save while that of another is not the record yet: both count, so the other's becomes it now.
@@ -185,6 +199,7 @@ impl CogFs {
         (buffer.written, buffer.mtime) = (Instant::now(), Millis::now());
         buffer.version += 1;
         buffer.refused = None;
+        buffer.under_way = true;
         // A mapped page that the kernel writes back has no process.
         if process != 0 {
             buffer.writer = process;
@@ -463,6 +478,7 @@ fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
         if let Some(buffer) = &document.buffer {
             let quiet = now.saturating_duration_since(buffer.written);
             match &buffer.refused {
+                _ if buffer.under_way => {}
                 Some(_) if quiet >= SHOWN_INVALID => found.push(Due::ShowRecord(*row)),
                 Some(_) => {}
                 None if quiet >= QUIET_INVALID => found.push(Due::Publish(*row)),
@@ -477,7 +493,8 @@ fn due(overlay: &Overlay, now: Instant) -> Vec<Due> {
 }
 
 fn buffer(bytes: Vec<u8>, writer: u32) -> Buffer {
-    Buffer { bytes, written: Instant::now(), mtime: Millis::now(), version: 0, writer, refused: None, cut: None }
+    let (written, mtime) = (Instant::now(), Millis::now());
+    Buffer { bytes, written, mtime, under_way: false, version: 0, writer, refused: None, cut: None }
 }
 
 /// Keeps the bytes of a save with what the record is rendered as now.
@@ -498,4 +515,20 @@ fn process_of(thread: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
     let group = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok());
     group.unwrap_or(thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_not_at_rest_while_a_write_of_it_has_not_returned() {
+        let mut overlay = Overlay::default();
+        overlay.documents.entry(1).or_default().buffer = Some(buffer(b"---\n---\n".to_vec(), 7));
+        let later = Instant::now() + QUIET * 2;
+        assert!(matches!(due(&overlay, later).as_slice(), [Due::Publish(1)]));
+        let written = overlay.documents.get_mut(&1).and_then(|document| document.buffer.as_mut());
+        written.expect("it is being written").under_way = true;
+        assert!(due(&overlay, later).is_empty());
+    }
 }

@@ -356,6 +356,9 @@ impl Direct {
     }
 
     fn write(&mut self, ino: u64, offset: usize, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.fs.write(ino, offset as u64, bytes, EDITOR).map(drop).map_err(errno)
     }
 
