@@ -451,7 +451,7 @@ fn a_log_that_is_imported_here_too_takes_the_session_over() {
         let (a, b, mut cloud, logs, mut log) = two_machines_and_a_log();
         log.git_commit("4be91d7", "Float").user("And now a mast").assistant("A mast");
         let path = log.write(logs.path());
-        a.import(&[path.clone()]);
+        a.import(std::slice::from_ref(&path));
         a.push(&mut cloud);
         b.apply(&cloud.rows());
         if is_fetched {
@@ -459,7 +459,7 @@ fn a_log_that_is_imported_here_too_takes_the_session_over() {
                 assert_eq!(b.fetch(&cloud, &id), Stored::Done);
             }
         }
-        b.import(&[path.clone()]);
+        b.import(std::slice::from_ref(&path));
         b.is_sound();
         assert_eq!(remote_of(&b), 0);
         let contents = |machine: &Machine| {
@@ -492,7 +492,7 @@ fn a_log_that_is_imported_here_too_takes_the_session_over() {
 fn what_is_forgotten_goes_from_the_other_machine_and_its_log_does_not_bring_it_back() {
     let (a, b, mut cloud, logs, log) = two_machines_and_a_log();
     let path = log.write(logs.path());
-    a.import(&[path.clone()]);
+    a.import(std::slice::from_ref(&path));
     a.push(&mut cloud);
     b.apply(&cloud.rows());
     let id = cloud.rows.values().find(|row| row.kind == Kind::Commit).unwrap().id;
