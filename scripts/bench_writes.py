@@ -2,7 +2,8 @@
 
 A database of 20,000 sessions (`--sessions`), and a few commits of 1,000 turns. Each piece of work is done on the mount and on
 the disk in turns, and medians are compared: take the ratios, not the seconds. What is asked of both is that it is on the disk
-when the call returns: on the mount it is by itself, on the disk it takes an fsync.
+when the call returns: on the mount it is by itself, on the disk it takes an fsync. `pinned` has the client and the server on one
+CPU, which takes the scheduler's whims out; `free` lets them run where they like.
 """
 
 import argparse
@@ -69,16 +70,19 @@ class Writes:
         self.dir = Path(args.dir).resolve()
         self.home, self.mnt, self.disk = self.dir / "home", self.dir / "mnt", self.dir / "disk"
         self.rows = []
+        self.cpus = os.sched_getaffinity(0)
+        self.modes = {"pinned": {min(self.cpus)}, "free": self.cpus}
+        self.long_ones = args.repeat * len(self.modes)
 
     def env(self):
         return dict(os.environ) | {"COGFS_HOME": str(self.home), "HOME": str(self.dir / "nobody")}
 
     def prepare(self):
-        logs = self.dir / f"logs-{self.args.sessions}-{self.args.repeat}"
+        logs = self.dir / f"logs-{self.args.sessions}-{self.long_ones}"
         if not logs.exists():
             say(f"writing {self.args.sessions:,} logs")
             shutil.rmtree(self.dir, ignore_errors=True)
-            write_logs(logs, self.args.sessions, self.args.repeat)
+            write_logs(logs, self.args.sessions, self.long_ones)
         for path in (self.home, self.disk):
             shutil.rmtree(path, ignore_errors=True)
         say("importing")
@@ -87,7 +91,19 @@ class Writes:
         self.mnt.mkdir(exist_ok=True)
         run([self.cogfs, "mount", "--no-watch", str(self.mnt)], env=self.env())
 
-    def row(self, what, target, mount, disk):
+    def pin(self, mode):
+        """Client and server, all threads of it, on the CPUs of a mode."""
+        os.sched_setaffinity(0, self.modes[mode])
+        for pid in Path("/proc").iterdir():
+            try:
+                if pid.name.isdigit() and str(self.mnt) in (pid / "cmdline").read_text().split("\0"):
+                    for task in (pid / "task").iterdir():
+                        os.sched_setaffinity(int(task.name), self.modes[mode])
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+
+    def row(self, what, mode, target, mount, disk):
+        what = f"{what}, {mode}"
         mount, disk = statistics.median(mount), statistics.median(disk)
         ratio = mount / disk
         self.rows.append({
@@ -100,8 +116,8 @@ class Writes:
         tree = self.mnt / "projects" / f"project-{project:03}"
         return sorted(path for path in tree.iterdir() if path.is_dir() and not path.is_symlink() and path.name != "hidden")
 
-    def saves(self):
-        commit = self.commits(0)[0]
+    def saves(self, mode):
+        commit = self.commits(list(self.modes).index(mode))[0]
         document, copy = commit / "meta.md", self.disk / "meta.md"
         text = document.read_bytes()
         copy.write_bytes(text)
@@ -111,11 +127,11 @@ class Writes:
             mount.append(timed(lambda: save(document, data)))
             disk.append(timed(lambda: save(copy, data)))
         assert document.read_bytes() == data
-        self.row("save of meta.md, fsynced", SAVE, mount, disk)
+        self.row("save of meta.md, fsynced", mode, SAVE, mount, disk)
 
-    def renames(self):
+    def renames(self, mode):
         mount, disk = [], []
-        for number, commit in enumerate(self.commits(1)[: self.args.saves]):
+        for number, commit in enumerate(self.commits(2 + list(self.modes).index(mode))[: self.args.saves]):
             twin = self.disk / commit.name
             twin.mkdir()
             name = f"Title number {number:04}"
@@ -126,22 +142,22 @@ class Writes:
                 sync_directory(self.disk)
 
             disk.append(timed(on_disk))
-        self.row("rename of a commit", RENAME, mount, disk)
+        self.row("rename of a commit", mode, RENAME, mount, disk)
 
-    def removals(self):
+    def removals(self, mode):
         projects = range(self.args.sessions // COMMITS_PER_PROJECT, 10_000)
         long_ones = [c for project in projects if (self.mnt / "projects" / f"project-{project:03}").exists() for c in self.commits(project)]
         long_ones = [c for c in long_ones if len(list((next((c / "sessions").iterdir()) / "turns").iterdir())) >= LONG_TURNS // 2]
         mount, disk = [], []
         for number, commit in enumerate(long_ones[: self.args.repeat]):
-            twin = self.disk / f"commit-{number}"
+            twin = self.disk / f"commit-{mode}-{number}"
             shutil.copytree(commit, twin)
             os.sync()
             for path in (commit, twin):
                 run(["find", str(path), "-newer", "/"])
             mount.append(timed(lambda: run(["rm", "-r", str(commit)])))
             disk.append(timed(lambda: run(["rm", "-rf", str(twin)])))
-        self.row(f"rm -r of a commit of {LONG_TURNS:,} turns", REMOVE, mount, disk)
+        self.row(f"rm -r of a commit of {LONG_TURNS:,} turns", mode, REMOVE, mount, disk)
 
     def clean_up(self):
         subprocess.run([self.cogfs, "unmount", str(self.mnt)], env=self.env(), capture_output=True, check=False)
@@ -165,9 +181,11 @@ def main():
     command = shlex.join(["scripts/bench", "--writes", *(a for a in sys.argv[1:] if a != "--target" and a != args.target)])
     try:
         bench.prepare()
-        bench.saves()
-        bench.renames()
-        bench.removals()
+        for mode in bench.modes:
+            bench.pin(mode)
+            bench.saves(mode)
+            bench.renames(mode)
+            bench.removals(mode)
     finally:
         bench.clean_up()
     if args.json:

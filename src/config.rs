@@ -1,4 +1,7 @@
-//! Where things lie: `COGFS_HOME`, if set, is the one folder that holds everything; otherwise the XDG folders do.
+//! Where things lie: `COGFS_HOME`, if set, is the one folder that holds everything; otherwise the XDG folders do. And what is set.
+
+pub mod file;
+pub mod settings;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,7 @@ pub struct Folders {
     data: PathBuf,
     state: PathBuf,
     cache: PathBuf,
+    config: PathBuf,
     demo: PathBuf,
 }
 
@@ -44,14 +48,17 @@ impl Folders {
         let data = xdg("XDG_DATA_HOME", ".local/share")?;
         let state = xdg("XDG_STATE_HOME", ".local/state")?;
         let cache = xdg("XDG_CACHE_HOME", ".cache")?;
-        Ok(Self { demo: data.join("demo"), state, cache, data })
+        let config = xdg("XDG_CONFIG_HOME", ".config")?;
+        Ok(Self { demo: data.join("demo"), state, cache, config, data })
     }
 
     /// The folders below one home.
     #[must_use]
     pub fn below(home: &Path) -> Self {
         let home = std::path::absolute(home).unwrap_or_else(|_| home.to_owned());
-        Self { data: home.join("data"), state: home.join("state"), cache: home.join("cache"), demo: home.join("demo") }
+        let [data, state, cache, config, demo] =
+            ["data", "state", "cache", "config", "demo"].map(|name| home.join(name));
+        Self { data, state, cache, config, demo }
     }
 
     /// Where the database and the blobs lie.
@@ -78,6 +85,18 @@ impl Folders {
         self.state.join("errors.jsonl")
     }
 
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> PathBuf {
+        self.config.join("config.toml")
+    }
+
+    /// Who is logged in, with the tokens.
+    #[must_use]
+    pub fn session(&self) -> PathBuf {
+        self.state.join("session.json")
+    }
+
     /// The files that editors make beside those they write.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {
@@ -100,6 +119,8 @@ mod tests {
         assert_eq!(folders.mount_log(), Path::new("/x/state/mount.log"));
         assert_eq!(folders.errors_log(), Path::new("/x/state/errors.jsonl"));
         assert_eq!(folders.scratch(), Path::new("/x/cache/scratch"));
+        assert_eq!(folders.settings(), Path::new("/x/config/config.toml"));
+        assert_eq!(folders.session(), Path::new("/x/state/session.json"));
     }
 
     #[test]
@@ -109,6 +130,7 @@ mod tests {
         assert_eq!(folders.mount_log(), Path::new("/home/u/.local/state/cogfs/mount.log"));
         assert_eq!(folders.errors_log(), Path::new("/home/u/.local/state/cogfs/errors.jsonl"));
         assert_eq!(folders.scratch(), Path::new("/home/u/.cache/cogfs/scratch"));
+        assert_eq!(folders.settings(), Path::new("/home/u/.config/cogfs/config.toml"));
         assert!(resolve(&[]).is_err());
     }
 

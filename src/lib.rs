@@ -12,6 +12,7 @@ pub mod fs;
 pub mod fuse;
 pub mod ingest;
 pub mod model;
+pub mod redact;
 pub mod render;
 pub mod store;
 pub mod sync;

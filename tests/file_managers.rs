@@ -259,6 +259,41 @@ fn pcmanfm_renames_and_deletes() {
     rename_and_delete("pcmanfm");
 }
 
+/// It asks for a name in its window, and takes its last step back with ctrl+z.
+#[test]
+fn nautilus_renames_deletes_and_restores() {
+    needs_desktop!("nautilus");
+    let world = world();
+    let mount = Mount::with(&world, &world.root().join("mnt"), &["--no-watch"]);
+    let (name, id) = commit(&mount, "name-for-the-watering");
+    let before = common::walk(&mount.path("projects")).len();
+    Desktop::new(&world, &mount).run(&format!(
+        r#"
+        # It draws without a graphics card.
+        export GSK_RENDERER=cairo GDK_BACKEND=x11
+        shown() {{ until_true at_rest; picture "nautilus-$1"; }}
+        trashed() {{ test -e ".cogfs/trash/Names of reminders"; }}
+        open nautilus --select "$PWD/projects/plantshop/{name}"
+        shown 1-project
+        xdotool key F2; shown 2-rename
+        xdotool key ctrl+a; xdotool type --delay 20 "Names of reminders"; sleep 0.5; xdotool key Return
+        until_true test -e "projects/plantshop/Names of reminders/meta.md"
+        shown 3-renamed
+        xdotool key Delete; until_true trashed
+        shown 4-deleted
+        xdotool key ctrl+z; until_true test -e "projects/plantshop/Names of reminders/meta.md"
+        shown 5-restored
+        "#
+    ));
+    let meta = json(&mount.path("by/id").join(&id).join("meta.json"));
+    assert_eq!(meta["title"], "Names of reminders");
+    assert_eq!(common::walk(&mount.path("projects")).len(), before, "nothing was left beside");
+    assert_eq!(names(&mount.path(".cogfs/trash")), Vec::<String>::new());
+    assert_eq!(actions(&world), ["retitle", "delete", "restore"]);
+    let log = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
+    assert_eq!(log, "", "it asks for nothing that is refused");
+}
+
 #[test]
 fn a_screenshot_has_a_thumbnail_and_it_lies_in_the_users_cache() {
     needs_desktop!("thunar");

@@ -11,7 +11,7 @@ use cogfs::curation::{Edit, Editor, Entity, Origin, Title, TrashName};
 use cogfs::forget::{self, Target};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
 use cogfs::ingest::{Options, import, index_words};
-use cogfs::store::{Layout, Writer};
+use cogfs::store::{Layout, Survives, Writer};
 use cogfs::upkeep::repair::{self, Mode};
 use common::ClaudeLog;
 use serde_json::{Value, json};
@@ -392,7 +392,7 @@ fn everything_an_edit_changes_is_told() {
     let mut before = remember(&tree);
     let mut writer = Writer::open(&tree.layout).unwrap();
     for step in steps {
-        let mut tx = writer.begin_urgent().unwrap();
+        let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
         assert!(Editor::new(&mut tx, Origin::Command).apply(&step).unwrap().is_some(), "{step:?} changes nothing");
         tx.commit().unwrap();
         let told = tree.fs.changes().unwrap();

@@ -35,6 +35,10 @@ fn the_help_of_every_command_is_as_reviewed() {
         "stats",
         "doctor",
         "forget",
+        "login",
+        "logout",
+        "whoami",
+        "config",
         "demo",
         "completions",
     ] {

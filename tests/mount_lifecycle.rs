@@ -209,3 +209,29 @@ fn two_mounts_of_one_database_show_the_same() {
     };
     assert_eq!(names(&one), names(&two));
 }
+
+/// Where the kernel lets connections be ended. Systems mount it at boot, containers often do not.
+fn fusectl() -> bool {
+    let connections = Path::new("/sys/fs/fuse/connections");
+    let is_there = || fs::read_dir(connections).is_ok_and(|mut dir| dir.next().is_some());
+    is_there() || Command::new("mount").args(["-t", "fusectl", "none"]).arg(connections).status().unwrap().success()
+}
+
+#[test]
+fn unmount_frees_a_program_that_waits_for_a_server_that_does_not_answer() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::new(&world);
+    skip_unless!(fusectl(), "fusectl cannot be mounted");
+    let server = rustix::process::Pid::from_raw(mount.pids()[0]).unwrap();
+    rustix::process::kill_process(server, rustix::process::Signal::STOP).unwrap();
+    // It cannot be killed while it waits for the answer to a mkdir.
+    let waits = mount.path("projects/waits");
+    let waiting = std::thread::spawn(move || fs::create_dir(waits));
+    on(&world, "unmount", mount.dir()).exits(0);
+    assert!(!is_mounted(mount.dir()));
+    wait_until(PATIENCE, "the program goes on", || waiting.is_finished());
+    let error = waiting.join().unwrap().unwrap_err();
+    assert!(matches!(error.raw_os_error(), Some(libc::ECONNABORTED | libc::ENOTCONN)), "{error}");
+    kill(server.as_raw_nonzero().get());
+}

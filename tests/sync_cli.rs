@@ -20,7 +20,7 @@ fn without_a_cloud_a_cycle_says_what_to_do() {
     let world = world();
     for command in [&["push"][..], &["pull"], &["sync"], &["sync", "now", "--json"]] {
         let ran = world.run(command).exits(1);
-        assert!(ran.stderr.contains("no cloud is set up: `cogfs login`"), "{command:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains("cogfs config set sync.url"), "{command:?}: {}", ran.stderr);
     }
 }
 

@@ -13,7 +13,7 @@ use super::{log, resolve};
 use crate::config::Folders;
 use crate::curation::front_matter::{self, Document, Field};
 use crate::curation::{self, Editor, Entity, Origin, Outcome, Shown};
-use crate::store::{Writer, edits};
+use crate::store::{Survives, Writer, edits};
 
 /// The longest note, in bytes.
 const MOST_NOTE: u64 = 1024 * 1024;
@@ -82,7 +82,7 @@ pub fn run(folders: &Folders, args: &EditArgs) -> Result<ExitCode, BoxError> {
     // Read before the database is locked: it may come from a program that waits.
     let note = note(args)?;
     let mut writer = Writer::open(&folders.layout())?;
-    let mut tx = writer.begin_urgent()?;
+    let mut tx = writer.begin_urgent(Survives::Machine)?;
     resolve::not_empty(&tx)?;
     let commit = resolve::commit(&tx, &args.id)?;
     if commit.deleted_at.is_some() {

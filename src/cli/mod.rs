@@ -2,12 +2,15 @@
 //! library's.
 
 mod completions;
+mod config;
 mod demo;
 mod doctor;
 mod edit;
 mod forget;
 mod import;
 mod log;
+mod login;
+mod logout;
 pub mod mount;
 mod output;
 mod project;
@@ -20,6 +23,7 @@ mod trash;
 mod undo;
 pub mod unmount;
 mod watch;
+mod whoami;
 
 use std::io;
 use std::process::ExitCode;
@@ -29,6 +33,7 @@ use clap::{Parser, Subcommand};
 use rusqlite::Connection;
 use tracing_subscriber::EnvFilter;
 
+use crate::cloud::CloudError;
 use crate::config::Folders;
 use crate::follow;
 use crate::fs::{CogFs, Places};
@@ -44,7 +49,8 @@ use mount::BoxError;
 /// Everything is kept in the folder COGFS_HOME, if that is set, else in ~/.local/share/cogfs and ~/.local/state/cogfs.
 /// COGFS_LOG sets what is logged (error, warn, info, debug).
 ///
-/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import) or refused (push), 130 interrupted.
+/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import) or refused (push), 4 nobody is logged
+/// in, 5 the cloud cannot be reached, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cogfs", version, max_term_width = 100)]
 pub struct Cli {
@@ -79,6 +85,10 @@ enum Command {
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Forget(forget::ForgetArgs),
+    Login(login::LoginArgs),
+    Logout(logout::LogoutArgs),
+    Whoami(whoami::WhoamiArgs),
+    Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -96,8 +106,17 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("cogfs: {error}");
-            ExitCode::FAILURE
+            exit_code(&error)
         }
+    }
+}
+
+/// The exit status of an error: what a script can act on has its own.
+fn exit_code(error: &BoxError) -> ExitCode {
+    match error.downcast_ref() {
+        Some(CloudError::LoginNeeded) => ExitCode::from(4),
+        Some(CloudError::Unreachable(_) | CloudError::Busy { .. } | CloudError::Garbled(_)) => ExitCode::from(5),
+        _ => ExitCode::FAILURE,
     }
 }
 
@@ -124,6 +143,10 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),
+        Command::Login(args) => login::run(&folders, &args),
+        Command::Logout(args) => logout::run(&folders, &args),
+        Command::Whoami(args) => whoami::run(&folders, &args),
+        Command::Config(args) => config::run(&folders, &args),
         Command::Demo(args) => demo::run(&folders, &args),
         Command::Completions(args) => completions::run(&args),
     }

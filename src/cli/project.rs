@@ -12,7 +12,7 @@ use super::open_current;
 use super::output::{self, count, printable};
 use crate::config::Folders;
 use crate::model::Project;
-use crate::store::{self, Writer, commits, projects};
+use crate::store::{self, Survives, Writer, commits, projects};
 
 /// Say which projects may leave this machine
 ///
@@ -99,7 +99,7 @@ pub fn run(folders: &Folders, args: &ProjectArgs) -> Result<ExitCode, BoxError> 
         }
     };
     let mut writer = Writer::open(&layout)?;
-    let tx = writer.begin_urgent()?;
+    let tx = writer.begin_urgent(Survives::Machine)?;
     let project = find(&tx, name)?;
     projects::set_syncs(&tx, project.row, syncs)?;
     let entry = Entry::of(&tx, project)?;

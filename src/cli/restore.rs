@@ -10,7 +10,7 @@ use super::output::{self, printable};
 use super::resolve;
 use crate::config::Folders;
 use crate::curation::{CurationError, Edit, Editor, Entity, EntityKind, Origin};
-use crate::store::{self, Writer, sessions, trash, turns};
+use crate::store::{self, Survives, Writer, sessions, trash, turns};
 
 /// Bring back what was deleted
 ///
@@ -43,7 +43,7 @@ struct Restored {
 /// When nothing of the kind is deleted, or the database cannot be written.
 pub fn run(folders: &Folders, args: &RestoreArgs) -> Result<ExitCode, BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
-    let mut tx = writer.begin_urgent()?;
+    let mut tx = writer.begin_urgent(Survives::Machine)?;
     let mut restored = Vec::new();
     for name in &args.names {
         let entity = resolve::deleted(&tx, name)?;

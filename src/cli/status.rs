@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::mount::BoxError;
 use super::output::{self, bytes, count, printable, thousands};
 use super::resolve;
+use crate::cloud::open;
 use crate::config::Folders;
 use crate::curation::Entity;
 use crate::fuse;
@@ -37,12 +38,21 @@ struct Status {
     last_import: Option<String>,
     /// A process imports what the agents write.
     following: bool,
-    /// Whose cloud it is synced with: nobody's.
-    account: Option<String>,
+    /// Who is logged in, and where.
+    account: Option<Account>,
     waiting_edits: u64,
     oldest_waiting: Option<String>,
     drafts: Vec<Draft>,
     mounts: Vec<Mounted>,
+}
+
+#[derive(Debug, Serialize)]
+struct Account {
+    user: String,
+    name: String,
+    url: String,
+    /// The server ended the session.
+    login_needed: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,7 +81,7 @@ pub fn run(folders: &Folders, args: &StatusArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     drop(Writer::open(&layout)?);
     let conn = store::open_reader(&layout)?;
-    let status = status(&conn, &layout)?;
+    let status = status(&conn, &layout, account(folders)?)?;
     if args.json {
         output::json(&status)?;
     } else {
@@ -80,7 +90,7 @@ pub fn run(folders: &Folders, args: &StatusArgs) -> Result<ExitCode, BoxError> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn status(conn: &Connection, layout: &Layout) -> Result<Status, BoxError> {
+fn status(conn: &Connection, layout: &Layout, account: Option<Account>) -> Result<Status, BoxError> {
     let waiting = outbox::all(conn)?;
     let mounts = fuse::mounts()?.into_iter().map(|mount| Mounted { dir: mount.dir, answers: mount.alive });
     let last_import = store::state(conn, "last_import")?.and_then(|at| at.parse().ok()).map(Millis);
@@ -92,12 +102,23 @@ fn status(conn: &Connection, layout: &Layout) -> Result<Status, BoxError> {
         deleted: trash::all(conn)?.len() as u64,
         last_import: last_import.map(Millis::iso),
         following: Lock::try_take(layout, &Purpose::Follow)?.is_none(),
-        account: None,
+        account,
         waiting_edits: waiting.len() as u64,
         oldest_waiting: waiting.iter().map(|w| w.first_at).min().map(Millis::iso),
         drafts: drafts(conn)?,
         mounts: mounts.collect(),
     })
+}
+
+/// Who is logged in, as this machine knows: nothing is sent.
+fn account(folders: &Folders) -> io::Result<Option<Account>> {
+    let session = open::sessions(folders).load()?;
+    Ok(session.map(|session| Account {
+        user: session.user.to_string(),
+        name: session.who(),
+        login_needed: session.ended.is_some(),
+        url: session.url,
+    }))
 }
 
 fn drafts(conn: &Connection) -> Result<Vec<Draft>, BoxError> {
@@ -141,7 +162,11 @@ fn print(status: &Status) -> io::Result<()> {
     )?;
     let following = if status.following { "the agents' logs" } else { "nothing: `cogfs mount` or `cogfs watch` does" };
     line("follows", following.to_owned())?;
-    line("account", "none (local only)".to_owned())?;
+    let account = status.account.as_ref().map(|account| {
+        let again = if account.login_needed { ": log in again with `cogfs login`" } else { "" };
+        format!("{} at {}{again}", printable(&account.name), printable(&account.url))
+    });
+    line("account", account.unwrap_or_else(|| "none (local only)".to_owned()))?;
     let oldest = status.oldest_waiting.as_ref().map(|at| format!(", since {} UTC", short(at))).unwrap_or_default();
     line("edits", format!("{} waiting for the cloud{oldest}", count(status.waiting_edits, "record")))?;
     for mount in &status.mounts {

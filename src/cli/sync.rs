@@ -14,7 +14,7 @@ use super::import::{spinner, stop_on_signals};
 use super::mount::BoxError;
 use super::output::{self, count, printable};
 use super::{forget, open_current};
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, open};
 use crate::config::Folders;
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, told};
@@ -98,14 +98,6 @@ enum What {
     },
 }
 
-/// The cloud that these folders are synced with.
-///
-/// # Errors
-/// When none is set up.
-pub fn cloud(_folders: &Folders) -> Result<Box<dyn Cloud>, BoxError> {
-    Err("no cloud is set up: `cogfs login` connects this machine with one".into())
-}
-
 /// Runs `cogfs push`.
 ///
 /// # Errors
@@ -117,7 +109,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         let unsent = engine::unsent(&open_current(&layout)?, &Nothing, meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
-    let cloud = cloud(folders)?;
+    let cloud = open::cloud(folders)?;
     if args.force || args.retry {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
@@ -127,7 +119,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         }
         tx.commit()?;
     }
-    cycle(&layout, &*cloud, &Options { way: Way::Push, projects: meant }, args.json)
+    cycle(&layout, &cloud, &Options { way: Way::Push, projects: meant }, args.json)
 }
 
 /// Runs `cogfs pull`.
@@ -135,7 +127,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(&folders.layout(), &*cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(&folders.layout(), &open::cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -145,7 +137,7 @@ pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
 pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     match &args.what {
-        None | Some(What::Now) => cycle(&layout, &*cloud(folders)?, &Options::default(), args.json),
+        None | Some(What::Now) => cycle(&layout, &open::cloud(folders)?, &Options::default(), args.json),
         Some(What::Status) => status(&layout, args.json),
         Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
         Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),

@@ -12,7 +12,7 @@ use super::resolve;
 use crate::config::Folders;
 use crate::curation::{Edit, Editor, Entity, Origin, TrashName};
 use crate::store::trash::{self, Trashed};
-use crate::store::{self, Writer};
+use crate::store::{self, Survives, Writer};
 
 /// List what is deleted, or delete commits, sessions and turns
 ///
@@ -83,7 +83,7 @@ fn list(folders: &Folders) -> Result<Vec<Deleted>, BoxError> {
 /// Deletes all of them, or none.
 fn delete(folders: &Folders, ids: &[String]) -> Result<Vec<Deleted>, BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
-    let mut tx = writer.begin_urgent()?;
+    let mut tx = writer.begin_urgent(Survives::Machine)?;
     resolve::not_empty(&tx)?;
     let mut deleted = Vec::new();
     for id in ids {

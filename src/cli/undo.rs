@@ -7,7 +7,7 @@ use super::mount::BoxError;
 use super::output::{self, printable};
 use crate::config::Folders;
 use crate::curation::{self, Origin};
-use crate::store::{Writer, edits};
+use crate::store::{Survives, Writer, edits};
 
 /// Take an edit back
 ///
@@ -29,7 +29,7 @@ pub struct UndoArgs {
 /// When there is no such edit, it cannot be taken back, or the database cannot be written.
 pub fn run(folders: &Folders, args: &UndoArgs) -> Result<ExitCode, BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
-    let mut tx = writer.begin_urgent()?;
+    let mut tx = writer.begin_urgent(Survives::Machine)?;
     let made = curation::undo(&mut tx, Origin::Command, args.edit)?;
     let logged = made.map(|seq| edits::get(&tx, seq)).transpose()?.flatten();
     let entry = logged.map(|logged| Entry::of(&tx, &logged)).transpose()?;

@@ -1,5 +1,11 @@
 //! The cloud on the wire. Nothing else speaks HTTP; must not know of the store.
 
+pub mod auth;
+pub mod http;
+mod nul;
+pub mod open;
+pub mod retry;
+pub mod secret;
 pub mod wire;
 
 use std::time::Duration;
@@ -38,6 +44,9 @@ pub type Result<T> = std::result::Result<T, CloudError>;
 
 /// The cloud, as a machine of a user sees it. Every call may block; none is made while a transaction is open.
 pub trait Cloud: Send + Sync {
+    /// Where it is: its address, by which accounts of different servers are told apart.
+    fn url(&self) -> &str;
+
     /// The account's state.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! The follower's thread: waits, finds out which files changed, has them imported, and tells.
 
+mod import;
+mod walk;
+
 use std::collections::{HashMap, HashSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::inbox::{Inbox, Woken};
 use super::place::Place;
-use super::poll::Poller;
-use super::watches::{NotWatched, Watches};
+use super::watches::Watches;
 use super::{News, Options, Told};
-use crate::ingest::{self, Progress, Stamp, Summary, discover};
-use crate::store::lock::{Lock, Purpose};
-use crate::store::{self, StoreError, Writer, sources};
+use crate::ingest::Stamp;
+use crate::store::lock::Lock;
+use crate::store::{self, Writer, sources};
 
 /// How often the places themselves are looked at (one `stat` each), and a lock that another process holds is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -227,325 +228,14 @@ impl Worker {
         tracing::debug!(files, watches = self.watches.len(), counts = ?self.counts, "following");
         self.tell(News::Following { places, files });
     }
-
-    fn place_of(&self, path: &Path) -> Option<usize> {
-        self.places.iter().position(|place| place.holds(path))
-    }
-
-    /// Something happened at a path.
-    fn heard(&mut self, path: &Path) {
-        let Some(place) = self.place_of(path) else { return };
-        match fs::symlink_metadata(path) {
-            Ok(meta) if meta.is_dir() && discover::is_aside(path) => {}
-            Ok(meta) if meta.is_dir() => self.walk_below(place, path),
-            // Links are not followed.
-            Ok(meta) if meta.is_symlink() => {}
-            Ok(_) => {
-                if let Some(log) = discover::candidate_of(path) {
-                    self.consider(&log);
-                }
-            }
-            Err(_) => {
-                if self.watches.has(path) {
-                    self.watches.forget(path);
-                }
-                self.seen.remove(path);
-                self.pending.remove(path);
-                // What takes its place may have been there already: a log that was compressed, a database's own log.
-                for log in [discover::candidate_of(path), discover::compressed_of(path)].into_iter().flatten() {
-                    self.consider(&log);
-                }
-            }
-        }
-    }
-
-    /// Notes a file for the next import if it is not what it was.
-    fn consider(&mut self, file: &Path) {
-        self.counts.stats += 1;
-        if !fs::symlink_metadata(file).is_ok_and(|meta| meta.is_file()) {
-            return;
-        }
-        let Ok(stamp) = ingest::stamp(file) else { return };
-        match self.seen.get_mut(file) {
-            Some(seen) if seen.stamp == stamp && !self.failed.contains_key(file) => seen.walk = self.walk,
-            _ => {
-                self.pending.insert(file.to_owned(), stamp);
-            }
-        }
-    }
-
-    /// The look of every second: at the places themselves, and into those that inotify does not tell of.
-    fn look(&mut self) {
-        self.look_at = Instant::now() + LOOK_EVERY;
-        for at in 0..self.places.len() {
-            self.counts.stats += 1;
-            if let Some(moved) = self.places[at].look() {
-                if let Some(from) = moved.from.filter(|from| self.watches.has(from)) {
-                    self.watches.forget(&from);
-                }
-                if moved.to.is_some() {
-                    self.walk_place(at);
-                    self.following_told = false;
-                }
-            }
-            match &self.places[at].poller {
-                Some(poller) if poller.walk_is_due() => self.walk_place(at),
-                Some(_) => self.poll(at),
-                None => {}
-            }
-        }
-    }
-
-    fn poll(&mut self, at: usize) {
-        let Some(poller) = &self.places[at].poller else { return };
-        let worth = poller.look();
-        self.counts.stats += worth.stats;
-        for file in worth.files.iter().filter(|file| !self.failed.contains_key(*file)).cloned().collect::<Vec<_>>() {
-            self.consider(&file);
-        }
-        for dir in worth.dirs {
-            self.walk_new(at, &dir);
-        }
-    }
-
-    /// Looks at everything.
-    fn rescan(&mut self) {
-        self.walk += 1;
-        for at in 0..self.places.len() {
-            self.places[at].look();
-            self.walk_place(at);
-        }
-        // Forgotten is what is gone; what could not be looked at is not known to be.
-        if self.unreadable.is_empty() {
-            let (walk, pending) = (self.walk, &self.pending);
-            self.seen.retain(|file, seen| seen.walk == walk || pending.contains_key(file));
-        }
-        self.look_at = Instant::now() + LOOK_EVERY;
-        self.rescanned = Instant::now();
-        self.rescan_at = self.rescanned + RESCAN_EVERY;
-    }
-
-    fn walk_place(&mut self, at: usize) {
-        let Some(root) = self.places[at].root().map(Path::to_owned) else { return };
-        if self.options.poll && self.places[at].poller.is_none() {
-            self.places[at].poller = Some(Poller::new());
-        }
-        if let Some(poller) = &mut self.places[at].poller {
-            poller.begin_walk();
-        }
-        self.walk_below(at, &root);
-        let Some(poller) = &mut self.places[at].poller else { return };
-        let seen = self.seen.iter().map(|(file, seen)| (seen.stamp.mtime_ns, file));
-        let pending = self.pending.iter().map(|(file, stamp)| (stamp.mtime_ns, file));
-        poller.end_walk(
-            pending.chain(seen).filter(|(_, file)| file.starts_with(&root)).map(|(time, file)| (time, file.as_path())),
-        );
-    }
-
-    /// Looks at everything below a directory. Where inotify fails, the place is looked at from then on.
-    fn walk_below(&mut self, at: usize, start: &Path) {
-        let Err(reason) = self.walk(at, start, Into::All) else { return };
-        let Some(root) = self.places[at].root().map(Path::to_owned) else { return };
-        tracing::warn!(place = %root.display(), reason, "inotify does not tell of this place: looking at it every second");
-        self.watches.forget(&root);
-        self.places[at].poller = Some(Poller::new());
-        self.walk_place(at);
-    }
-
-    /// Looks at the files of a directory, and at everything in those directories in it that are new.
-    fn walk_new(&mut self, at: usize, dir: &Path) {
-        // A polled place: nothing of it is watched.
-        let _ = self.walk(at, dir, Into::New);
-    }
-
-    fn walk(&mut self, at: usize, start: &Path, into: Into) -> Result<(), String> {
-        if self.places[at].is_file() {
-            let parent = start.parent().unwrap_or(start);
-            self.watch(at, parent)?;
-            self.consider(start);
-            return Ok(());
-        }
-        let mut dirs = vec![start.to_owned()];
-        while let Some(dir) = dirs.pop() {
-            if self.stop.load(Ordering::Relaxed) {
-                break;
-            }
-            self.watch(at, &dir)?;
-            self.counts.listings += 1;
-            match self.list(&dir) {
-                Ok(below) => {
-                    self.unreadable.remove(&dir);
-                    let poller = self.places[at].poller.as_ref();
-                    let known = |dir: &PathBuf| into == Into::New && poller.is_some_and(|poller| poller.knows(dir));
-                    dirs.extend(below.into_iter().filter(|dir| !known(dir)));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => {
-                    if self.unreadable.insert(dir.clone()) {
-                        self.tell_of(&format!("{}: {error}", dir.display()));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// To be called before a directory is listed: what comes later is told.
-    fn watch(&mut self, at: usize, dir: &Path) -> Result<(), String> {
-        if let Some(poller) = &mut self.places[at].poller {
-            poller.listing(dir);
-            return Ok(());
-        }
-        match self.watches.add(dir, &self.inbox) {
-            // Listing it will tell.
-            Ok(()) | Err(NotWatched::This) => Ok(()),
-            Err(NotWatched::Any(reason)) => Err(reason),
-        }
-    }
-
-    /// Considers the logs of a directory and returns the directories in it.
-    fn list(&mut self, dir: &Path) -> std::io::Result<Vec<PathBuf>> {
-        let mut below = Vec::new();
-        for entry in fs::read_dir(dir)? {
-            let entry = entry?;
-            let path = entry.path();
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !discover::is_aside(&path) => below.push(path),
-                Ok(kind) if kind.is_file() && discover::looks_like_log(&path) => self.consider(&path),
-                _ => {}
-            }
-        }
-        Ok(below)
-    }
-
-    fn import(&mut self) {
-        let _lock = match Lock::try_take(&self.options.layout, &Purpose::Import) {
-            Ok(Some(lock)) => lock,
-            // Another import may be about these very files; then there will be nothing left to do.
-            Ok(None) => return self.import_at = Instant::now() + IMPORT_AGAIN,
-            Err(error) => return self.retry(&error),
-        };
-        self.pending.retain(|file, _| file.exists());
-        let mut candidates: Vec<_> = self.pending.keys().filter_map(|file| discover::candidate_at(file).ok()).collect();
-        discover::in_order(&mut candidates);
-        self.counts.imports += 1;
-        match self.import_files(&candidates) {
-            Ok(summary) => self.imported(summary),
-            Err(error) => self.retry(&error),
-        }
-    }
-
-    fn import_files(&mut self, candidates: &[discover::Candidate]) -> store::Result<Summary> {
-        self.writer_used = Instant::now();
-        let mut writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => Writer::open(&self.options.layout)?,
-        };
-        writer.set_patience(PATIENCE)?;
-        let (mut told_at, mut progress_told) = (Instant::now(), false);
-        let summary = ingest::import_files(&mut writer, candidates, &self.stop, &mut |progress| {
-            if told_at.elapsed() >= TELL_PROGRESS_EVERY {
-                (told_at, progress_told) = (Instant::now(), true);
-                if let Progress::Reading { done, total, .. } = progress {
-                    (self.told)(News::Importing { done_bytes: done, total_bytes: total });
-                }
-            }
-        })?;
-        self.following_told &= !progress_told;
-        // Kept only when all went well: an error may be the connection's.
-        self.writer = Some(writer);
-        self.writer_used = Instant::now();
-        Ok(summary)
-    }
-
-    /// Nobody waits for it: a search brings in what is missing by itself.
-    fn index_words(&mut self) {
-        self.index_at = None;
-        let writer = self.writer.take().map_or_else(|| Writer::open(&self.options.layout), Ok);
-        let indexed = writer.and_then(|writer| ingest::index_words(&writer, &self.stop, &mut |_| {}).map(|_| writer));
-        match indexed {
-            Ok(writer) => self.writer = Some(writer),
-            Err(error) => {
-                self.index_at = Some(Instant::now() + RETRY_AT_THE_LATEST);
-                self.complain(error.to_string());
-            }
-        }
-    }
-
-    fn imported(&mut self, summary: Summary) {
-        let walk = self.walk;
-        let before = self.failed.clone();
-        if !summary.interrupted {
-            for (file, stamp) in self.pending.drain() {
-                self.failed.remove(&file);
-                if let Some(poller) = self.places.iter_mut().find(|p| p.holds(&file)).and_then(|p| p.poller.as_mut()) {
-                    poller.changed(&file);
-                }
-                self.seen.insert(file, Seen { stamp, walk });
-            }
-        }
-        for skipped in summary.skipped.iter().filter(|skipped| skipped.line > 0) {
-            tracing::warn!(file = skipped.file, line = skipped.line, reason = skipped.reason, "skipped");
-        }
-        for file in summary.failed {
-            let name = file.to_string_lossy();
-            let reason = summary.skipped.iter().find(|s| s.line == 0 && s.file == name).map(|s| s.reason.clone());
-            let reason = reason.unwrap_or_else(|| "it could not be read".to_owned());
-            if before.get(&file) != Some(&reason) {
-                tracing::warn!(file = %name, reason, "could not be read: trying again later");
-                self.tell(News::Problem(format!("{name}: {reason}")));
-            }
-            self.failed.insert(file, reason);
-        }
-        if self.trouble.since.is_some() {
-            self.trouble = Trouble::default();
-            self.following_told = false;
-        }
-        if !summary.read.is_empty() {
-            self.index_at.get_or_insert_with(|| Instant::now() + INDEX_AFTER);
-            self.tell(News::Imported(summary.read));
-        }
-    }
-
-    /// The import as a whole failed: nothing is lost, it is tried again.
-    fn retry(&mut self, error: &StoreError) {
-        self.writer = None;
-        let since = *self.trouble.since.get_or_insert_with(Instant::now);
-        let locked = matches!(error, StoreError::Locked { .. });
-        let delay = if locked { RETRY } else { (self.trouble.delay * 2).clamp(RETRY, RETRY_AT_THE_LATEST) };
-        self.trouble.delay = delay;
-        self.import_at = Instant::now() + delay;
-        if !locked || since.elapsed() > LOCKED_FOR_LONG {
-            self.complain(error.to_string());
-        }
-    }
-
-    /// Tells of a trouble once.
-    fn complain(&mut self, problem: String) {
-        if self.trouble.told.as_ref() != Some(&problem) {
-            self.tell_of(&problem);
-            self.trouble.told = Some(problem);
-        }
-    }
-
-    fn tell_of(&self, problem: &str) {
-        tracing::warn!(problem, "following the logs: trying again");
-        self.tell(News::Problem(problem.to_owned()));
-    }
-}
-
-/// How far a walk goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Into {
-    /// Into every directory.
-    All,
-    /// Into directories that were not known.
-    New,
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::ingest::Summary;
     use crate::store::Layout;
 
     const DIRECTORIES: usize = 100;

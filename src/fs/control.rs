@@ -45,7 +45,10 @@ impl CogFs {
     fn restore(&self, name: &str) -> Result<()> {
         let trashed = self.query(|conn| {
             let listed = trash::listed(conn, 0)?;
-            Ok(listed.into_iter().find(|trashed| trashed.name == name || trashed.name.ends_with(&format!("_{name}"))))
+            // By its name, or by the digits behind one.
+            let by_name = listed.iter().find(|trashed| trashed.name == name);
+            let digits = format!("_{name}");
+            Ok(by_name.or_else(|| listed.iter().find(|trashed| trashed.name.ends_with(&digits))).cloned())
         })?;
         let trashed = trashed.ok_or_else(|| bad("nothing of that name is in .cogfs/trash/"))?;
         let entity = Entity { kind: trashed.kind, row: trashed.entity_row };

@@ -532,7 +532,8 @@ impl CogFs {
     }
 
     /// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it
-    /// is their turn.
+    /// is their turn. No `meta.md` that can be written to: its number may be a backup's by now, and what the kernel is given
+    /// would lie over what a program writes meanwhile.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -544,7 +545,8 @@ impl CogFs {
         each: &mut dyn FnMut(ReadyFile<'_>),
     ) -> Result<()> {
         let Some(node) = Node::from_ino(ino) else { return Ok(()) };
-        let is_wanted = |node: Node| is_wanted(node.ino());
+        let is_fixed = |node: Node| self.writing.is_none() || !matches!(node, Node::CommitMetaMd(_));
+        let is_wanted = |node: Node| is_fixed(node) && is_wanted(node.ino());
         self.query(|conn| {
             tree::documents_beside(conn, &self.view(), node, largest, &is_wanted, &mut |node, bytes| {
                 each(ReadyFile { ino: node.ino(), bytes });

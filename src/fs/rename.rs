@@ -335,7 +335,10 @@ impl CogFs {
         };
         let aside = format!("{}_exchanged", &from_name[..from_name.floor_char_boundary(200)]);
         self.edit(|tx| {
-            place_commit(tx, entity.row, here, &aside, false)?;
+            // Out of the way for the moment: that name says nothing of the title.
+            let commit = commits::get(tx, entity.row)?.ok_or(CurationError::NotFound { kind: EntityKind::Commit })?;
+            let title = curated::title(tx, &commit)?;
+            Editor::new(tx, Origin::Mount).apply(&Edit::Retitle { commit: entity.row, title, name: Some(aside) })?;
             place_commit(tx, other, here, from_name, false)?;
             place_commit(tx, entity.row, there, to_name, false)
         })

@@ -13,7 +13,7 @@ use super::{CogFs, FsError, Invalidation, Result, lock, slice};
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
 use crate::store::drafts::{self, Draft, Kept, Saved};
-use crate::store::{Transaction, commits};
+use crate::store::{Survives, Transaction, commits};
 use crate::tree::{self, Node};
 
 /// A longer document is refused with EFBIG.
@@ -133,19 +133,20 @@ impl CogFs {
         if process == 0 || buffer.writer == 0 || process == buffer.writer {
             return;
         }
-        self.end_save(row, &buffer);
+        if front_matter::parse(&buffer.bytes).is_ok() {
+            self.end_save(row);
+        }
     }
 
-    /// Makes a whole document the record before something else takes its place.
-    fn end_save(&self, row: i64, buffer: &Buffer) {
-        if front_matter::parse(&buffer.bytes).is_ok()
-            && let Err(error) = self.publish(row, QUIETLY)
-        {
+    /// Makes what was written the record before something else takes its place, or tells that it cannot be and keeps it as a
+    /// draft: there is no later moment for it.
+    fn end_save(&self, row: i64) {
+        if let Err(error) = self.publish(row, QUIETLY) {
             tracing::warn!(%error, "a document that another save replaces was not taken; it is a draft");
         }
     }
 
-    /// Takes a whole file of an editor for the document. Nothing changes when it is refused.
+    /// Takes a whole file of an editor for the document. The record stays when it is refused.
     pub(super) fn save_whole(
         &self,
         row: i64,
@@ -153,8 +154,9 @@ impl CogFs {
         thread: u32,
         then: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
-        if let Some(buffer) = self.snapshot(row) {
-            self.end_save(row, &buffer);
+        // A file that is only truncated is the beginning of a save.
+        if self.snapshot(row).is_some_and(|buffer| !buffer.bytes.is_empty()) {
+            self.end_save(row);
         }
         let _one = lock(&self.writing()?.publishing);
         self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;
@@ -204,7 +206,8 @@ impl CogFs {
             return Ok(());
         }
         let draft = Draft { commit_row: row, text: buffer.bytes, written_at: buffer.mtime, refusal: None };
-        let kept = self.write_down(|tx| Ok(drafts::keep(tx, &draft)?));
+        // As safe as what is written to a file before its fsync.
+        let kept = self.write_down(Survives::Process, |tx| Ok(drafts::keep(tx, &draft)?));
         if let Err(error) = &kept
             && let Some(buffer) =
                 lock(&self.writing()?.overlay).documents.get_mut(&row).and_then(|document| document.buffer.as_mut())

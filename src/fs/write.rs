@@ -14,7 +14,7 @@ use super::scratch::{self, Dir, Limits, Scratch, ScratchError, ScratchId};
 use super::{Attr, CogFs, FsError, Invalidation, NAME_MAX, NodeKind, Result, lock};
 use crate::curation;
 use crate::model::{Id, Millis};
-use crate::store::{StoreError, Transaction, Writer, commits, drafts, former_names};
+use crate::store::{StoreError, Survives, Transaction, Writer, commits, drafts, former_names};
 use crate::tree::{self, Node};
 
 /// Where a mount that can be written to keeps what is not the database's.
@@ -77,19 +77,23 @@ impl CogFs {
 
     /// Makes edits in a transaction of their own, which is on the disk when this returns.
     pub(super) fn edit<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>) -> Result<T> {
-        let value = self.write_down(work)?;
+        let value = self.write_down(Survives::Machine, work)?;
         self.has_news();
         Ok(value)
     }
 
     /// The same for what changes nothing that is seen elsewhere.
-    pub(super) fn write_down<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>) -> Result<T> {
+    pub(super) fn write_down<T>(
+        &self,
+        survives: Survives,
+        work: impl FnOnce(&mut Transaction<'_>) -> curation::Result<T>,
+    ) -> Result<T> {
         let mut writer = lock(&self.writing()?.writer);
         if writer.is_none() {
             *writer = Some(Writer::open(&self.layout)?);
         }
         let Some(writer) = writer.as_mut() else { return Err(FsError::ReadOnly) };
-        let mut tx = writer.begin_urgent()?;
+        let mut tx = writer.begin_urgent(survives)?;
         let value = work(&mut tx)?;
         tx.commit()?;
         // Requests from now on see it.

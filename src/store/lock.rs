@@ -1,6 +1,7 @@
 //! Advisory locks among the processes that use one data folder: files that are locked, never written. The kernel gives a lock
 //! free when its process ends, however it ends.
 
+use std::cell::OnceCell;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -73,21 +74,44 @@ impl Lock {
 /// be seen idle: an edit says that it waits, and the import lets it go first.
 pub struct Waiting {
     layout: Layout,
+    /// The lock's file, from the first time on that this one asks.
+    file: OnceCell<File>,
+}
+
+/// Says that an edit waits, until it is dropped.
+pub struct Asking<'a>(&'a File);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        // Only a descriptor that is none makes it fail.
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Waiting {
     /// Of a data folder.
     #[must_use]
     pub fn new(layout: &Layout) -> Self {
-        Self { layout: layout.clone() }
+        Self { layout: layout.clone(), file: OnceCell::new() }
     }
 
     /// Says that an edit waits, until the answer is dropped.
     ///
     /// # Errors
     /// When the lock's file cannot be made.
-    pub fn ask(&self) -> Result<Lock> {
-        Lock::take(&self.layout, &Purpose::Edit)
+    pub fn ask(&self) -> Result<Asking<'_>> {
+        let file = match self.file.get() {
+            Some(file) => file,
+            None => {
+                let (_, opened) = open(&self.layout, &Purpose::Edit)?;
+                self.file.get_or_init(|| opened)
+            }
+        };
+        flock(file, FlockOperation::LockExclusive).map_err(|errno| StoreError::Io {
+            path: self.layout.dir().join(Purpose::Edit.file_name()),
+            source: io::Error::from(errno),
+        })?;
+        Ok(Asking(file))
     }
 
     /// Whether an edit waits.

@@ -3,6 +3,7 @@
 //! Owns everything that is SQL. Knows the records of `model` and nothing of logs, trees or kernels. Writers go through
 //! [`Writer`], one transaction at a time; readers through [`open_reader`], which never writes.
 
+pub mod account;
 pub mod awaited;
 pub mod changes;
 mod checkpoint;
@@ -262,14 +263,13 @@ impl Writer {
         Ok(self.transaction(layout))
     }
 
-    /// Begins a write transaction that a person waits for: it is on the disk when it is committed, and a long import of
-    /// another process or thread makes room for it.
+    /// Begins a write transaction that a person waits for: a long import of another process or thread makes room for it.
     ///
     /// # Errors
     /// When another process keeps the database locked for longer than a minute.
-    pub fn begin_urgent(&mut self) -> Result<Transaction<'_>> {
+    pub fn begin_urgent(&mut self, survives: Survives) -> Result<Transaction<'_>> {
         let (path, layout) = (self.layout.database(), self.layout.clone());
-        self.conn.pragma_update(None, "synchronous", "FULL")?;
+        self.conn.pragma_update(None, "synchronous", survives.synchronous())?;
         let _asking = self.waiting.ask()?;
         // The import ends its transaction within a step; SQLite's own waiting would sleep through that.
         self.conn.busy_handler(Some(|tried| {
@@ -307,6 +307,24 @@ fn locked(e: rusqlite::Error, path: PathBuf) -> StoreError {
         StoreError::Locked { path }
     } else {
         StoreError::Sqlite(e)
+    }
+}
+
+/// What a commit is safe from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Survives {
+    /// The end of this process, however it comes: as a `write` to a file.
+    Process,
+    /// That of the machine too: as an `fsync`.
+    Machine,
+}
+
+impl Survives {
+    fn synchronous(self) -> &'static str {
+        match self {
+            Self::Process => "NORMAL",
+            Self::Machine => "FULL",
+        }
     }
 }
 

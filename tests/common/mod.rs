@@ -5,6 +5,8 @@
 // Each test file compiles this module for itself and uses a part of it.
 #![allow(dead_code, unused_imports)]
 
+pub mod browser;
+pub mod cloud;
 pub mod log;
 pub mod mount;
 pub mod opencode_reader;

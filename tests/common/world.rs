@@ -18,7 +18,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn of(output: &Output) -> Self {
+    pub fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -133,6 +133,9 @@ impl World {
             command.env_remove(name);
         }
         for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "COGFS_WATCH", "RUST_LOG"] {
+            command.env_remove(name);
+        }
+        for name in ["COGFS_SYNC_URL", "COGFS_SYNC_KEY", "COGFS_LOG"] {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().copied());

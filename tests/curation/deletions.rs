@@ -1,7 +1,7 @@
 //! Deleting and restoring: nothing of a record is lost, nothing of it is seen, and every length stays exact.
 
 use cogfs::curation::{CurationError, Edit, Entity, TrashName};
-use cogfs::store::{EntityKind, edits, outbox, trash, turns};
+use cogfs::store::{EntityKind, Survives, edits, outbox, trash, turns};
 
 use super::{Lab, find, rename, session};
 
@@ -140,7 +140,7 @@ fn what_is_emptied_out_of_the_trash_is_restored_all_the_same() {
     let (commit, before) = (lab.commits().remove(0), lab.seen());
     lab.edit(delete(Entity::commit(commit.row)));
     let mut writer = lab.writer();
-    let mut tx = writer.begin_urgent().unwrap();
+    let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
     let trashed = trash::find(&tx, EntityKind::Commit, commit.row).unwrap().unwrap();
     trash::empty(&mut tx, &trashed).unwrap();
     tx.commit().unwrap();

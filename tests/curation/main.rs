@@ -7,6 +7,7 @@ mod deletions;
 mod edits;
 mod imports;
 mod random;
+mod writes;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use cogfs::fs::{CogFs, Lookup, NodeKind};
 use cogfs::model::Commit;
 use cogfs::store::edits::Logged;
 use cogfs::store::outbox::Waiting;
-use cogfs::store::{EntityKind, Layout, Writer, commits, outbox, projects, sessions};
+use cogfs::store::{EntityKind, Layout, Survives, Writer, commits, outbox, projects, sessions};
 use common::{ClaudeLog, World};
 
 const ROOT: u64 = 1;
@@ -56,7 +57,7 @@ impl Lab {
     /// Makes edits in one transaction; their numbers.
     pub fn try_edit(&self, edits: &[Edit]) -> Result<Vec<i64>, CurationError> {
         let mut writer = self.writer();
-        let mut tx = writer.begin_urgent().unwrap();
+        let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
         let made = Editor::new(&mut tx, Origin::Command).apply_all(edits)?;
         tx.commit().unwrap();
         Ok(made)
@@ -72,7 +73,7 @@ impl Lab {
 
     pub fn try_undo(&self, seq: i64) -> Result<Option<i64>, CurationError> {
         let mut writer = self.writer();
-        let mut tx = writer.begin_urgent().unwrap();
+        let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
         let by = curation::undo(&mut tx, Origin::Command, seq)?;
         tx.commit().unwrap();
         Ok(by)

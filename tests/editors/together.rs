@@ -6,7 +6,7 @@ use std::io::{Read, Seek, Write};
 use std::process::{Command, Stdio};
 
 use cogfs::curation::{Edit, Editor, Origin, Title};
-use cogfs::store::{Layout, Writer};
+use cogfs::store::{Layout, Survives, Writer};
 
 use crate::common::mount::PATIENCE;
 use crate::common::{ClaudeLog, wait_until};
@@ -16,7 +16,7 @@ use crate::terminal::Terminal;
 /// Makes edits as another process of cogfs does, beside the mount.
 fn edit_beside(desk: &Desk<'_>, edits: &[Edit]) {
     let mut writer = Writer::open(&Layout::new(desk.world.home().join("data"))).unwrap();
-    let mut tx = writer.begin_urgent().unwrap();
+    let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
     assert_eq!(Editor::new(&mut tx, Origin::Command).apply_all(edits).unwrap().len(), edits.len());
     tx.commit().unwrap();
 }

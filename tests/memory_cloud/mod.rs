@@ -62,7 +62,7 @@ pub struct MemoryCloud(Arc<Mutex<State>>);
 impl MemoryCloud {
     pub fn new() -> Self {
         let cloud = Self::default();
-        cloud.state().user = "u1".to_owned();
+        cloud.state().user = Id([1; 16]).to_string();
         cloud.state().clock = 1_800_000_000_000;
         cloud
     }
@@ -85,8 +85,8 @@ impl MemoryCloud {
         state.clock = state.clock.max(millis);
     }
 
-    pub fn set_user(&self, user: &str) {
-        user.clone_into(&mut self.state().user);
+    pub fn set_user(&self, user: Id) {
+        self.state().user = user.to_string();
     }
 
     pub fn set_protocol(&self, min: u32, max: u32) {
@@ -421,6 +421,10 @@ fn read<T>(fault: Option<Fault>, answer: T) -> Result<T> {
 }
 
 impl Cloud for MemoryCloud {
+    fn url(&self) -> &'static str {
+        "memory:"
+    }
+
     fn status(&self) -> Result<Status> {
         let mut state = self.state();
         let fault = state.fault("status");

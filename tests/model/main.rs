@@ -1,75 +1,129 @@
 //! The mount against a model of what it promises: random sequences of operations give the same results, errnos, listings and
 //! contents in both, whatever is done in between (quiet, remounts, crashes, imports).
 //!
-//! A failure prints its seed and the shortest sequence found that still fails. `COGFS_MODEL_SEED` and `COGFS_MODEL_STEPS` run one again.
+//! A failure prints its seed and the shortest sequence found that still fails. `COGFS_MODEL_SEED` and `COGFS_MODEL_STEPS` run one again,
+//! `COGFS_MODEL_SHRINK` gives it more seconds to be made shorter. On a real mount it is `COGFS_MODEL_MOUNT_STEPS`, and the last operations.
 
 #[path = "../common/mod.rs"]
 mod common;
 mod direct;
 mod kernel;
+mod looker;
 mod model;
+mod mounted;
 mod ops;
+mod record;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use cogfs::fs::CogFs;
+use cogfs::store::Layout;
 use direct::Direct;
 use kernel::Own;
-use model::{Look, Model, Seen};
+use model::{Look, Model, Seen, Start};
 use ops::{Can, Dice, Op};
+use record::Record;
 
 /// Everything is compared after so many steps; what a step may have changed, after each.
 const WHOLE_EVERY: usize = 25;
+
+/// When fewer commits than this are left, the rest having been emptied out of the trash, another world is begun.
+const LEAST_COMMITS: usize = 4;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
+/// What a model is one of: a tree that is asked directly, or a mount.
+trait Real {
+    fn apply(&mut self, op: &Op) -> model::Result<()>;
+    /// What is below paths, as [`Model::dump`] has it.
+    fn dumps(&mut self, paths: &[String], look: &Look) -> Vec<BTreeMap<String, Seen>>;
+    fn read_open(&mut self, handle: usize) -> Option<Vec<u8>>;
+    fn size_of(&mut self, path: &str) -> Option<u64>;
+    /// Its `COGFS_HOME`, and the folder of the logs that grow.
+    fn home(&self) -> PathBuf;
+    fn logs(&self) -> PathBuf;
+}
+
 /// A model and the mount it is a model of.
-struct Pair {
+struct Pair<R> {
     model: Model,
-    real: Direct,
+    real: R,
+    record: Record,
+    /// Edits before the last step.
+    edits: u64,
     steps: usize,
 }
 
-impl Pair {
+fn database_in(home: &Path) -> PathBuf {
+    Layout::new(home.join("data")).database()
+}
+
+impl Pair<Direct> {
     fn new() -> Self {
         let mut real = Direct::new();
-        let model = Model::new(real.starts());
-        Self { model, real, steps: 0 }
+        let starts = real.starts();
+        Self::of(real, starts)
+    }
+}
+
+impl<R: Real> Pair<R> {
+    fn of(real: R, starts: Vec<Start>) -> Self {
+        let record = Record::open(&database_in(&real.home()));
+        Self { model: Model::new(starts), real, record, edits: 0, steps: 0 }
     }
 
-    /// Does an operation in both; what differs.
+    /// Does an operation in both and looks at what it may have changed; what differs.
     fn step(&mut self, op: &Op) -> Result<(), String> {
-        self.steps += 1;
-        if let Op::Quiet { for_ms } = op {
-            // Nothing is due at about that moment, or it depends on the machine which of both sees it.
-            let then = Instant::now() + Duration::from_millis(*for_ms);
-            let near = |at: &Instant| at.max(&then).duration_since(*at.min(&then)) < Duration::from_millis(90);
-            if self.model.due().iter().any(near) {
-                return Ok(());
-            }
-        }
         let touched = self.model.commits_in(op);
-        let wanted = self.model.apply(op, Instant::now());
-        let real = self.real.apply(op);
-        if wanted != real {
-            return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
-        }
+        let done = words(self.act(op)?);
         let touched = touched.map(|commits| self.model.paths_of(&commits));
         let look = match touched {
             _ if self.steps.is_multiple_of(WHOLE_EVERY) => Look::Deep,
             Some(dirs) => Look::Into(dirs),
             None => Look::IntoAll,
         };
-        self.compare(&look).map_err(|e| format!("after {op:?} ({}):\n{e}", words(real)))
+        self.compare(&look).map_err(|e| format!("after {op:?} ({done}):\n{e}"))
+    }
+
+    /// Does an operation in both; the result, or that they differ.
+    fn act(&mut self, op: &Op) -> Result<model::Result<()>, String> {
+        self.steps += 1;
+        if let Op::Quiet { for_ms } = op {
+            // Nothing is due at about that moment, or it depends on the machine which of both sees it.
+            let then = Instant::now() + Duration::from_millis(*for_ms);
+            let near = |at: &Instant| at.max(&then).duration_since(*at.min(&then)) < Duration::from_millis(90);
+            if self.model.due().iter().any(near) {
+                return Ok(Ok(()));
+            }
+        }
+        self.edits = self.model.edits();
+        let wanted = match op {
+            // The lengths of what is made from the conversation are not modelled: that it has this one already changes nothing.
+            Op::Truncate { path, size }
+                if self.model.is_made(path) && self.real.size_of(path) == Some(*size as u64) =>
+            {
+                Ok(())
+            }
+            _ => self.model.apply(op, Instant::now()),
+        };
+        let real = self.real.apply(op);
+        if wanted != real {
+            return Err(format!("{op:?}: {} is promised, it is {}", words(wanted), words(real)));
+        }
+        Ok(real)
     }
 
     fn compare(&mut self, look: &Look) -> Result<(), String> {
         let mut wrong = String::new();
-        for root in self.model.roots() {
-            let (wanted, real) = (self.model.dump(&root, look), self.real.dump(&root, look));
+        let roots = self.model.roots();
+        let dumps = self.real.dumps(&roots, look);
+        for (root, real) in roots.iter().zip(dumps) {
+            let wanted = self.model.dump(root, look);
             for (path, seen) in &wanted {
                 match real.get(path) {
                     Some(other) if other == seen => {}
@@ -94,7 +148,47 @@ impl Pair {
                 ));
             }
         }
+        wrong.push_str(&self.compare_record());
         if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+    }
+
+    /// What the log has more since the last step, and what waits for the cloud.
+    fn compare_record(&self) -> String {
+        let mut wrong = String::new();
+        let (wanted, real) = (self.model.log_since(self.edits), self.record.log_since(self.edits));
+        if wanted != real {
+            wrong.push_str(&format!("  the log: {wanted:?} is promised, it is {real:?}\n"));
+        }
+        let (wanted, real) = (self.model.waiting(), self.record.waiting());
+        for line in wanted.iter().filter(|line| !real.contains(line)) {
+            wrong.push_str(&format!("  does not wait for the cloud: {line}\n"));
+        }
+        for line in real.iter().filter(|line| !wanted.contains(line)) {
+            wrong.push_str(&format!("  waits for the cloud: {line}\n"));
+        }
+        if wrong.is_empty() && wanted != real {
+            wrong = format!("  {wanted:?} waits as promised, {real:?} does\n");
+        }
+        wrong
+    }
+
+    /// What holds at the end of a world.
+    fn ends(&mut self) -> Result<(), String> {
+        self.compare(&Look::Deep)?;
+        self.replay_queue()
+    }
+
+    /// What waits for the cloud, done to the database as it was before, makes the records what they are.
+    fn replay_queue(&self) -> Result<(), String> {
+        let before = tempfile::tempdir().unwrap();
+        direct::copy(direct::template(), before.path());
+        let layout = Layout::new(before.path().join("data"));
+        direct::import_places(&layout, &common::files(&self.real.logs()));
+        let replayed = self.record.replay_onto(&layout.database()).curated();
+        let real = self.record.curated();
+        let differ: Vec<&String> = real.iter().filter(|line| !replayed.contains(line)).collect();
+        let as_many = replayed.len() == real.len();
+        if differ.is_empty() && as_many { Ok(()) } else { Err(format!("the queue does not lead here: {differ:#?}")) }
     }
 }
 
@@ -110,14 +204,15 @@ fn show(seen: &Seen) -> String {
     }
 }
 
-/// Runs a sequence from the start; the step that fails, with what is wrong.
+/// Runs a sequence from the start and looks at everything behind it, which is sooner done than after each step; the step that
+/// fails, with what is wrong.
 fn replay(ops: &[Op]) -> Result<(), (usize, String)> {
     let mut pair = Pair::new();
     for (at, op) in ops.iter().enumerate() {
-        let step = catch_unwind(AssertUnwindSafe(|| pair.step(op)));
+        let step = catch_unwind(AssertUnwindSafe(|| pair.act(op).map(drop)));
         step.unwrap_or_else(|panic| Err(panicked(panic.as_ref()))).map_err(|e| (at, e))?;
     }
-    pair.compare(&Look::Deep).map_err(|e| (ops.len(), e))
+    pair.compare(&Look::Deep).map_err(|e| (ops.len().saturating_sub(1), e))
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
@@ -130,8 +225,9 @@ type Replay = fn(&[Op]) -> Result<(), (usize, String)>;
 /// Leaves out what a failure does not need.
 fn shrink(mut ops: Vec<Op>, mut failure: String, replay: Replay) -> (Vec<Op>, String) {
     let began = Instant::now();
+    let most = Duration::from_secs(number("COGFS_MODEL_SHRINK").unwrap_or(20));
     let mut size = ops.len().div_ceil(2);
-    while size > 0 && began.elapsed() < Duration::from_secs(20) {
+    while size > 0 && began.elapsed() < most {
         let mut at = 0;
         while at < ops.len() {
             let end = (at + size).min(ops.len());
@@ -159,6 +255,11 @@ fn run(seed: u64, steps: usize) {
     let mut pair = Pair::new();
     let mut done = Vec::new();
     for _ in 0..steps {
+        if pair.model.commit_dirs().len() < LEAST_COMMITS {
+            end(&mut pair, seed);
+            pair = Pair::new();
+            done.clear();
+        }
         let op = ops::next(&mut dice, &pair.model, Can { wait: true, logs: 3 });
         done.push(op.clone());
         let step = catch_unwind(AssertUnwindSafe(|| pair.step(&op)));
@@ -166,10 +267,16 @@ fn run(seed: u64, steps: usize) {
             fail(seed, shrink(done, error, replay));
         }
     }
+    end(&mut pair, seed);
+}
+
+fn end(pair: &mut Pair<Direct>, seed: u64) {
+    pair.ends().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    pair.real.check();
 }
 
 /// Does a step, and looks whether the kernels of this mount and of another of the same database know all that it changed.
-fn step_told(pair: &mut Pair, other: &CogFs, op: &Op) -> Result<(), String> {
+fn step_told(pair: &mut Pair<Direct>, other: &CogFs, op: &Op) -> Result<(), String> {
     let former = pair.real.former_names(&pair.model);
     let (before, there) = (pair.real.remember(&former), kernel::remember(other, &former));
     let mut own = pair.real.own_before(op);
@@ -234,9 +341,9 @@ fn everything_that_was_edited_can_be_taken_back_and_then_nothing_waits_for_the_c
     pair.real.check();
 }
 
-/// Four tests, which run side by side. `COGFS_MODEL_STEPS` runs longer sequences.
+/// Four tests, which run side by side: 10,000 steps. `COGFS_MODEL_STEPS` runs longer sequences.
 fn random_operations(seed: u64) {
-    let steps = number("COGFS_MODEL_STEPS").unwrap_or(500) as usize;
+    let steps = number("COGFS_MODEL_STEPS").unwrap_or(2_500) as usize;
     run(number("COGFS_MODEL_SEED").unwrap_or(seed), steps);
 }
 
@@ -258,4 +365,21 @@ fn random_operations_do_what_the_model_says_5() {
 #[test]
 fn random_operations_do_what_the_model_says_4() {
     random_operations(4);
+}
+
+/// Two tests: 2,000 steps. `COGFS_MODEL_MOUNT_STEPS` runs longer sequences.
+fn random_operations_on_a_mount(seed: u64) {
+    needs_fuse!();
+    let steps = number("COGFS_MODEL_MOUNT_STEPS").unwrap_or(1_000) as usize;
+    mounted::run(number("COGFS_MODEL_SEED").unwrap_or(seed), steps);
+}
+
+#[test]
+fn random_operations_on_a_mount_do_what_the_model_says_1() {
+    random_operations_on_a_mount(1);
+}
+
+#[test]
+fn random_operations_on_a_mount_do_what_the_model_says_2() {
+    random_operations_on_a_mount(2);
 }

@@ -129,7 +129,7 @@ impl Dice {
         usize::try_from(random).unwrap() % n
     }
 
-    fn one_in(&mut self, n: usize) -> bool {
+    pub fn one_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
@@ -160,7 +160,7 @@ const QUIETS: [u64; 5] = [1_000, 1_000, 3_500, 7_000, 700_000];
 /// What the mount of a test can do.
 #[derive(Debug, Clone, Copy)]
 pub struct Can {
-    /// Time can be made up; nothing settles by itself.
+    /// Time can be made up, and the kernel be made to forget.
     pub wait: bool,
     pub logs: usize,
 }
@@ -217,7 +217,7 @@ fn any(dice: &mut Dice, model: &Model, can: Can) -> Op {
             how: *dice.of(&[How::InPlace, How::WithoutTruncating, How::Rename, How::Backup, How::Remove]),
             text: document(dice, model),
             fresh: !dice.one_in(3),
-            sync: !can.wait || !dice.one_in(3),
+            sync: !dice.one_in(3),
         },
         80..83 => Op::Open { path: writable(dice) },
         83..86 => Op::WriteOpen {
@@ -228,7 +228,7 @@ fn any(dice: &mut Dice, model: &Model, can: Can) -> Op {
         86 => Op::Close { handle: dice.below(4) },
         87..93 if can.wait => Op::Quiet { for_ms: *dice.of(&QUIETS) },
         93 => Op::Remount,
-        94 if can.wait => Op::Kill,
+        94 => Op::Kill,
         95 => Op::Control { line: control(dice, &files, &dirs) },
         96..98 if can.logs > 0 => Op::Import { log: dice.below(can.logs) },
         98.. if can.wait => Op::Forget,

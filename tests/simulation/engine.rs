@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use cogfs::cloud::CloudError;
 use cogfs::cloud::wire::{Kind, Outcome};
 use cogfs::curation::{Edit, Entity, Origin, Title, TrashName, undo};
-use cogfs::model::Commit;
+use cogfs::model::{Commit, Id};
 use cogfs::store::conflicts::{self, Side};
 use cogfs::store::{EntityKind, commits, edits, outbox, projects, refused};
 use cogfs::sync::engine::{self, SyncError};
@@ -126,7 +126,7 @@ fn with_another_language_nothing_is_sent() {
 fn with_another_account_nothing_is_sent_until_it_is_adopted() {
     let mut lab = Lab::shared();
     note(&mut lab.a, "Mine");
-    lab.cloud.set_user("u2");
+    lab.cloud.set_user(Id([2; 16]));
     lab.a.dies();
     assert!(matches!(lab.a.sync(None), Err(SyncError::OtherAccount { .. })));
     assert_eq!(lab.cloud.requests(), ["status"]);

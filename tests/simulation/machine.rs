@@ -27,6 +27,9 @@ struct Skewed {
 }
 
 impl Cloud for Skewed {
+    fn url(&self) -> &str {
+        self.cloud.url()
+    }
     fn status(&self) -> Result<Status> {
         self.cloud.status()
     }

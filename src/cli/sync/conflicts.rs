@@ -13,7 +13,7 @@ use crate::cli::output::{self, printable};
 use crate::cli::{open_current, resolve};
 use crate::curation::{Entity, Origin};
 use crate::store::conflicts::{self, Conflict, Side};
-use crate::store::{self, Layout, Writer};
+use crate::store::{self, Layout, Survives, Writer};
 use crate::sync::fields;
 
 #[derive(Debug, clap::Args)]
@@ -130,7 +130,7 @@ fn take(layout: &Layout, id: i64, side: Whose, json: bool) -> Result<(), BoxErro
         Whose::Cloud => Side::Cloud,
     };
     let mut writer = Writer::open(layout)?;
-    let mut tx = writer.begin_urgent()?;
+    let mut tx = writer.begin_urgent(Survives::Machine)?;
     let conflict = conflicts::get(&tx, id)?
         .ok_or_else(|| format!("there is no open conflict {id}: `cogfs sync conflicts` lists them"))?;
     let changed = fields::take_side(&mut tx, Origin::Command, &conflict, side)?;

@@ -104,13 +104,19 @@ pub fn is_made(dir_name: &str, id: &Id) -> bool {
 /// When SQLite cannot write, as when the name is taken.
 pub fn place(tx: &mut Transaction<'_>, commit: &Commit, project_row: i64, dir_name: &str) -> Result<()> {
     let link_name = free_link_name(tx, dir_name, &commit.id)?;
-    tx.prepare_cached(
-        "UPDATE cognitive_commits SET project_row = ?2, dir_name = ?3, link_name = ?4,
-             found_project = iif(project_row = ?2, found_project, coalesce(found_project, project_row)) WHERE row = ?1",
-    )?
-    .execute(params![commit.row, project_row, dir_name, link_name])?;
-    former_names::remove(tx, project_row, dir_name)?;
     let moved = project_row != commit.project_row;
+    if moved {
+        tx.prepare_cached(
+            "UPDATE cognitive_commits SET project_row = ?2, dir_name = ?3, link_name = ?4,
+                 found_project = coalesce(found_project, project_row) WHERE row = ?1",
+        )?
+        .execute(params![commit.row, project_row, dir_name, link_name])?;
+    } else {
+        // To name the project too would write every index that it is in.
+        tx.prepare_cached("UPDATE cognitive_commits SET dir_name = ?2, link_name = ?3 WHERE row = ?1")?
+            .execute(params![commit.row, dir_name, link_name])?;
+    }
+    former_names::remove(tx, project_row, dir_name)?;
     if moved {
         facets::move_files(tx, commit.row, &commit.link_name, commit.project_row, project_row)?;
         tx.changes.add_full(ChangeKind::ProjectCommits, commit.row, project_row, None);

@@ -172,11 +172,11 @@ impl Export<'_> {
         let mut clean = Vec::with_capacity(whole);
         for line in rest[..whole].split_inclusive(|b| *b == b'\n') {
             match std::str::from_utf8(line) {
-                Ok(text) => clean.extend_from_slice(self.redact.text(&self.project, text).as_bytes()),
+                Ok(text) => clean.extend_from_slice(self.redact.record(&self.project, text).as_bytes()),
                 // What is no text is looked at as text, and left as it is if there is nothing in it.
                 Err(_) => {
                     let text = String::from_utf8_lossy(line);
-                    match self.redact.text(&self.project, &text) {
+                    match self.redact.record(&self.project, &text) {
                         std::borrow::Cow::Borrowed(_) => clean.extend_from_slice(line),
                         std::borrow::Cow::Owned(text) => clean.extend_from_slice(text.as_bytes()),
                     }

@@ -19,6 +19,7 @@ use crate::cloud::wire::{PROTOCOL, Protocol};
 use crate::cloud::{Cloud, CloudError};
 use crate::ingest;
 use crate::model::{Id, Millis};
+use crate::store::account::{self, Account, OtherAccount};
 use crate::store::lock::{Lock, Purpose};
 use crate::store::{self, StoreError, Transaction, Writer, conflicts, machines, outbox, parked, refused, told};
 use crate::sync::facts::Redact;
@@ -29,8 +30,6 @@ const PAGE: u32 = 1000;
 
 /// The key in `state` of the last number that was pulled.
 const CURSOR: &str = "sync_cursor";
-/// The key in `state` of the account that the database is synced with.
-pub const ACCOUNT: &str = "sync_account";
 /// The key in `state` of the time of the last cycle that ended well.
 pub const LAST_SYNC: &str = "last_sync";
 /// The key in `state` that says that everything is pulled anew, and what does not come is gone.
@@ -45,11 +44,8 @@ pub enum SyncError {
     Store(#[from] StoreError),
     #[error("another cogfs process is syncing: wait for it to end")]
     Running,
-    #[error(
-        "these conversations are synced with another account ({had}), and the login is of {has}: log in with that one, or make them \
-         this one's with `cogfs sync reset --adopt`"
-    )]
-    OtherAccount { had: String, has: String },
+    #[error(transparent)]
+    OtherAccount(#[from] OtherAccount),
     #[error(
         "the cloud has lost what it had: `cogfs sync reset` compares everything anew and sends what is missing there"
     )]
@@ -238,14 +234,16 @@ impl Cycle<'_> {
         self.summary.requests += 1;
         let status = self.cloud.status()?;
         check_protocol(status.protocol)?;
-        match store::state(self.writer.conn(), ACCOUNT)? {
-            Some(had) if had != status.user => return Err(SyncError::OtherAccount { had, has: status.user }),
-            Some(_) => {}
-            None => {
-                let tx = self.writer.begin()?;
-                store::set_state(&tx, ACCOUNT, &status.user)?;
-                tx.commit()?;
-            }
+        let user = Id::parse(&status.user)
+            .ok_or_else(|| CloudError::Garbled("the user in its answer has no id".to_owned()))?;
+        let account = Account { user, url: self.cloud.url().to_owned() };
+        if let Some(other) = account::other_than(self.writer.conn(), &account)? {
+            return Err(other.into());
+        }
+        if account::bound(self.writer.conn())?.is_none() {
+            let tx = self.writer.begin()?;
+            account::bind(&tx, &account)?;
+            tx.commit()?;
         }
         Ok(Some(()))
     }
@@ -273,7 +271,7 @@ pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
         tx.execute("DELETE FROM state WHERE key = ?1", [key])?;
     }
     if adopt {
-        tx.execute("DELETE FROM state WHERE key = ?1", [ACCOUNT])?;
+        account::unbind(tx)?;
     }
     tx.execute_batch(
         "DELETE FROM parked; DELETE FROM pulled_anew; DELETE FROM turn_versions;
@@ -303,7 +301,7 @@ pub struct State {
 pub fn state(conn: &rusqlite::Connection) -> store::Result<State> {
     let last = store::state(conn, LAST_SYNC)?.and_then(|at| at.parse().ok()).map(Millis);
     Ok(State {
-        account: store::state(conn, ACCOUNT)?,
+        account: account::bound(conn)?.map(|account| account.to_string()),
         last_sync: last.map(Millis::iso),
         waiting_edits: outbox::count(conn)?,
         conflicts: conflicts::count(conn)?,

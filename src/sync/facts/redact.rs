@@ -4,10 +4,15 @@ use std::borrow::Cow;
 
 use crate::model::Id;
 
-/// Takes secrets out of texts: of turns, of raw records (each a line of JSON), and of titles.
+/// Takes secrets out of texts: of turns, of raw records, and of titles.
 pub trait Redact: Sync {
     /// The text as it may leave. `project` is where it was found.
     fn text<'a>(&self, project: &Id, text: &'a str) -> Cow<'a, str>;
+
+    /// The same of a raw record, a line of JSON: of its strings.
+    fn record<'a>(&self, project: &Id, line: &'a str) -> Cow<'a, str> {
+        self.text(project, line)
+    }
 
     /// Whether it leaves every text as it is, so that stored lengths are those of what leaves.
     fn is_identity(&self) -> bool {

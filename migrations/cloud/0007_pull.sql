@@ -1,0 +1,194 @@
+-- What is read: the records behind a cursor, the contents of sessions, the account's state. Each is one statement of one snapshot,
+-- so that a head which is seen has all its records beside it.
+
+create or replace function public.sync_pull(protocol integer, since bigint, max integer) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    uid uuid := cogfs.check_caller(protocol);
+    page integer := least(greatest(coalesce(max, 1000), 1), 10000);
+    behind bigint := coalesce(since, 0);
+    head bigint;
+    min_seq bigint;
+    given integer;
+    last bigint;
+    more boolean;
+    rows json;
+begin
+    select h.seq, h.min_seq into head, min_seq from public.sync_heads h where h.user_id = uid;
+    head := coalesce(head, 0);
+    -- Numbers and sizes first, from the indices; the facts of those alone that are given, some 8 MB of them.
+    with behind_it as (
+        (select 'machine' as kind, r.id, r.seq, r.bytes, null::uuid as session_id from public.machines r
+         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        union all
+        (select 'project', r.id, r.seq, r.bytes, null from public.projects r
+         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        union all
+        (select 'commit', r.id, r.seq, r.bytes, null from public.cognitive_commits r
+         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        union all
+        (select 'session', r.id, r.seq, r.bytes, null from public.sessions r
+         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        union all
+        (select 'turn', r.id, r.seq, 200, r.session_id from public.turns r
+         where r.user_id = uid and r.seq is not null and r.seq > behind order by r.seq limit page)
+    ), counted as (
+        select b.*, sum(b.bytes + 300) over (order by b.seq rows unbounded preceding) as total,
+               row_number() over (order by b.seq) as place
+        from behind_it b
+    ), page_of_it as (
+        select * from counted c where c.place <= page and (c.place = 1 or c.total <= 8 * 1024 * 1024)
+    )
+    select coalesce(json_agg(cogfs.row_json(cogfs.find(uid, p.kind, p.id, p.session_id)) order by p.seq), '[]'),
+           count(*), coalesce(max(p.seq), behind), (select count(*) from counted) > count(*)
+    into rows, given, last, more
+    from page_of_it p;
+    return json_build_object(
+        'protocol', cogfs.protocol(), 'rows', rows,
+        -- Numbers may be given and not used: at the end the cursor is the head.
+        'next', case when more or given = page then last else greatest(head, behind) end,
+        'head', greatest(head, case when head < behind then behind else 0 end), 'min_seq', coalesce(min_seq, 0),
+        'now', cogfs.millis_of(clock_timestamp())
+    );
+end
+$$;
+
+-- Contents of sessions, in the order of the ids, some 8 MB an answer: turns by number, then raw records; costs with the first part.
+-- Sessions that are not there, forgotten or still without facts are passed over.
+create or replace function public.fetch_contents(protocol integer, ids uuid[], after json default null) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    uid uuid := cogfs.check_caller(protocol);
+    room bigint := 8 * 1024 * 1024;                   -- bytes left of the answer
+    session uuid;
+    begun boolean := after is null or json_typeof(after) = 'null';
+    resumed boolean;
+    seen uuid[] := '{}';
+    row cogfs.record;
+    last_turn bigint;
+    given_before bigint;
+    last_chunk bigint;
+    turns json;
+    chunks json;
+    costs json;
+    size bigint;
+    until bigint;
+    sessions json[] := '{}';
+    whole boolean := true;
+    more boolean;
+    told boolean;                                     -- of this session something is given
+begin
+    foreach session in array coalesce(ids, '{}') loop
+        resumed := not begun;
+        if resumed then
+            if session <> (after ->> 'session')::uuid then
+                continue;
+            end if;
+            begun := true;
+        end if;
+        continue when session = any(seen);
+        seen := seen || session;
+        row := cogfs.find(uid, 'session', session);
+        continue when row.id is null or row.facts is null or row.forgotten;
+        if room <= 0 then
+            whole := false;
+            exit;
+        end if;
+        last_turn := case when resumed then (after ->> 'turn')::bigint else -1 end;
+        last_chunk := case when resumed then (after ->> 'chunk')::bigint else -1 end;
+        given_before := last_turn;
+        turns := '[]'; chunks := '[]'; costs := '[]'; told := not resumed; more := false;
+        room := room - 1000 - pg_column_size(row.facts);
+
+        if not resumed then
+            select coalesce(json_agg(json_build_object('key', u.key, 'model', u.model,
+                       'tokens', json_build_array(u.input, u.output, u.cache_read, u.cache_write)) order by u.key), '[]'),
+                   count(*) * 130
+            into costs, size from public.message_usage u where u.user_id = uid and u.session_id = session;
+            room := room - size;
+        end if;
+
+        -- How far the room goes, by the sizes alone; at least one turn, so that there is always progress.
+        select max(t.number) filter (where t.fits), max(t.total) filter (where t.fits), coalesce(bool_or(not t.fits), false)
+        into until, size, more from (
+            select t.number, t.total, t.place = 1 or t.total <= room as fits from (
+                select t.number, sum(t.bytes + 150) over (order by t.number) as total, row_number() over (order by t.number) as place
+                from public.turns t where t.user_id = uid and t.session_id = session and t.number > last_turn and t.role is not null
+            ) t
+        ) t;
+        if until is not null then
+            select json_agg(t) into turns from (
+                select t.number, t.id, t.role, t.at, t.model, t.label, t.images, t.tool_name, t.tool_call_id, t.tool_status, t.text,
+                       t.tool_input, t.tool_output
+                from public.turns t
+                where t.user_id = uid and t.session_id = session and t.number > last_turn and t.number <= until and t.role is not null
+                order by t.number
+            ) t;
+            last_turn := until;
+            room := room - size;
+            told := true;
+        end if;
+        if not more then
+            select max(c.number) filter (where c.fits), max(c.total) filter (where c.fits), coalesce(bool_or(not c.fits), false)
+            into until, size, more from (
+                select c.number, c.total, c.total <= room or (c.place = 1 and last_turn = given_before) as fits from (
+                    select c.number, sum(c.bytes * 4 / 3 + 80) over (order by c.number) as total,
+                           row_number() over (order by c.number) as place
+                    from public.raw_chunks c where c.user_id = uid and c.session_id = session and c.number > last_chunk
+                ) c
+            ) c;
+            if until is not null then
+                select json_agg(json_build_object('number', c.number, 'start', c.start, 'length', c.length,
+                           'data', translate(encode(c.data, 'base64'), E'\n', '')) order by c.number)
+                into chunks from public.raw_chunks c
+                where c.user_id = uid and c.session_id = session and c.number > last_chunk and c.number <= until;
+                last_chunk := until;
+                room := room - size;
+                told := true;
+            end if;
+        end if;
+        whole := not more;
+        if told then
+            sessions := sessions || json_build_object('row', cogfs.row_json(row), 'turns', turns, 'raw', chunks, 'usage', costs);
+        end if;
+        after := json_build_object('session', session, 'turn', greatest(last_turn, 0), 'chunk', last_chunk);
+        exit when not whole;
+    end loop;
+    if not begun then
+        raise sqlstate 'PT400' using message = 'the place to go on at is in none of these sessions';
+    end if;
+    return json_build_object('sessions', array_to_json(sessions), 'next', case when not whole then after end);
+end
+$$;
+
+create or replace function public.sync_status(protocol integer) returns json
+language plpgsql stable set search_path = '' as $$
+declare
+    uid uuid := cogfs.check_caller(protocol);
+    account public.accounts;
+    allowed public.limits;
+    head public.sync_heads;
+begin
+    select * into account from public.accounts where user_id = uid;
+    if not found then
+        -- Who pushed nothing yet has no account, and the plan that he would get.
+        select trim(both '''' from split_part(pg_get_expr(d.adbin, d.adrelid), '::', 1)) into account.plan
+        from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+        where d.adrelid = 'public.accounts'::regclass and a.attname = 'plan';
+    end if;
+    select * into head from public.sync_heads where user_id = uid;
+    select * into allowed from public.limits where plan = account.plan;
+    return json_build_object(
+        'protocol', cogfs.protocol(), 'user', uid, 'plan', account.plan,
+        'head', coalesce(head.seq, 0), 'min_seq', coalesce(head.min_seq, 0),
+        'usage', json_build_object('commits', coalesce(account.commits, 0), 'bytes', coalesce(account.bytes, 0)),
+        'limits', json_build_object('commits', allowed.commits, 'bytes', allowed.bytes),
+        'now', cogfs.millis_of(clock_timestamp())
+    );
+end
+$$;
+
+revoke all on function public.sync_pull(integer, bigint, integer), public.fetch_contents(integer, uuid[], json),
+    public.sync_status(integer) from public, anon;
+grant execute on function public.sync_pull(integer, bigint, integer), public.fetch_contents(integer, uuid[], json),
+    public.sync_status(integer) to authenticated;
