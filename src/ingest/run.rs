@@ -20,6 +20,7 @@ use crate::model::Millis;
 use crate::store::search::SearchIndex;
 use crate::store::sources::{self, Source};
 use crate::store::{self, Layout, StoreError, Transaction, Writer, sessions, stats};
+use crate::sync::fields;
 
 mod database;
 mod read;
@@ -194,6 +195,7 @@ impl Run<'_> {
             }
             if next.is_none() || self.stopped() {
                 link::link_all(&mut tx, &mut self.projects)?;
+                fields::delete_what_came(&mut tx)?;
                 if self.summary.files_read > 0 {
                     store::set_state(&tx, "last_import", &Millis::now().0.to_string())?;
                 }

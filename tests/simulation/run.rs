@@ -113,7 +113,8 @@ impl World {
     fn import(&mut self, logs: &Logs, who: usize) {
         let number = u32::try_from(self.random.below(SESSIONS as usize)).unwrap();
         // The log of one session may be longer on another machine.
-        let log = logs.log(number, (who + number as usize) % LENGTHS);
+        let least = (who + number as usize) % 2;
+        let log = logs.log(number, least + self.random.below(LENGTHS - least));
         self.say(&format!("{who} imports {}", log.file_name().unwrap().to_string_lossy()));
         self.machines[who].import(&log);
     }

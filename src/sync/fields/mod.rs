@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::cloud::wire::{Change, Outcome, Row};
-use crate::curation::{Editor, Elsewhere, Entity};
+use crate::curation::Entity;
 use crate::model::{Id, Millis};
 use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
@@ -19,7 +19,7 @@ use crate::store::outbox::{self, Rest, Waiting};
 use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, gone, machines, projects, refused, sessions, turns};
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
-use record::{NotTaken, PROJECT};
+use record::{By, NotTaken, PROJECT};
 
 /// Who merges, and by what clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,8 +192,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     let mut taken = Taken { restored: merged.restored.is_some(), ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {
-        let elsewhere = Elsewhere { machine: machine.clone() };
-        match record::set(tx, &|tx| Editor::of_cloud(tx, elsewhere.clone()), entity, field, value) {
+        match record::set(tx, By::Machine(&machine), entity, field, value) {
             Ok(()) => taken.changed = true,
             Err(NotTaken::Value(why)) => {
                 taken.skipped.push(format!("{} {}: {field}: {why}", entity.kind.as_str(), row.id))
@@ -268,6 +267,33 @@ fn in_order(take: &Fields) -> impl Iterator<Item = (&String, &Value)> {
     all.into_iter()
 }
 
+/// Deletes the turns that were deleted while their contents were elsewhere, and that a log of this machine has brought since.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn delete_what_came(tx: &mut Transaction<'_>) -> Result<()> {
+    let came: Vec<(i64, i64)> = tx
+        .prepare_cached(
+            "SELECT d.turn_row, d.deleted_at FROM deleted_elsewhere d JOIN turns t ON t.row = d.turn_row
+                 JOIN sessions s ON s.row = d.turn_row >> 16 WHERE s.contents <> 1 ORDER BY d.turn_row",
+        )?
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    for (row, at) in came {
+        tx.prepare_cached("DELETE FROM deleted_elsewhere WHERE turn_row = ?1")?.execute([row])?;
+        // One that is forgotten, or deleted already, needs no more.
+        if turns::get(tx, row)?.is_none() || turns::deleted_at(tx, row)?.is_some() {
+            continue;
+        }
+        match record::set(tx, By::Machine(""), Entity::turn(row), DELETED_AT, &json!(at)) {
+            Ok(()) => {}
+            Err(NotTaken::Value(why)) => tracing::warn!("turn {row} cannot be deleted: {why}"),
+            Err(NotTaken::Store(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn keep_lost(tx: &Transaction<'_>, entity: Entity, id: Id, merged: &Merged, machine: &str) -> Result<u64> {
     for lost in &merged.lost {
         let new = Conflict {
@@ -307,7 +333,7 @@ pub fn take_side(
     };
     let is_so = now.get(&conflict.field) == Some(value);
     if !is_so {
-        record::set(tx, &|tx| Editor::new(tx, origin), entity, &conflict.field, value)?;
+        record::set(tx, By::User(origin), entity, &conflict.field, value)?;
     }
     conflicts::resolve(tx, conflict.row, side)?;
     Ok(!is_so)

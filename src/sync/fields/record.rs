@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde_json::{Value, json};
 
 use crate::cloud::wire::{Kind, Row};
-use crate::curation::{self, CurationError, Edit, Editor, Entity, TrashName};
+use crate::curation::{self, CurationError, Edit, Editor, Elsewhere, Entity, Origin, TrashName};
 use crate::model::{ContentsAt, Id, Millis};
 use crate::render;
 use crate::store::commits::curated::{self, Title};
@@ -219,13 +219,31 @@ fn moved(tx: &Transaction<'_>, row: i64, value: &Value) -> Result<Option<Edit>> 
     Ok(Some(Edit::MoveToProject { commit: row, project: project.row, name }))
 }
 
+/// Who changes a record.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    /// Another machine, of this name; empty: it is not known.
+    Machine(&'a str),
+    /// The user of this one.
+    User(Origin),
+}
+
+impl By<'_> {
+    fn editor<'t, 'conn>(self, tx: &'t mut Transaction<'conn>) -> Editor<'t, 'conn> {
+        match self {
+            Self::Machine(name) => Editor::of_cloud(tx, Elsewhere { machine: name.to_owned() }),
+            Self::User(origin) => Editor::new(tx, origin),
+        }
+    }
+}
+
 /// Sets a field of a record.
 ///
 /// # Errors
 /// When the value is none of the field's, or SQLite cannot write.
 pub fn set(
     tx: &mut Transaction<'_>,
-    editor: &dyn for<'a, 'conn> Fn(&'a mut Transaction<'conn>) -> Editor<'a, 'conn>,
+    by: By<'_>,
     entity: Entity,
     field: &str,
     value: &Value,
@@ -234,16 +252,16 @@ pub fn set(
     match (entity.kind, field) {
         (_, DELETED_AT) => {
             let at = if value.is_null() { None } else { Some(Millis(value.as_i64().ok_or_else(none)?)) };
-            return set_deleted(tx, editor, entity, at);
+            return set_deleted(tx, by, entity, at);
         }
         (EntityKind::Project, "name") => {
             let name = line(value).ok_or_else(none)?;
             let dir_name = project_dir(tx, entity.row, name)?;
-            editor(tx).rename_project(entity.row, name, &dir_name)?;
+            by.editor(tx).rename_project(entity.row, name, &dir_name)?;
         }
         (EntityKind::Commit, field) => {
             let edit = edit(tx, entity.row, field, value)?.ok_or_else(none)?;
-            editor(tx).apply(&edit)?;
+            by.editor(tx).apply(&edit)?;
         }
         _ => return Err(none()),
     }
@@ -253,7 +271,7 @@ pub fn set(
 /// Deletes a record, or takes that back.
 fn set_deleted(
     tx: &mut Transaction<'_>,
-    editor: &dyn for<'a, 'conn> Fn(&'a mut Transaction<'conn>) -> Editor<'a, 'conn>,
+    by: By<'_>,
     entity: Entity,
     at: Option<Millis>,
 ) -> std::result::Result<(), NotTaken> {
@@ -267,16 +285,16 @@ fn set_deleted(
     }
     match (at, trash::find(tx, kind, row)?.is_some()) {
         (Some(at), false) => {
-            editor(tx).delete_at(entity, &TrashName::Own, at)?;
+            by.editor(tx).delete_at(entity, &TrashName::Own, at)?;
         }
         (None, true) => {
-            editor(tx).apply(&Edit::Restore { entity })?;
+            by.editor(tx).apply(&Edit::Restore { entity })?;
         }
         // A turn that was deleted while its contents were elsewhere has no name in the trash.
         (None, false) => {
             let id = id(tx, entity)?.unwrap_or(Id([0; 16]));
             trash::add(tx, kind, row, &id, trash::Name { wanted: &id.to_string(), by_manager: false })?;
-            editor(tx).apply(&Edit::Restore { entity })?;
+            by.editor(tx).apply(&Edit::Restore { entity })?;
         }
         (Some(at), true) => set_time(tx, entity, at)?,
     }
