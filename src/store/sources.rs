@@ -114,3 +114,13 @@ pub fn save(conn: &Connection, source: &Source) -> Result<()> {
     ])?;
     Ok(())
 }
+
+/// Has a log read from its start once it grows: what was read of it is not what its session is made of any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn read_anew(conn: &Connection, agent: Agent, native_id: &str) -> Result<()> {
+    conn.prepare_cached("UPDATE sources SET prefix_hash = x'' WHERE agent = ?1 AND native_id = ?2")?
+        .execute([agent.as_str(), native_id])?;
+    Ok(())
+}

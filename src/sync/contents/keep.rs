@@ -173,7 +173,11 @@ fn give_away(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn take_over(tx: &mut Transaction<'_>, parts: &[Session]) -> Result<()> {
-    for part in parts.iter().filter(|part| part.contents == ContentsAt::Fetched) {
+    for part in parts {
+        // What a shorter log brought before another machine's longer one superseded it is brought again.
+        if part.contents == ContentsAt::Elsewhere && turns::last(tx, part.row)?.is_none() {
+            continue;
+        }
         give_away(tx, part.row)?;
         sessions::set_contents(tx, part.row, ContentsAt::Elsewhere)?;
         tx.changes.add(ChangeKind::Session, part.row);

@@ -13,7 +13,7 @@ use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
 use crate::store::told::{self, Facts};
 use crate::store::visuals::{self, NewVisual};
-use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, turns};
+use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, sources, turns};
 use crate::sync::contents;
 use crate::upkeep::repair;
 
@@ -141,6 +141,8 @@ fn contents_at(
     }
     if known.contents == ContentsAt::Here {
         told::superseded(tx, known.row)?;
+        let log = known.native_id.split_once("/inline-").map_or(known.native_id.as_str(), |(log, _)| log);
+        sources::read_anew(tx, known.agent, log)?;
     }
     Ok(ContentsAt::Elsewhere)
 }
