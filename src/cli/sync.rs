@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
@@ -15,12 +17,13 @@ use super::import::{spinner, stop_on_signals};
 use super::mount::BoxError;
 use super::output::{self, count, printable};
 use super::{forget, open_current};
-use crate::cloud::{Cloud, open};
+use crate::cloud::patient::Patient;
+use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, told};
-use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, Unsent, Way};
+use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -191,13 +194,22 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     secrets.begin(&tx)?;
     tx.commit()?;
     let line = spinner(json);
+    let waits = |error: &CloudError, pause: Duration| {
+        let seconds = pause.as_secs_f64();
+        line.suspend(|| eprintln!("cogfs: {}; trying again in {seconds:.0} s", printable(&error.to_string())));
+    };
+    let cloud = Patient::new(cloud, &stop, &waits);
     let done =
-        Engine::new().cycle(&mut writer, cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
+        Engine::new().cycle(&mut writer, &cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
     let tx = writer.begin()?;
     secrets.keep(&tx)?;
     tx.commit()?;
-    let summary = done?;
+    let summary = match done {
+        // Ended while it waited for the cloud.
+        Err(SyncError::Cloud(_)) if stop.load(Ordering::Relaxed) => Summary { interrupted: true, ..Summary::default() },
+        done => done?,
+    };
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
     }

@@ -4,7 +4,7 @@ pub mod errors;
 pub mod transport;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -54,13 +54,15 @@ pub struct HttpCloud {
     transport: Arc<Transport>,
     auth: Auth,
     deadlines: Deadlines,
+    /// Whose calls these are. Another process may log in as somebody else meanwhile.
+    user: OnceLock<Id>,
 }
 
 impl HttpCloud {
     /// With a session that is read anew for every call: another process may have refreshed or ended it.
     #[must_use]
     pub fn new(transport: Arc<Transport>, auth: Auth) -> Self {
-        Self { transport, auth, deadlines: Deadlines::default() }
+        Self { transport, auth, deadlines: Deadlines::default(), user: OnceLock::new() }
     }
 
     /// With other deadlines.
@@ -79,6 +81,10 @@ impl HttpCloud {
     /// Makes a call with the user's token; with a new one, once, if that is not taken.
     fn call<T>(&self, make: impl Fn(&Session) -> std::result::Result<T, Failure>) -> Result<T> {
         let session = self.auth.current()?;
+        if *self.user.get_or_init(|| session.user) != session.user {
+            let message = "another account was logged in meanwhile".to_owned();
+            return Err(CloudError::Refused { code: "account".to_owned(), message });
+        }
         match make(&session) {
             Err(Failure::Expired) => {
                 let renewed = self.auth.renew(&session)?;
@@ -184,6 +190,11 @@ fn spoken(protocol: Protocol) -> Result<()> {
 impl Cloud for HttpCloud {
     fn url(&self) -> &str {
         &self.transport.server().url
+    }
+
+    fn user(&self) -> Option<Id> {
+        let kept = || self.auth.kept().ok().flatten().map(|session| session.user);
+        self.user.get().copied().or_else(kept)
     }
 
     fn status(&self) -> Result<Status> {

@@ -1,0 +1,1 @@
+//! Everything that goes wrong between a machine and the server.
