@@ -70,7 +70,9 @@ fn edits_by_commands_reach_the_other_machine_both_ways() {
     // What is undone on the one is undone on the other.
     pair.a.run(&["edit", &ids[0], "--title", "A slip"]).exits(0);
     pair.sync();
-    pair.a.run(&["undo"]).exits(0);
+    let logged = pair.a.run(&["log", "--json"]).exits(0).json();
+    let last = logged.as_array().unwrap().iter().filter_map(|edit| edit["edit"].as_i64()).max().unwrap();
+    pair.a.run(&["undo", &last.to_string()]).exits(0);
     pair.sync();
     assert!(!assert_both_see_the_same(&pair).contains("A slip"));
 }
@@ -83,7 +85,9 @@ fn edits_on_a_mount_reach_the_other_machine() {
     {
         let mount = Mount::new(&pair.b);
         let renamed = commit_dir(mount.dir(), &ids[0]);
-        fs::rename(&renamed, renamed.with_file_name("boats that were counted")).unwrap();
+        let name = renamed.file_name().unwrap().to_str().unwrap();
+        let (time, id) = (&name[..20], &name[name.len() - 6..]);
+        fs::rename(&renamed, renamed.with_file_name(format!("{time}_boats-that-were-counted_{id}"))).unwrap();
         let meta = commit_dir(mount.dir(), &ids[1]).join("meta.md");
         let text = fs::read_to_string(&meta).unwrap();
         fs::write(&meta, text.trim_end().to_owned() + "\n\nWritten with an editor.\n").unwrap();
@@ -140,7 +144,7 @@ fn of_two_edits_of_one_field_one_wins_on_both_machines_and_the_other_is_kept() {
     assert_eq!(told.len(), 1);
     assert_eq!((&told[0]["field"], told[0].to_string().contains("From a")), (&"title".into(), true), "{told:?}");
     let other = if titles[0] == "From a" { "local" } else { "cloud" };
-    let number = told[0]["number"].as_i64().or(told[0]["id"].as_i64()).unwrap().to_string();
+    let number = told[0]["conflict"].as_i64().unwrap().to_string();
     pair.b.run(&["sync", "conflicts", "take", &number, other]).exits(0);
     pair.b.run(&["push"]).exits(0);
     sync(&pair.a);

@@ -38,7 +38,7 @@ fn a_push_that_is_killed_at_any_moment_is_completed_by_the_next_one() {
     let stack = needs_stack!();
     let (user, other) = (stack.user(), stack.user());
     let (killed, whole) = (stack.machine(&user), stack.machine(&other));
-    write_sessions(&killed.logs(), 1..=260);
+    write_sessions(&killed.logs(), 1..=240);
     killed.import(&[&killed.logs()]);
     copy_data(&killed, &whole);
     push(&whole);
@@ -58,7 +58,7 @@ fn a_push_that_is_killed_at_any_moment_is_completed_by_the_next_one() {
     push(&killed);
     assert_eq!(essence(&stack, &user), essence(&stack, &other), "nothing twice, nothing missing");
     assert_eq!(push(&killed)["pushed"], 0);
-    assert_eq!(stack.count(&user, "sessions", "facts is not null"), 260);
+    assert_eq!(stack.count(&user, "sessions", "facts is not null"), 240);
     let reader = stack.machine(&user);
     pull(&reader);
     assert_eq!(commit_ids(&reader), commit_ids(&killed));

@@ -186,9 +186,22 @@ impl Cycle<'_> {
         if refused::is_refused(conn, kind as i64, &id)? {
             return Ok(false);
         }
-        let Some(meant) = &self.options.projects else { return Ok(true) };
-        let Change::Facts { facts: Some(facts), .. } = change else { return Ok(kind == Kind::Machine) };
+        let Change::Facts { facts: Some(facts), .. } = change else {
+            return Ok(self.options.projects.is_none() || kind == Kind::Machine);
+        };
         let named = |key: &str| facts.get(key).and_then(Value::as_str).and_then(Id::parse);
+        // What is in a refused one could only be refused, with all its contents.
+        let above = match kind {
+            Kind::Commit => named("project").map(|id| (Kind::Project, id)),
+            Kind::Session => named("commit").map(|id| (Kind::Commit, id)),
+            Kind::Machine | Kind::Project | Kind::Turn => None,
+        };
+        if let Some((kind, id)) = above
+            && refused::is_refused(conn, kind as i64, &id)?
+        {
+            return Ok(false);
+        }
+        let Some(meant) = &self.options.projects else { return Ok(true) };
         let commit = match kind {
             Kind::Machine => return Ok(true),
             Kind::Project => return Ok(projects::by_id(conn, &id)?.is_some_and(|project| meant.contains(&project.row))),
