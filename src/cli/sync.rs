@@ -5,6 +5,7 @@ mod conflicts;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
@@ -17,8 +18,8 @@ use super::{forget, open_current};
 use crate::cloud::{Cloud, open};
 use crate::config::Folders;
 use crate::store::refused::{self, Refused};
-use crate::store::{Layout, Writer, told};
-use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, Unsent, Way};
+use crate::store::{Layout, Writer, objects, told};
+use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, Unsent, Way};
 use crate::sync::facts::Nothing;
 
 /// The exit status of an interrupted cycle, as shells have it for SIGINT.
@@ -114,6 +115,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
         refused::clear_all(&tx)?;
+        objects::retry(&tx)?;
         if args.force {
             told::nothing(&tx)?;
         }
@@ -178,6 +180,21 @@ fn cycle(layout: &Layout, cloud: &dyn Cloud, options: &Options, json: bool) -> R
     Ok(exit_code(&summary))
 }
 
+/// A cycle that nobody looks at.
+///
+/// # Errors
+/// When the cloud or the database cannot be used.
+pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
+    let cloud = open::cloud(folders)?;
+    let mut writer = Writer::open(&folders.layout())?;
+    let (stop, options) = (AtomicBool::new(false), Options::default());
+    let summary = Engine::new().cycle(&mut writer, &cloud, &Nothing, &options, (&stop, &mut |_| ()))?;
+    if summary.forgotten > 0 {
+        forget::erase_rest(&mut writer)?;
+    }
+    Ok(())
+}
+
 fn show(line: &ProgressBar, progress: Progress) {
     match progress {
         Progress::Pulled { records } => line.set_message(format!("{} pulled", count(records, "record"))),
@@ -189,6 +206,9 @@ fn show(line: &ProgressBar, progress: Progress) {
             let (records, bytes) = (count(records, "record"), output::bytes(bytes));
             line.set_message(format!("{records} sent, {bytes}, {}/s", output::bytes(rate)));
         }
+        Progress::Pictures { sent, bytes } => {
+            line.set_message(format!("{} sent, {}", count(sent, "picture"), output::bytes(bytes)));
+        }
         Progress::Step => line.tick(),
     }
 }
@@ -196,7 +216,7 @@ fn show(line: &ProgressBar, progress: Progress) {
 fn exit_code(summary: &Summary) -> ExitCode {
     if summary.interrupted {
         ExitCode::from(INTERRUPTED)
-    } else if summary.refused + summary.skipped > 0 {
+    } else if summary.refused + summary.skipped + summary.pictures.refused > 0 {
         ExitCode::from(SOME_SKIPPED)
     } else {
         ExitCode::SUCCESS
@@ -216,6 +236,7 @@ fn print(summary: &Summary, refused: &[Refused]) -> io::Result<()> {
         count(summary.pulled, "record"),
         summary.seconds,
     )?;
+    print_pictures(&mut out, &summary.pictures)?;
     if summary.conflicts > 0 {
         let lost = count(summary.conflicts, "value");
         writeln!(
@@ -241,6 +262,24 @@ fn print(summary: &Summary, refused: &[Refused]) -> io::Result<()> {
         }
     }
     print_refused(&mut out, refused)
+}
+
+fn print_pictures(out: &mut impl Write, pictures: &Pictures) -> io::Result<()> {
+    if pictures.sent > 0 {
+        writeln!(out, "Sent {} ({}).", count(pictures.sent, "picture"), output::bytes(pictures.bytes))?;
+    }
+    if pictures.missing > 0 {
+        let missing = count(pictures.missing, "picture");
+        writeln!(
+            out,
+            "{missing} not sent, whose files are gone or damaged: `cogfs doctor --repair` reads them from the logs."
+        )?;
+    }
+    if pictures.refused > 0 {
+        let refused = count(pictures.refused, "picture");
+        writeln!(out, "The cloud does not take {refused}: {}", printable(pictures.reason.as_deref().unwrap_or("")))?;
+    }
+    Ok(())
 }
 
 fn print_refused(out: &mut impl Write, refused: &[Refused]) -> io::Result<()> {
