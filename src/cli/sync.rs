@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -22,8 +22,8 @@ use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::refused::{self, Refused};
-use crate::store::{Layout, Writer, told};
-use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, SyncError, Unsent, Way};
+use crate::store::{Layout, Writer, objects, told};
+use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -117,11 +117,12 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         let unsent = engine::unsent(writer.conn(), &secrets(folders)?, meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
-    let cloud = open::cloud(folders)?;
+    let cloud = open::cloud(folders)?.of_one_user();
     if args.force || args.retry {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
         refused::clear_all(&tx)?;
+        objects::retry(&tx)?;
         if args.force {
             told::nothing(&tx)?;
         }
@@ -135,7 +136,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(folders, &open::cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(folders, &open::cloud(folders)?.of_one_user(), &Options { way: Way::Pull, projects: None }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -145,7 +146,7 @@ pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
 pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     match &args.what {
-        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?, &Options::default(), args.json),
+        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?.of_one_user(), &Options::default(), args.json),
         Some(What::Status) => status(&layout, args.json),
         Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
         Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),
@@ -222,6 +223,30 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     Ok(exit_code(&summary))
 }
 
+/// A cycle that nobody looks at.
+///
+/// # Errors
+/// When the cloud or the database cannot be used.
+pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
+    let cloud = open::cloud(folders)?.of_one_user();
+    let mut writer = Writer::open(&folders.layout())?;
+    refresh_ignored(&mut writer, folders)?;
+    let secrets = secrets(folders)?;
+    let tx = writer.begin()?;
+    secrets.begin(&tx)?;
+    tx.commit()?;
+    let (stop, options) = (AtomicBool::new(false), Options::default());
+    let done = Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (&stop, &mut |_| ()));
+    let tx = writer.begin()?;
+    secrets.keep(&tx)?;
+    tx.commit()?;
+    let summary = done?;
+    if summary.forgotten > 0 {
+        forget::erase_rest(&mut writer)?;
+    }
+    Ok(())
+}
+
 fn show(line: &ProgressBar, progress: Progress) {
     match progress {
         Progress::Pulled { records } => line.set_message(format!("{} pulled", count(records, "record"))),
@@ -233,6 +258,9 @@ fn show(line: &ProgressBar, progress: Progress) {
             let (records, bytes) = (count(records, "record"), output::bytes(bytes));
             line.set_message(format!("{records} sent, {bytes}, {}/s", output::bytes(rate)));
         }
+        Progress::Pictures { sent, bytes } => {
+            line.set_message(format!("{} sent, {}", count(sent, "picture"), output::bytes(bytes)));
+        }
         Progress::Step => line.tick(),
     }
 }
@@ -240,7 +268,7 @@ fn show(line: &ProgressBar, progress: Progress) {
 fn exit_code(summary: &Summary) -> ExitCode {
     if summary.interrupted {
         ExitCode::from(INTERRUPTED)
-    } else if summary.refused + summary.skipped > 0 {
+    } else if summary.refused + summary.skipped + summary.pictures.refused > 0 {
         ExitCode::from(SOME_SKIPPED)
     } else {
         ExitCode::SUCCESS
@@ -265,6 +293,7 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         let number = secrets.values().sum::<usize>() as u64;
         writeln!(out, "{} taken out of what was sent: {}.", count(number, "secret"), kinds(&secrets))?;
     }
+    print_pictures(&mut out, &summary.pictures)?;
     if summary.conflicts > 0 {
         let lost = count(summary.conflicts, "value");
         writeln!(
@@ -290,6 +319,24 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         }
     }
     print_refused(&mut out, refused)
+}
+
+fn print_pictures(out: &mut impl Write, pictures: &Pictures) -> io::Result<()> {
+    if pictures.sent > 0 {
+        writeln!(out, "Sent {} ({}).", count(pictures.sent, "picture"), output::bytes(pictures.bytes))?;
+    }
+    if pictures.missing > 0 {
+        let missing = count(pictures.missing, "picture");
+        writeln!(
+            out,
+            "{missing} not sent, whose files are gone or damaged: `cogfs doctor --repair` reads them from the logs."
+        )?;
+    }
+    if pictures.refused > 0 {
+        let refused = count(pictures.refused, "picture");
+        writeln!(out, "The cloud does not take {refused}: {}", printable(pictures.reason.as_deref().unwrap_or("")))?;
+    }
+    Ok(())
 }
 
 fn print_refused(out: &mut impl Write, refused: &[Refused]) -> io::Result<()> {

@@ -13,7 +13,7 @@ mod whole;
 
 use std::path::Path;
 
-use common::stack::{Requests, Stack, User};
+use common::stack::{Stack, User};
 use common::{ClaudeLog, Ran, World};
 use serde_json::Value;
 
