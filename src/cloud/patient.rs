@@ -37,11 +37,7 @@ pub struct Patient<'a> {
 impl<'a> Patient<'a> {
     /// Until `stop`; `waits` hears why, and for how long.
     #[must_use]
-    pub fn new(
-        cloud: &'a dyn Cloud,
-        stop: &'a AtomicBool,
-        waits: &'a (dyn Fn(&CloudError, Duration) + Sync),
-    ) -> Self {
+    pub fn new(cloud: &'a dyn Cloud, stop: &'a AtomicBool, waits: &'a (dyn Fn(&CloudError, Duration) + Sync)) -> Self {
         let told = std::env::var(FIRST_PAUSE).ok().and_then(|text| text.parse::<u32>().ok());
         Self { cloud, stop, waits, scale: told.map_or(1.0, |millis| f64::from(millis) / 1000.0) }
     }
@@ -55,11 +51,11 @@ impl<'a> Patient<'a> {
                 Err(error) => error,
             };
             let Next::After(pause) = retry.failed(&error, dice()) else { return Err(error) };
-            let pause = pause.mul_f64(self.scale);
             tried += 1;
             if tried > MOST || pause > LONGEST {
                 return Err(error);
             }
+            let pause = pause.mul_f64(self.scale);
             (self.waits)(&error, pause);
             if !self.wait(pause) {
                 return Err(error);

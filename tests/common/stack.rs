@@ -71,7 +71,8 @@ impl Stack {
 
     /// Another state of the server's files is another stack.
     fn version() -> u64 {
-        let mut files: Vec<PathBuf> = fs::read_dir(Self::scripts()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<PathBuf> =
+            fs::read_dir(Self::scripts()).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("cloud"));
         files.extend(super::files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/cloud")));
         files.sort();
@@ -123,7 +124,16 @@ impl Stack {
 
     /// Everything that a user has in the cloud, as rows and sums of them: equal before and after what is to change nothing.
     pub fn contents(&self, user: &User) -> String {
-        let tables = ["machines", "projects", "cognitive_commits", "sessions", "turns", "raw_chunks", "message_usage", "visuals"];
+        let tables = [
+            "machines",
+            "projects",
+            "cognitive_commits",
+            "sessions",
+            "turns",
+            "raw_chunks",
+            "message_usage",
+            "visuals",
+        ];
         let id = &user.id;
         let parts = tables.map(|table| {
             format!(
@@ -137,7 +147,9 @@ impl Stack {
     /// The rows of a user in a table, with a condition.
     pub fn count(&self, user: &User, table: &str, condition: &str) -> u64 {
         let id = &user.id;
-        self.sql(&format!("select count(*) from public.{table} where user_id = '{id}' and ({condition})")).parse().unwrap()
+        self.sql(&format!("select count(*) from public.{table} where user_id = '{id}' and ({condition})"))
+            .parse()
+            .unwrap()
     }
 
     /// Faults of this gateway from now on: `scripts/cloud_gateway.py` says which there are.
@@ -156,7 +168,8 @@ impl Stack {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+        write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}\r\n\r\n{body}")
+            .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.contains(" 200 "), "{answer}");

@@ -14,11 +14,18 @@ fn a_full_account_takes_the_newest_and_the_rest_stays_and_is_told() {
     write_sessions(&world.logs(), 1..=255);
     world.import(&[&world.logs()]);
     let ran = world.run(&["push"]).exits(3);
-    assert!(ran.stdout.contains("The cloud refused 5 records") && ran.stdout.contains("quota_commits"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("The cloud refused 5 records") && ran.stdout.contains("quota_commits"),
+        "{}",
+        ran.stdout
+    );
     assert_eq!(stack.count(&user, "cognitive_commits", "facts is not null"), 250);
     let ids = commit_ids(&world);
     let old: Vec<String> = ids[..5].iter().map(|id| format!("'{id}'")).collect();
-    assert_eq!(stack.count(&user, "cognitive_commits", &format!("replace(id::text, '-', '') in ({})", old.join(", "))), 0);
+    assert_eq!(
+        stack.count(&user, "cognitive_commits", &format!("replace(id::text, '-', '') in ({})", old.join(", "))),
+        0
+    );
     assert_eq!(stack.count(&user, "sessions", "facts is not null"), 250, "no session without its commit");
     let told = world.run(&["sync", "status", "--json"]).exits(0).json();
     assert_eq!(told["refused"], 5, "{told}");
@@ -69,7 +76,8 @@ fn a_server_of_another_protocol_is_sent_nothing() {
     write_sessions(&pair.a.logs(), 2..=2);
     pair.a.import(&[&pair.a.logs()]);
     // What PostgREST makes of the functions' PT426.
-    let body = json!({ "code": "PT426", "message": "this server speaks protocol 2 to 3", "details": null, "hint": null });
+    let body =
+        json!({ "code": "PT426", "message": "this server speaks protocol 2 to 3", "details": null, "hint": null });
     let rule = |call| Stack::fault(call, "status", &json!({ "status": 426, "body": body, "count": 0 }));
     pair.stack.faults(&json!([rule("sync_status"), rule("sync_pull"), rule("sync_push")]));
     pair.stack.requests();

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use super::{commit_ids, push, pull, write_sessions};
+use super::{commit_ids, pull, push, write_sessions};
 use crate::common::stack::{Stack, User};
 use crate::common::{World, wait_until};
 use crate::needs_stack;
@@ -20,7 +20,9 @@ fn essence(stack: &Stack, user: &User) -> String {
     ]
     .map(|select| format!("{select} where user_id = '{id}'"));
     let all = facts.iter().chain(&contents).cloned().collect::<Vec<_>>().join(" union all ");
-    stack.sql(&format!("select t, count(*), md5(string_agg(x, '' order by x)) from ({all}) as rows(t, x) group by t order by t"))
+    stack.sql(&format!(
+        "select t, count(*), md5(string_agg(x, '' order by x)) from ({all}) as rows(t, x) group by t order by t"
+    ))
 }
 
 fn copy_data(from: &World, to: &World) {

@@ -1,6 +1,6 @@
 //! A whole archive goes to another machine; and what that costs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -138,4 +138,64 @@ fn a_dry_run_asks_nobody_and_what_is_disabled_stays_here() {
     assert_eq!((count("projects"), count("cognitive_commits"), count("sessions")), (2, 4, 4));
     pull(&pair.b);
     assert_eq!(commit_ids(&pair.b).len(), 4);
+}
+
+/// Every file of a mount's projects, by its path; but for the line of `meta.json` that says whether the contents are here.
+fn files(mount: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let dir = mount.join("projects");
+    let read = |path: PathBuf| {
+        let mut bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if path.file_name().unwrap() == "meta.json" {
+            let text = String::from_utf8(bytes).unwrap();
+            let lines = text.lines().filter(|line| !line.starts_with("  \"contents\": "));
+            bytes = lines.collect::<Vec<_>>().join("\n").into_bytes();
+        }
+        (path.strip_prefix(&dir).unwrap().to_owned(), bytes)
+    };
+    common::files(&dir).into_iter().map(read).collect()
+}
+
+fn assert_same_files(a: &World, b: &World) {
+    let (mount_a, mount_b) = (Mount::new(a), Mount::new(b));
+    let (a, b) = (files(mount_a.dir()), files(mount_b.dir()));
+    assert!(a.keys().eq(b.keys()));
+    for (path, bytes) in &a {
+        if *bytes == b[path] {
+            continue;
+        }
+        let texts = [bytes, &b[path]].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+        let of = |text: &str, other: &str| -> Vec<String> {
+            text.lines().filter(|line| !other.lines().any(|o| o == *line)).take(5).map(str::to_owned).collect()
+        };
+        panic!("{}: {:#?} and {:#?}", path.display(), of(&texts[0], &texts[1]), of(&texts[1], &texts[0]));
+    }
+}
+
+#[test]
+fn every_file_reads_the_same_on_the_other_machine_pictures_too() {
+    needs_fuse!();
+    let pair = Pair::new(needs_stack!());
+    pair.a.import(&[&common::demo_logs(), &common::fixtures()]);
+    let sent = push(&pair.a);
+    assert!(sent["pictures"]["sent"].as_u64() >= Some(3), "{sent}");
+    assert_eq!(sent["pictures"]["missing"], 0, "{sent}");
+    pull(&pair.b);
+    assert_same_files(&pair.a, &pair.b);
+    // What was read is here: without the server, too.
+    pair.stack.faults(&serde_json::json!([{ "path": "/", "fault": "status", "status": 503, "count": 0 }]));
+    assert_same_files(&pair.a, &pair.b);
+}
+
+#[test]
+fn every_file_of_real_transcripts_reads_the_same_on_the_other_machine() {
+    needs_fuse!();
+    let paths = transcripts();
+    crate::skip_unless!(!paths.is_empty(), "no real transcripts (COGFS_TEST_DATA)");
+    let mut pair = Pair::new(needs_stack!());
+    // What was taken out does not come.
+    pair.a.set_variable("COGFS_SYNC_REDACT", "false");
+    pair.a.try_import(&paths.iter().map(PathBuf::as_path).collect::<Vec<_>>());
+    push(&pair.a);
+    pull(&pair.b);
+    assert_same_files(&pair.a, &pair.b);
 }

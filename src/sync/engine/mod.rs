@@ -261,8 +261,7 @@ impl Cycle<'_> {
         self.summary.requests += 1;
         let status = self.cloud.status()?;
         check_protocol(status.protocol)?;
-        Ok(Id::parse(&status.user)
-            .ok_or_else(|| CloudError::Garbled("the user in its answer has no id".to_owned()))?)
+        Ok(Id::parse(&status.user).ok_or_else(|| CloudError::Garbled("the user in its answer has no id".to_owned()))?)
     }
 
     /// The account's server answered: the database is the account's from here on.
