@@ -210,19 +210,19 @@ fn a_clock_that_is_two_hours_off_changes_nothing() {
         pull(&pair.b);
         assert_eq!(local(&pair.b, "SELECT count(*) FROM cognitive_commits WHERE title LIKE '% hours%'"), "1");
         // Of two edits the later one wins, whatever the clocks say: here first, there later, and the other way round.
-        at(offset, &["edit", id, "--note", &format!("{offset} here")]).exits(0);
-        pair.b.run(&["edit", id, "--note", &format!("{offset} there, later")]).exits(0);
+        at(offset, &["edit", id, "--note", &format!("at {offset}")]).exits(0);
+        pair.b.run(&["edit", id, "--note", &format!("later than {offset}")]).exits(0);
         push(&pair.b);
         at(offset, &["sync"]).exits(0);
         sync(&pair.b);
         let notes = || pair.both().map(|world| local(world, "SELECT note FROM cognitive_commits WHERE note <> ''"));
-        assert_eq!(notes(), [format!("{offset} there, later"), format!("{offset} there, later")]);
-        pair.b.run(&["edit", id, "--note", &format!("{offset} there")]).exits(0);
+        assert_eq!(notes(), [format!("later than {offset}"), format!("later than {offset}")]);
+        pair.b.run(&["edit", id, "--note", &format!("before {offset}")]).exits(0);
         push(&pair.b);
-        at(offset, &["edit", id, "--note", &format!("{offset} here, later")]).exits(0);
+        at(offset, &["edit", id, "--note", &format!("last, at {offset}")]).exits(0);
         at(offset, &["sync"]).exits(0);
         sync(&pair.b);
-        assert_eq!(notes(), [format!("{offset} here, later"), format!("{offset} here, later")]);
+        assert_eq!(notes(), [format!("last, at {offset}"), format!("last, at {offset}")]);
     }
 }
 
