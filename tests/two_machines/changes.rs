@@ -113,7 +113,7 @@ fn what_is_forgotten_on_one_machine_is_nowhere_any_more() {
     let ids = commit_ids(&pair.a);
     pair.b.run(&["forget", &ids[0], "--yes"]).exits(0);
     sync(&pair.b);
-    assert_eq!(sync(&pair.a)["forgotten"].as_u64().unwrap() > 0, true);
+    assert!(sync(&pair.a)["forgotten"].as_u64().unwrap() > 0);
     for world in pair.both() {
         assert_eq!(commit_ids(world), ids[1..], "the forgotten one is gone");
     }
