@@ -354,7 +354,7 @@ mod tests {
         for (text, says) in [
             ("[sync]\nulr = 'https://a.example'\n", "sync.ulr"),
             ("colour = 1\n", "colour"),
-            ("[sync]\nurl = 3\n", "in quotes"),
+            ("[sync]\nurl = ['a']\n", "in quotes"),
             ("[sync\n", "line 1"),
         ] {
             write(&folders, text);
