@@ -2,6 +2,7 @@
 
 pub mod file;
 pub mod settings;
+pub mod units;
 
 use std::env;
 use std::path::{Path, PathBuf};

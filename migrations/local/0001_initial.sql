@@ -452,6 +452,21 @@ CREATE TABLE awaited (
 ) WITHOUT ROWID;
 CREATE INDEX awaited_by_parent ON awaited(parent);
 
+-- Pictures whose bytes the cloud is known to have, or not to take.
+CREATE TABLE objects (
+    sha256 TEXT NOT NULL,
+    mime   TEXT NOT NULL,
+    state  INTEGER NOT NULL,                  -- see store::objects::State
+    PRIMARY KEY (sha256, mime)
+) WITHOUT ROWID;
+
+-- Sessions whose contents were fetched: what they take here, and when they were read last. What is not in it is not given back.
+CREATE TABLE fetched_sessions (
+    session_row INTEGER PRIMARY KEY,
+    bytes       INTEGER NOT NULL,
+    used_at     INTEGER NOT NULL
+);
+
 -- Turns that were deleted and are not here: their contents are elsewhere.
 CREATE TABLE deleted_elsewhere (
     turn_row   INTEGER PRIMARY KEY,

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod doctor;
 mod edit;
+mod fetch;
 mod forget;
 mod import;
 mod log;
@@ -15,6 +16,7 @@ pub mod mount;
 mod output;
 mod project;
 mod redact;
+mod remote;
 mod resolve;
 mod restore;
 mod stats;
@@ -50,8 +52,8 @@ use mount::BoxError;
 /// Everything is kept in the folder COGFS_HOME, if that is set, else in ~/.local/share/cogfs and ~/.local/state/cogfs.
 /// COGFS_LOG sets what is logged (error, warn, info, debug).
 ///
-/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import) or refused (push), 4 nobody is logged
-/// in, 5 the cloud cannot be reached, 130 interrupted.
+/// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import), refused (push) or could not be had
+/// (fetch), 4 nobody is logged in, 5 the cloud cannot be reached, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cogfs", version, max_term_width = 100)]
 pub struct Cli {
@@ -82,6 +84,7 @@ enum Command {
     Push(sync::PushArgs),
     Pull(sync::PullArgs),
     Sync(sync::SyncArgs),
+    Fetch(fetch::FetchArgs),
     Project(project::ProjectArgs),
     Redact(redact::RedactArgs),
     Stats(stats::StatsArgs),
@@ -141,6 +144,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Push(args) => sync::push(&folders, &args),
         Command::Pull(args) => sync::pull(&folders, &args),
         Command::Sync(args) => sync::sync(&folders, &args),
+        Command::Fetch(args) => fetch::run(&folders, &args),
         Command::Project(args) => project::run(&folders, &args),
         Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
@@ -171,6 +175,7 @@ fn open_tree(folders: &Folders, dir: &std::path::Path, read_only: bool) -> Resul
         fs.make_writable(&Places { scratch: folders.scratch(), errors: folders.errors_log() })?;
     }
     let fs = Arc::new(fs);
+    remote::connect(&fs, folders);
     Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
@@ -19,8 +20,8 @@ use crate::cloud::{Cloud, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::refused::{self, Refused};
-use crate::store::{Layout, Writer, told};
-use crate::sync::engine::{self, Engine, Options, Progress, State, Summary, Unsent, Way};
+use crate::store::{Layout, Writer, objects, told};
+use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -119,6 +120,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
         refused::clear_all(&tx)?;
+        objects::retry(&tx)?;
         if args.force {
             told::nothing(&tx)?;
         }
@@ -181,22 +183,26 @@ fn refresh_ignored(writer: &mut Writer, folders: &Folders) -> Result<(), BoxErro
     Ok(())
 }
 
-/// A cycle with a line of progress (on a terminal) and Ctrl-C.
-fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
-    let stop = stop_on_signals()?;
+/// The database and what takes the secrets out, ready for a cycle.
+fn ready(folders: &Folders) -> Result<(Writer, Secrets), BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
     refresh_ignored(&mut writer, folders)?;
     let secrets = secrets(folders)?;
     let tx = writer.begin()?;
     secrets.begin(&tx)?;
     tx.commit()?;
+    Ok((writer, secrets))
+}
+
+/// A cycle with a line of progress (on a terminal) and Ctrl-C.
+fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
+    let stop = stop_on_signals()?;
+    let (mut writer, secrets) = ready(folders)?;
     let line = spinner(json);
     let done =
         Engine::new().cycle(&mut writer, cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
-    let tx = writer.begin()?;
-    secrets.keep(&tx)?;
-    tx.commit()?;
+    secrets.keep(&mut writer)?;
     let summary = done?;
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
@@ -210,6 +216,22 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     Ok(exit_code(&summary))
 }
 
+/// A cycle that nobody looks at.
+///
+/// # Errors
+/// When the cloud or the database cannot be used.
+pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
+    let cloud = open::cloud(folders)?;
+    let (mut writer, secrets) = ready(folders)?;
+    let (stop, options) = (AtomicBool::new(false), Options::default());
+    let done = Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (&stop, &mut |_| ()));
+    secrets.keep(&mut writer)?;
+    if done?.forgotten > 0 {
+        forget::erase_rest(&mut writer)?;
+    }
+    Ok(())
+}
+
 fn show(line: &ProgressBar, progress: Progress) {
     match progress {
         Progress::Pulled { records } => line.set_message(format!("{} pulled", count(records, "record"))),
@@ -221,6 +243,9 @@ fn show(line: &ProgressBar, progress: Progress) {
             let (records, bytes) = (count(records, "record"), output::bytes(bytes));
             line.set_message(format!("{records} sent, {bytes}, {}/s", output::bytes(rate)));
         }
+        Progress::Pictures { sent, bytes } => {
+            line.set_message(format!("{} sent, {}", count(sent, "picture"), output::bytes(bytes)));
+        }
         Progress::Step => line.tick(),
     }
 }
@@ -228,7 +253,7 @@ fn show(line: &ProgressBar, progress: Progress) {
 fn exit_code(summary: &Summary) -> ExitCode {
     if summary.interrupted {
         ExitCode::from(INTERRUPTED)
-    } else if summary.refused + summary.skipped > 0 {
+    } else if summary.refused + summary.skipped + summary.pictures.refused > 0 {
         ExitCode::from(SOME_SKIPPED)
     } else {
         ExitCode::SUCCESS
@@ -248,6 +273,7 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         count(summary.pulled, "record"),
         summary.seconds,
     )?;
+    print_pictures(&mut out, &summary.pictures)?;
     let secrets = secrets.counts();
     if !secrets.is_empty() {
         let number = secrets.values().sum::<usize>() as u64;
@@ -278,6 +304,24 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         }
     }
     print_refused(&mut out, refused)
+}
+
+fn print_pictures(out: &mut impl Write, pictures: &Pictures) -> io::Result<()> {
+    if pictures.sent > 0 {
+        writeln!(out, "Sent {} ({}).", count(pictures.sent, "picture"), output::bytes(pictures.bytes))?;
+    }
+    if pictures.missing > 0 {
+        let missing = count(pictures.missing, "picture");
+        writeln!(
+            out,
+            "{missing} not sent, whose files are gone or damaged: `cogfs doctor --repair` reads them from the logs."
+        )?;
+    }
+    if pictures.refused > 0 {
+        let refused = count(pictures.refused, "picture");
+        writeln!(out, "The cloud does not take {refused}: {}", printable(pictures.reason.as_deref().unwrap_or("")))?;
+    }
+    Ok(())
 }
 
 fn print_refused(out: &mut impl Write, refused: &[Refused]) -> io::Result<()> {

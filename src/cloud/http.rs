@@ -48,11 +48,11 @@ impl Default for Deadlines {
     }
 }
 
-/// The real cloud.
-#[derive(Debug)]
+/// The real cloud. Clones share connections and login.
+#[derive(Debug, Clone)]
 pub struct HttpCloud {
     transport: Arc<Transport>,
-    auth: Auth,
+    auth: Arc<Auth>,
     deadlines: Deadlines,
 }
 
@@ -60,7 +60,7 @@ impl HttpCloud {
     /// With a session that is read anew for every call: another process may have refreshed or ended it.
     #[must_use]
     pub fn new(transport: Arc<Transport>, auth: Auth) -> Self {
-        Self { transport, auth, deadlines: Deadlines::default() }
+        Self { transport, auth: Arc::new(auth), deadlines: Deadlines::default() }
     }
 
     /// With other deadlines.

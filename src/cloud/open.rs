@@ -42,9 +42,15 @@ pub fn server(folders: &Folders) -> Result<Server, NotSetUp> {
 /// # Errors
 /// When the settings name no server; the text says what to do.
 pub fn cloud(folders: &Folders) -> Result<HttpCloud, NotSetUp> {
-    let transport = Arc::new(Transport::new(server(folders)?));
+    Ok(cloud_at(folders, server(folders)?))
+}
+
+/// The cloud of a server.
+#[must_use]
+pub fn cloud_at(folders: &Folders, server: Server) -> HttpCloud {
+    let transport = Arc::new(Transport::new(server));
     let auth = auth_of(folders, &transport);
-    Ok(HttpCloud::new(transport, auth))
+    HttpCloud::new(transport, auth)
 }
 
 /// The login at the server that a session is of, whatever the settings name now: without its key the server cannot be told of a

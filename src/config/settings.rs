@@ -11,7 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use toml_edit::{DocumentMut, Item, Table};
 use url::{Host, Url};
 
-use super::{Folders, file};
+use super::{Folders, file, units};
 
 /// Something that can be set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,23 @@ pub enum Setting {
     SyncUrl,
     SyncKey,
     SyncRedact,
+    FetchImages,
+    FetchTimeout,
+    CacheMaxBytes,
+    CacheTtl,
 }
 
 impl Setting {
     /// Every setting there is.
-    pub const ALL: [Self; 3] = [Self::SyncUrl, Self::SyncKey, Self::SyncRedact];
+    pub const ALL: [Self; 7] = [
+        Self::SyncUrl,
+        Self::SyncKey,
+        Self::SyncRedact,
+        Self::FetchImages,
+        Self::FetchTimeout,
+        Self::CacheMaxBytes,
+        Self::CacheTtl,
+    ];
 
     /// The table and the key in `config.toml`, with a dot between them.
     #[must_use]
@@ -32,6 +44,10 @@ impl Setting {
             Self::SyncUrl => "sync.url",
             Self::SyncKey => "sync.key",
             Self::SyncRedact => "sync.redact",
+            Self::FetchImages => "fetch.images",
+            Self::FetchTimeout => "fetch.timeout",
+            Self::CacheMaxBytes => "cache.max_bytes",
+            Self::CacheTtl => "cache.ttl",
         }
     }
 
@@ -42,6 +58,10 @@ impl Setting {
             Self::SyncUrl => "COGFS_SYNC_URL",
             Self::SyncKey => "COGFS_SYNC_KEY",
             Self::SyncRedact => "COGFS_SYNC_REDACT",
+            Self::FetchImages => "COGFS_FETCH_IMAGES",
+            Self::FetchTimeout => "COGFS_FETCH_TIMEOUT",
+            Self::CacheMaxBytes => "COGFS_CACHE_MAX_BYTES",
+            Self::CacheTtl => "COGFS_CACHE_TTL",
         }
     }
 
@@ -52,6 +72,10 @@ impl Setting {
             Self::SyncUrl => "the server that conversations are synced with",
             Self::SyncKey => "the server's anon or publishable key",
             Self::SyncRedact => "whether secrets are taken out of what is sent (true, false; else: true)",
+            Self::FetchImages => "when pictures of other machines are fetched: on-open, never or always",
+            Self::FetchTimeout => "how long a program that reads waits for another machine's contents: 10s",
+            Self::CacheMaxBytes => "what copies of other machines' contents may take: 1GiB",
+            Self::CacheTtl => "how long they stay when nobody reads them: 30d, or never to keep them",
         }
     }
 
@@ -68,17 +92,34 @@ impl Setting {
         match self {
             Self::SyncUrl => server_url(value.trim()),
             Self::SyncKey => public_key(value.trim()),
-            Self::SyncRedact => switch(value.trim()),
+            Self::SyncRedact => one_of(value.trim(), &["true", "false"]),
+            Self::FetchImages => one_of(value.trim(), &["on-open", "never", "always"]),
+            Self::FetchTimeout => match units::span(value.trim()) {
+                Some(span) if (SHORTEST_WAIT..=LONGEST_WAIT).contains(&span) => Ok(value.trim().to_owned()),
+                _ => Err("it has to be a time between 100ms and 60s, like 10s".to_owned()),
+            },
+            Self::CacheMaxBytes => match units::bytes(value.trim()) {
+                Some(_) => Ok(value.trim().to_owned()),
+                None => Err("it has to be a size like 500MB or 1GiB".to_owned()),
+            },
+            Self::CacheTtl if value.trim() == NEVER => Ok(NEVER.to_owned()),
+            Self::CacheTtl => match units::span(value.trim()) {
+                Some(_) => Ok(value.trim().to_owned()),
+                None => Err("it has to be a time like 12h or 30d, or never".to_owned()),
+            },
         }
     }
 }
 
-/// A word that says yes or no.
-fn switch(value: &str) -> Result<String, String> {
-    match value {
-        "true" | "false" => Ok(value.to_owned()),
-        _ => Err("it is `true` or `false`".to_owned()),
-    }
+/// What stays for ever.
+const NEVER: &str = "never";
+
+/// Shorter, nothing would ever come; longer, a program would seem to hang, and the kernel with it.
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+fn one_of(value: &str, known: &[&str]) -> Result<String, String> {
+    if known.contains(&value) { Ok(value.to_owned()) } else { Err(format!("it has to be one of {}", known.join(", "))) }
 }
 
 /// Where a value comes from.
@@ -142,6 +183,25 @@ impl Settings {
     #[must_use]
     pub fn get(&self, setting: Setting) -> Option<(&str, Origin)> {
         self.values.iter().find(|(s, ..)| *s == setting).map(|(_, value, origin)| (value.as_str(), *origin))
+    }
+
+    /// How long a reader waits; `None`: it is not set.
+    #[must_use]
+    pub fn fetch_timeout(&self) -> Option<Duration> {
+        self.get(Setting::FetchTimeout).and_then(|(value, _)| units::span(value))
+    }
+
+    /// What copies of other machines' contents may take; `None`: it is not set.
+    #[must_use]
+    pub fn cache_max_bytes(&self) -> Option<u64> {
+        self.get(Setting::CacheMaxBytes).and_then(|(value, _)| units::bytes(value))
+    }
+
+    /// How long copies stay, `Some(None)`: for ever; `None`: it is not set.
+    #[must_use]
+    #[allow(clippy::option_option)] // "Not set" and "no limit" are two things.
+    pub fn cache_ttl(&self) -> Option<Option<Duration>> {
+        self.get(Setting::CacheTtl).map(|(value, _)| units::span(value))
     }
 }
 

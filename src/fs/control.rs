@@ -2,7 +2,12 @@
 
 use super::{CogFs, FsError, Result};
 use crate::curation::{self, Edit, Editor, Entity, Origin};
-use crate::store::trash;
+use crate::model::Id;
+use crate::store::{commits, sessions, trash};
+use crate::tree;
+
+/// Begins a sync in a thread of its own, or says why not.
+pub type Syncer = Box<dyn Fn() -> std::result::Result<(), String> + Send + Sync>;
 
 impl CogFs {
     /// Runs the commands of what was written.
@@ -37,9 +42,50 @@ impl CogFs {
                     number.parse().map_err(|_| bad("undo takes the number of an edit: `cogfs log` lists them"))?;
                 self.edit(|tx| curation::undo(tx, Origin::Control, seq).map(drop))
             }
-            ["sync", ..] | ["fetch", ..] => Err(bad("there is no account to sync with")),
+            ["sync"] | ["sync", "now"] => match self.syncer.get() {
+                Some(sync) => sync().map_err(|reason| FsError::BadCommand { reason }),
+                None => Err(bad("this mount is not connected to the cloud")),
+            },
+            ["fetch", id] => self.fetch_by_id(id),
             _ => Err(bad("no such command; reading .cogfs/ctl lists them")),
         }
+    }
+
+    /// Has what is elsewhere of a commit or session fetched.
+    fn fetch_by_id(&self, text: &str) -> Result<()> {
+        if !self.fetching.has_fetcher() {
+            return Err(bad("this mount is not connected to the cloud"));
+        }
+        let (low, high) = tree::id_range(text).ok_or_else(|| bad("fetch takes the id of a commit or session"))?;
+        let found = self.query(|conn| {
+            let mut found: Vec<Vec<Id>> = Vec::new();
+            for commit in commits::all_by_id_range(conn, &low, &high, 2)? {
+                found.push(sessions::elsewhere_of_commit(conn, commit.row)?);
+            }
+            for session in sessions::all_by_id_range(conn, &low, &high, 2)? {
+                found.push(sessions::id_elsewhere(conn, session.row)?.into_iter().collect());
+            }
+            Ok(found)
+        })?;
+        match found.as_slice() {
+            [] => Err(bad("there is no commit or session of that id")),
+            [sessions] => {
+                self.fetch_behind(sessions);
+                Ok(())
+            }
+            _ => Err(bad("that could be several: give more of the id")),
+        }
+    }
+
+    /// Says what `sync now` does: it must return at once. The first caller holds.
+    pub fn sync_with(&self, syncer: Syncer) {
+        let _ = self.syncer.set(syncer);
+    }
+
+    /// Tells of a sync that was asked for and failed.
+    pub fn tell_of_sync(&self, reason: String) {
+        let what_to_do = "`cogfs sync status` tells how things stand, `cogfs whoami` whether you are logged in.";
+        self.log_refusal("sync", ".cogfs/ctl".to_owned(), "EIO", reason, what_to_do, None);
     }
 
     fn restore(&self, name: &str) -> Result<()> {

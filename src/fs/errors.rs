@@ -52,7 +52,7 @@ const MOST_TEXT: usize = 64 << 10;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// The log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ErrorLog {
     path: PathBuf,
 }

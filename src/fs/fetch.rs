@@ -1,26 +1,38 @@
 //! Contents that are elsewhere: who reads them waits until they are here, once for all readers of a session and no longer than
-//! ten seconds. Programs that look at every file on their own never cause a fetch.
+//! a limit. Programs that look at every file on their own never cause a fetch.
 //!
 //! Where contents come from is not known here.
 
+mod queue;
+
 use std::collections::HashMap;
 use std::fs;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::errors::Refused;
 use super::{CogFs, FsError, Result, lock};
-use crate::model::Id;
+use crate::model::{Id, Millis};
+use crate::store::turns;
 use crate::tree::{self, Node};
+pub(super) use queue::Fetching;
 
-/// How long a reader waits.
-pub const LIMIT: Duration = Duration::from_secs(10);
+/// How long a reader waits, unless it was said otherwise.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// How long a fetch may take. Who reads again finds what did not come in time for who read first.
+const WORK_LIMIT: Duration = Duration::from_secs(60);
 
 /// A session is told of in the log of errors once in this time.
 const TOLD_AGAIN: Duration = Duration::from_secs(60);
 
 /// Sessions that are remembered as told of.
 const TOLD: usize = 1024;
+
+/// What an errno cannot say.
+const WHAT_TO_DO: &str = "Connect (`cogfs whoami` tells whether you are logged in), then try it again. by/status/remote/ lists what \
+                          is on other machines.";
 
 /// Programs that read whatever they find, by their names as `/proc` has them: cut after 15 bytes.
 const INDEXERS: [&str; 8] = [
@@ -41,7 +53,7 @@ pub enum FetchError {
     #[error("{0}")]
     Unreachable(String),
     /// It takes too long.
-    #[error("it took longer than {} seconds", LIMIT.as_secs())]
+    #[error("it did not come in time")]
     TimedOut,
 }
 
@@ -58,6 +70,9 @@ pub trait Fetcher: Send + Sync {
     /// # Errors
     /// When they are not there by the deadline.
     fn blob(&self, sha256: &str, mime: &str, deadline: Instant) -> std::result::Result<(), FetchError>;
+
+    /// Called when nothing is left to be fetched, with what was read since it was called last: where room is made.
+    fn behind(&self, _used: &[Used]) {}
 }
 
 /// What a file needs that is not here.
@@ -69,55 +84,35 @@ pub enum Missing {
 
 type Outcome = std::result::Result<(), FetchError>;
 
-/// A fetch under way.
-#[derive(Default)]
-struct UnderWay {
-    outcome: Mutex<Option<Outcome>>,
-    done: Condvar,
+/// What was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Used {
+    /// A session, by its row.
+    Session(i64),
+    /// All sessions of a commit, by its row.
+    Commit(i64),
 }
 
-/// The fetches under way.
-#[derive(Default)]
-pub(super) struct Fetching {
-    fetcher: OnceLock<Arc<dyn Fetcher>>,
-    under_way: Arc<Mutex<HashMap<Missing, Arc<UnderWay>>>>,
-    told: Mutex<HashMap<Missing, Instant>>,
-}
-
-impl Fetching {
-    /// Waits for a fetch that is under way, or begins one.
-    fn get(&self, missing: &Missing, deadline: Instant) -> Outcome {
-        let Some(fetcher) = self.fetcher.get() else {
-            let why = "it is on another machine, and this mount is not connected to the cloud".to_owned();
-            return Err(FetchError::Unreachable(why));
-        };
-        let (fetch, is_first) = {
-            let mut all = lock(&self.under_way);
-            let known = all.get(missing).cloned();
-            let is_first = known.is_none();
-            (known.unwrap_or_else(|| Arc::clone(all.entry(missing.clone()).or_default())), is_first)
-        };
-        if is_first {
-            let work = Work {
-                fetcher: Arc::clone(fetcher),
-                missing: missing.clone(),
-                under_way: Arc::clone(&self.under_way),
-                fetch: Arc::clone(&fetch),
-            };
-            let run = move || work.run(deadline);
-            if let Err(error) = thread::Builder::new().name("cogfs-fetch".to_owned()).spawn(run) {
-                lock(&self.under_way).remove(missing);
-                return Err(FetchError::Unreachable(format!("no thread could be started: {error}")));
-            }
+impl Used {
+    /// What is used of sessions by who reads a file.
+    pub(super) fn by_reading(node: Node) -> Option<Self> {
+        match node {
+            Node::SessionTranscript(row) | Node::SessionRaw(row) => Some(Self::Session(row)),
+            Node::Turn(row) => Some(Self::Session(turns::parts_of(row).0)),
+            Node::CommitTranscript(row) => Some(Self::Commit(row)),
+            _ => None,
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        let waited = fetch.done.wait_timeout_while(lock(&fetch.outcome), left, |outcome| outcome.is_none());
-        waited.unwrap_or_else(PoisonError::into_inner).0.clone().unwrap_or(Err(FetchError::TimedOut))
     }
+}
 
+/// When something was told of last.
+#[derive(Default)]
+pub(super) struct Told(Mutex<HashMap<Missing, Instant>>);
+
+impl Told {
     /// Whether it is time to tell of this.
-    fn is_to_be_told(&self, missing: &Missing) -> bool {
-        let (mut told, now) = (lock(&self.told), Instant::now());
+    fn is_due(&self, missing: &Missing) -> bool {
+        let (mut told, now) = (lock(&self.0), Instant::now());
         if told.get(missing).is_some_and(|at| now.duration_since(*at) < TOLD_AGAIN) {
             return false;
         }
@@ -129,75 +124,96 @@ impl Fetching {
     }
 }
 
-/// What the thread of a fetch does.
-struct Work {
-    fetcher: Arc<dyn Fetcher>,
-    missing: Missing,
-    under_way: Arc<Mutex<HashMap<Missing, Arc<UnderWay>>>>,
-    fetch: Arc<UnderWay>,
-}
-
-impl Work {
-    fn run(self, deadline: Instant) {
-        let outcome = match &self.missing {
-            Missing::Session(session) => self.fetcher.fetch(*session, deadline),
-            Missing::Blob { sha256, mime } => self.fetcher.blob(sha256, mime, deadline),
-        };
-        *lock(&self.fetch.outcome) = Some(outcome);
-        // The drop wakes who waits.
-    }
-}
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        lock(&self.under_way).remove(&self.missing);
-        // A fetcher that panicked brought nothing.
-        let why = || Err(FetchError::Unreachable("the fetch failed".to_owned()));
-        lock(&self.fetch.outcome).get_or_insert_with(why);
-        self.fetch.done.notify_all();
-    }
-}
-
 impl CogFs {
     /// Says where contents that are elsewhere come from. The first caller holds; without one they cannot be read.
     pub fn fetch_with(&self, fetcher: Arc<dyn Fetcher>) {
-        let _ = self.fetching.fetcher.set(fetcher);
+        self.fetching.fetch_with(fetcher);
     }
 
-    /// Waits until what a file needs is here; for a thread that serves no requests, without a guard. `thread` is the reader's.
+    /// Says how long a reader waits. The first caller holds.
+    pub fn wait_at_most(&self, limit: Duration) {
+        self.fetching.wait_at_most(limit);
+    }
+
+    /// Waits until what a file needs is here. `thread` is the reader's.
     ///
     /// # Errors
     /// When it cannot be had.
     pub fn fetch(&self, ino: u64, thread: u32, missing: &[Missing]) -> Result<()> {
-        let deadline = Instant::now() + LIMIT;
-        for missing in missing {
-            if is_indexer(thread) {
-                let reason =
-                    "it is on another machine, and not fetched for a program that looks at every file".to_owned();
-                return Err(FsError::Unreachable { reason });
-            }
-            let failed = match self.fetching.get(missing, deadline) {
-                Ok(()) => continue,
-                Err(FetchError::TimedOut) => FsError::TimedOut,
-                Err(FetchError::Unreachable(reason)) => FsError::Unreachable { reason },
-            };
-            if self.fetching.is_to_be_told(missing) {
-                self.tell_of_fetch(ino, &failed);
-            }
-            return Err(failed);
+        refuse_indexers(thread)?;
+        let (send, receive) = channel();
+        self.fetching.wait(missing, false, Box::new(move |outcome| drop(send.send(outcome))));
+        let lost = |_| Err(FetchError::Unreachable("the fetch failed".to_owned()));
+        self.fetched(ino, missing, receive.recv().unwrap_or_else(lost))
+    }
+
+    /// The same for who must not wait: `then` is called by a thread that serves no requests, or at once where nothing is fetched.
+    pub fn when_here(
+        self: &Arc<Self>,
+        ino: u64,
+        thread: u32,
+        missing: Vec<Missing>,
+        then: Box<dyn FnOnce(Result<()>) + Send>,
+    ) {
+        if let Err(refused) = refuse_indexers(thread) {
+            return then(Err(refused));
         }
-        // Requests from here on see what came.
-        self.gate.advance();
-        Ok(())
+        let (fs, things) = (Arc::clone(self), missing.clone());
+        self.fetching.wait(&missing, false, Box::new(move |outcome| then(fs.fetched(ino, &things, outcome))));
+    }
+
+    /// Has sessions fetched that nobody waits for. What cannot be had is told in the log of errors.
+    pub(super) fn fetch_behind(&self, sessions: &[Id]) {
+        for session in sessions {
+            let (log, id) = (self.writing.as_ref().map(|writing| writing.errors.clone()), *session);
+            let then = move |outcome: Outcome| {
+                if let (Some(log), Err(error)) = (log, outcome) {
+                    log.append(&Refused {
+                        at: Millis::now(),
+                        path: ".cogfs/ctl".to_owned(),
+                        operation: "fetch",
+                        errno: if error == FetchError::TimedOut { "ETIMEDOUT" } else { "ENETUNREACH" },
+                        reason: format!("session {id}: {error}"),
+                        what_to_do: WHAT_TO_DO.to_owned(),
+                        text: None,
+                    });
+                }
+            };
+            self.fetching.wait(&[Missing::Session(id)], true, Box::new(then));
+        }
+    }
+
+    fn fetched(&self, ino: u64, missing: &[Missing], outcome: Outcome) -> Result<()> {
+        let failed = match outcome {
+            Ok(()) => {
+                // Requests from here on see what came.
+                self.gate.advance();
+                return Ok(());
+            }
+            Err(FetchError::TimedOut) => FsError::TimedOut,
+            Err(FetchError::Unreachable(reason)) => FsError::Unreachable { reason },
+        };
+        if missing.first().is_some_and(|missing| self.told_of.is_due(missing)) {
+            self.tell_of_fetch(ino, &failed);
+        }
+        Err(failed)
     }
 
     fn tell_of_fetch(&self, ino: u64, failed: &FsError) {
         tracing::debug!(%failed, "contents that are elsewhere could not be had");
         let path = Node::from_ino(ino).map(|node| self.query(|conn| tree::path(conn, node)));
         let path = path.transpose().ok().flatten().flatten().unwrap_or_default();
-        let what_to_do = "Connect, then read it again. by/status/remote/ lists what is on other machines.";
-        self.log_refusal("read", path, failed.errno_name(), failed.to_string(), what_to_do, None);
+        self.log_refusal("read", path, failed.errno_name(), failed.to_string(), WHAT_TO_DO, None);
     }
+}
+
+/// What a program that reads whatever it finds gets.
+fn refuse_indexers(thread: u32) -> Result<()> {
+    if is_indexer(thread) {
+        let reason = "it is on another machine, and not fetched for a program that looks at every file".to_owned();
+        return Err(FsError::Unreachable { reason });
+    }
+    Ok(())
 }
 
 /// Whether a thread belongs to a program that reads whatever it finds.
@@ -230,45 +246,5 @@ mod tests {
         for comm in ["cat", "grep", "vim", "Thunar", "nautilus", ""] {
             assert!(!names_indexer(comm), "{comm}");
         }
-    }
-
-    struct Slow(std::sync::atomic::AtomicU32);
-
-    impl Fetcher for Slow {
-        fn fetch(&self, _: Id, _: Instant) -> Outcome {
-            self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-            thread::sleep(Duration::from_millis(50));
-            Ok(())
-        }
-
-        fn blob(&self, _: &str, _: &str, deadline: Instant) -> Outcome {
-            thread::sleep(deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(20));
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn readers_of_one_session_wait_for_one_fetch() {
-        let (fetching, slow) = (Fetching::default(), Arc::new(Slow(0.into())));
-        assert!(fetching.fetcher.set(slow.clone()).is_ok());
-        let missing = Missing::Session(Id::derive(&[b"s"]));
-        thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| assert_eq!(fetching.get(&missing, Instant::now() + LIMIT), Ok(())));
-            }
-        });
-        // Who comes behind the end of one begins another.
-        assert!(slow.0.load(std::sync::atomic::Ordering::SeqCst) < 8);
-        assert!(lock(&fetching.under_way).is_empty());
-    }
-
-    #[test]
-    fn nobody_waits_longer_than_the_limit() {
-        let fetching = Fetching::default();
-        let missing = Missing::Blob { sha256: "0".repeat(64), mime: String::new() };
-        assert!(matches!(fetching.get(&missing, Instant::now() + LIMIT), Err(FetchError::Unreachable(_))));
-        assert!(fetching.fetcher.set(Arc::new(Slow(0.into()))).is_ok());
-        let soon = Instant::now() + Duration::from_millis(10);
-        assert_eq!(fetching.get(&missing, soon), Err(FetchError::TimedOut));
     }
 }

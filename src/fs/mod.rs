@@ -31,7 +31,7 @@ use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
 pub use error::FsError;
-pub use fetch::{FetchError, Fetcher, Missing};
+pub use fetch::{FetchError, Fetcher, Missing, Used};
 use gate::Gate;
 pub use gate::RequestGuard;
 use readers::Readers;
@@ -140,6 +140,9 @@ const MOST_STALE: usize = 500_000;
 /// How long [`CogFs::changes`] waits for the requests that saw the old state.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// That a picture was used is noted once in this time.
+const USED_AGAIN: Duration = Duration::from_secs(3600);
+
 /// A read transaction nobody used for this long is ended, so that the database's log can be folded in.
 const IDLE: Duration = Duration::from_millis(100);
 
@@ -155,6 +158,8 @@ pub struct CogFs {
     documents: Documents,
     watcher: Mutex<Watcher>,
     fetching: fetch::Fetching,
+    told_of: fetch::Told,
+    syncer: OnceLock<control::Syncer>,
     /// `None`: a mount that cannot be written to.
     writing: Option<Writing>,
     /// Called when there is something to tell the kernel that was done here: an edit has traces all over the tree.
@@ -210,6 +215,8 @@ impl CogFs {
             totals: Mutex::new(None),
             writing: None,
             fetching: fetch::Fetching::default(),
+            told_of: fetch::Told::default(),
+            syncer: OnceLock::new(),
             on_news: OnceLock::new(),
             woken: (Mutex::default(), Condvar::new()),
         })
@@ -463,6 +470,9 @@ impl CogFs {
         }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let epoch = self.gate.epoch();
+        if let Some(used) = Used::by_reading(node) {
+            self.fetching.used(used);
+        }
         if let Some(document) = self.documents.get(ino, epoch) {
             return Ok(slice(&document, offset, size).to_vec());
         }
@@ -702,6 +712,9 @@ impl CogFs {
         let path = self.layout.blob(&sha256);
         let read = || {
             let file = File::open(path)?;
+            if offset == 0 && from_elsewhere.is_some() {
+                note_use(&file);
+            }
             let mut out = vec![0; size as usize];
             let mut filled = 0;
             while filled < out.len() {
@@ -850,6 +863,17 @@ fn can_be_changed(node: Node) -> bool {
             | Node::ManagerTrashInfo
             | Node::ManagerTrashExpunged
     )
+}
+
+/// A file's time says when it was used, to within an hour: which of the pictures that were fetched give way follows from it. The time of
+/// the last access is not kept by most disks.
+fn note_use(file: &File) {
+    let now = std::time::SystemTime::now();
+    let used = file.metadata().and_then(|metadata| metadata.modified());
+    if used.is_ok_and(|used| now.duration_since(used).is_ok_and(|since| since > USED_AGAIN)) {
+        // A picture that gives way too early comes again.
+        let _ = file.set_modified(now);
+    }
 }
 
 fn slice(bytes: &[u8], offset: u64, size: u32) -> &[u8] {

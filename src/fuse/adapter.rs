@@ -187,19 +187,17 @@ struct Read {
     size: u32,
 }
 
-/// Answers a read of what is elsewhere from a thread of its own: no other request waits for it. One that cannot be started, or
-/// panics, drops the reply, which sends EIO.
-fn read_elsewhere(fs: Arc<CogFs>, read: Read, missing: Vec<Missing>, reply: ReplyData) {
-    let wait = move || {
-        let Read { thread, ino, offset, size } = read;
-        let fetched = fs.fetch(ino, thread, &missing);
+/// Answers a read of what is elsewhere once it is here, from a thread that serves no requests. A panic drops the reply, which sends
+/// EIO.
+fn read_elsewhere(fs: &Arc<CogFs>, read: Read, missing: Vec<Missing>, reply: ReplyData) {
+    let Read { thread, ino, offset, size } = read;
+    let own = Arc::clone(fs);
+    let then = move |fetched: Result<(), FsError>| {
         // Held until the reply is sent, and not while it waits.
-        let _guard = fs.begin();
-        send_data(fetched.and_then(|()| fs.read_here(thread, ino, offset, size)), size, reply);
+        let _guard = own.begin();
+        send_data(fetched.and_then(|()| own.read_here(thread, ino, offset, size)), size, reply);
     };
-    if let Err(error) = std::thread::Builder::new().name("cogfs-wait".to_owned()).spawn(wait) {
-        tracing::error!(%error, "a read of what is elsewhere could not wait");
-    }
+    fs.when_here(ino, thread, missing, Box::new(then));
 }
 
 fn send_totals(totals: &Totals, reply: ReplyStatfs) {
@@ -293,7 +291,7 @@ impl Filesystem for Adapter {
         self.answer(Kind::Read, |fs| match fs.read_for(req.pid(), ino.0, offset, size) {
             Err(FsError::Elsewhere { missing }) => {
                 let read = Read { thread: req.pid(), ino: ino.0, offset, size };
-                read_elsewhere(Arc::clone(&self.fs), read, missing, reply);
+                read_elsewhere(&self.fs, read, missing, reply);
             }
             read => send_data(read, size, reply),
         });

@@ -355,6 +355,16 @@ pub fn id_elsewhere(conn: &Connection, row: i64) -> Result<Option<Id>> {
     Ok(query.query_row([row], |r| id_column(r, 0)).optional()?)
 }
 
+/// The ids of a commit's sessions whose contents are elsewhere, subagents too.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn elsewhere_of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Id>> {
+    let mut query =
+        conn.prepare_cached("SELECT id FROM sessions WHERE commit_row = ?1 AND contents = 1 ORDER BY row")?;
+    Ok(query.query_map([commit_row], |r| id_column(r, 0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Removes what the messages of a session cost, of which the contents are a copy.
 ///
 /// # Errors

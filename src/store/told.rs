@@ -127,6 +127,7 @@ pub fn nothing(tx: &Transaction<'_>) -> Result<()> {
     tx.execute_batch(
         "UPDATE sent_facts SET sent = 0, pulled = NULL;
          DELETE FROM sent_contents;
+         DELETE FROM objects WHERE state <> 1;
          DELETE FROM unsent_usage;
          INSERT INTO unsent_usage(session_row, key) SELECT session_row, key FROM message_usage;",
     )?;

@@ -254,6 +254,12 @@ pub fn digest(bytes: &[u8]) -> String {
     hex
 }
 
+/// Whether a text is the name of a blob.
+#[must_use]
+pub fn is_digest(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// Writes a blob that came from elsewhere; false when its bytes are not those of its name, and nothing is written.
 ///
 /// # Errors

@@ -4,9 +4,11 @@
 //! `cloud::wire`, and the order of a cycle (`engine`). Knows the cloud as the trait alone: no HTTP, no accounts' tokens. No call
 //! of the cloud is made while a transaction is open.
 
+pub mod cache;
 pub mod contents;
 pub mod engine;
 pub mod facts;
+pub mod fetch;
 pub mod fields;
 pub mod ignored;
 pub mod merge;

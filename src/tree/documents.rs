@@ -224,6 +224,8 @@ const CONTROL_HELP: &str = "\
 #   refresh        look for changes now
 #   restore ID     take back a deletion
 #   undo N         take back an edit (numbers: `cogfs log`)
+#   fetch ID       get what another machine has of a commit or session
+#   sync now       bring this machine and the cloud in step
 ";
 
 /// Documents that are as quickly made as measured.

@@ -46,7 +46,7 @@ pub fn compare(conn: &Connection, layout: &Layout, look: Look) -> Result<(Vec<Mi
         let (sha256, bytes): (String, u64) = (row.get(0)?, row.get(1)?);
         // One of another machine is fetched when it is looked at.
         let may_be_elsewhere = !row.get::<_, bool>(4)?;
-        let is_absent = is_digest(&sha256) && !layout.blob(&sha256).exists();
+        let is_absent = visuals::is_digest(&sha256) && !layout.blob(&sha256).exists();
         let is_elsewhere = may_be_elsewhere && is_absent;
         if !is_elsewhere && !is_there(layout, &sha256, bytes, look) {
             missing.push(Missing { sha256: sha256.clone(), file_name: row.get(3)?, session_row: row.get(2)? });
@@ -57,7 +57,7 @@ pub fn compare(conn: &Connection, layout: &Layout, look: Look) -> Result<(Vec<Mi
 }
 
 fn is_there(layout: &Layout, sha256: &str, bytes: u64, look: Look) -> bool {
-    if !is_digest(sha256) {
+    if !visuals::is_digest(sha256) {
         return false;
     }
     let path = layout.blob(sha256);
@@ -68,10 +68,6 @@ fn is_there(layout: &Layout, sha256: &str, bytes: u64, look: Look) -> bool {
 }
 
 /// A damaged row must not become a path.
-fn is_digest(sha256: &str) -> bool {
-    sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
 /// Paths below the blobs' folder that no row names, sorted.
 fn unreferenced(layout: &Layout, known: &HashSet<String>) -> Vec<String> {
     let folders = fs::read_dir(layout.blobs()).into_iter().flatten().filter_map(std::result::Result::ok);
@@ -91,7 +87,7 @@ fn unreferenced(layout: &Layout, known: &HashSet<String>) -> Vec<String> {
 /// When the database cannot be read or a file not written.
 pub fn restore(conn: &Connection, layout: &Layout, missing: Vec<Missing>) -> Result<Vec<Missing>> {
     let mut by_session: HashMap<i64, BTreeSet<String>> = HashMap::new();
-    for picture in missing.iter().filter(|p| is_digest(&p.sha256)) {
+    for picture in missing.iter().filter(|p| visuals::is_digest(&p.sha256)) {
         by_session.entry(picture.session_row).or_default().insert(picture.sha256.clone());
     }
     let mut restored = HashSet::new();

@@ -53,6 +53,7 @@ struct State {
     protocol: Option<Protocol>,
     /// Refuses what this says, with code and message.
     refuses: BTreeMap<Id, (String, String)>,
+    refuses_pictures: bool,
 }
 
 /// A handle on it; clones are of the same cloud.
@@ -112,6 +113,20 @@ impl MemoryCloud {
 
     pub fn row(&self, kind: Kind, id: Id) -> Option<Row> {
         self.state().records.get(&(kind, id)).map(|record| record.row.clone())
+    }
+
+    /// The names of the pictures that are stored.
+    pub fn objects(&self) -> Vec<String> {
+        self.state().objects.keys().cloned().collect()
+    }
+
+    pub fn replace_object(&self, sha256: &str, bytes: &[u8]) {
+        self.state().objects.insert(sha256.to_owned(), bytes.to_vec());
+    }
+
+    /// Takes no pictures from here on, or does again.
+    pub fn refuse_pictures(&self, refuse: bool) {
+        self.state().refuses_pictures = refuse;
     }
 
     pub fn rows(&self) -> Vec<Row> {
@@ -497,6 +512,12 @@ impl Cloud for MemoryCloud {
     fn upload(&self, sha256: &str, _: &str, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let fault = state.fault("upload");
+        if state.refuses_pictures {
+            return Err(CloudError::Refused { code: "404".to_owned(), message: "Bucket not found".to_owned() });
+        }
+        if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
+            return read(fault, ());
+        }
         state.objects.entry(sha256.to_owned()).or_insert_with(|| bytes.to_vec());
         read(fault, ())
     }
@@ -512,7 +533,8 @@ impl Cloud for MemoryCloud {
         let mut state = self.state();
         let fault = state.fault("remove");
         for object in objects {
-            state.objects.remove(object);
+            let name = object.rsplit('/').next().unwrap_or(object);
+            state.objects.remove(name.split('.').next().unwrap_or(name));
         }
         read(fault, ())
     }

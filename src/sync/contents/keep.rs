@@ -9,7 +9,7 @@ use crate::derived;
 use crate::model::{ContentsAt, Id, Millis, Role, Session, ToolStatus};
 use crate::store::index::{MAX_TURNS, TurnIndex};
 use crate::store::turns::{self, Whole};
-use crate::store::{ChangeKind, Result, Transaction, commits::curated, raw, sessions, told, visuals};
+use crate::store::{ChangeKind, Result, Transaction, commits::curated, fetched, raw, sessions, told, visuals};
 use crate::sync::facts;
 use crate::upkeep::repair;
 
@@ -165,6 +165,22 @@ fn give_away(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
     turns::give_away(tx, session_row)?;
     raw::replace(tx, session_row, &[])?;
     sessions::give_away_usage(tx, session_row)
+}
+
+/// Gives the contents of a session back that were fetched: they are elsewhere again.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn give_back(tx: &mut Transaction<'_>, session: &Session) -> Result<()> {
+    told::pause(tx)?;
+    give_away(tx, session.row)?;
+    sessions::set_contents(tx, session.row, ContentsAt::Elsewhere)?;
+    fetched::remove(tx, session.row)?;
+    tx.changes.add(ChangeKind::Session, session.row);
+    if let Some(commit) = session.commit_row {
+        curated::set_status(tx, commit)?;
+    }
+    told::resume(tx)
 }
 
 /// A log of this machine brings a session of which the contents are elsewhere, or copies of them here: it takes them over. Its parts

@@ -14,7 +14,7 @@ use crate::store::{Result, commits, sessions};
 
 pub use export::{is_pending, pending};
 pub(crate) use keep::leave_out_deleted;
-pub use keep::{Stored, elsewhere, set_turn_deleted, store, take_over};
+pub use keep::{Stored, elsewhere, give_back, set_turn_deleted, store, take_over};
 
 /// A change with contents, and what is to be marked once the cloud has it.
 #[derive(Debug, Clone)]

@@ -4,9 +4,11 @@
 //! whatever moment the process dies at, the next cycle asks again for what it does not have and sends again what it does not know
 //! to have arrived, and neither changes anything twice.
 
+mod pictures;
 mod pull;
 mod push;
 
+pub use pictures::Pictures;
 pub use push::{Unsent, project_of, unsent};
 
 use std::collections::BTreeSet;
@@ -21,7 +23,9 @@ use crate::ingest;
 use crate::model::{Id, Millis};
 use crate::store::account::{self, Account, OtherAccount};
 use crate::store::lock::{Lock, Purpose};
-use crate::store::{self, StoreError, Transaction, Writer, conflicts, machines, outbox, parked, refused, told};
+use crate::store::{
+    self, StoreError, Transaction, Writer, conflicts, fetched, machines, outbox, parked, refused, told,
+};
 use crate::sync::facts::Redact;
 use crate::sync::fields::Here;
 
@@ -85,6 +89,8 @@ pub enum Progress {
     Pulled { records: u64 },
     /// Records that were sent, and their bytes.
     Pushed { records: u64, bytes: u64 },
+    /// Pictures that were sent, and their bytes.
+    Pictures { sent: u64, bytes: u64 },
     /// A step is about to be made: where a cycle can be ended.
     Step,
 }
@@ -110,7 +116,9 @@ pub struct Summary {
     pub forgotten: u64,
     /// Of what was sent.
     pub bytes: u64,
+    /// Those for pictures not counted.
     pub requests: u64,
+    pub pictures: Pictures,
     pub seconds: f64,
     /// It was ended before its end; the next one goes on.
     pub interrupted: bool,
@@ -278,6 +286,8 @@ pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
          UPDATE projects SET cloud_version = 0; UPDATE cognitive_commits SET cloud_version = 0;
          UPDATE sessions SET cloud_version = 0; UPDATE sync_queue SET base_version = 0, sent = 0;",
     )?;
+    // What was fetched from there may be nowhere else now.
+    fetched::keep_all(tx)?;
     refused::clear_all(tx)?;
     told::nothing(tx)
 }

@@ -9,11 +9,11 @@ use std::io;
 use serde_json::Value;
 
 use super::pull::Pen;
-use super::{Cycle, Progress, Result, Step};
+use super::{Cycle, Progress, Result, Step, pictures};
 use crate::cloud::wire::{Change, Kind, Outcome};
 use crate::model::Id;
 use crate::store::outbox::{self, Waiting};
-use crate::store::{self, EntityKind, Transaction, commits, projects, refused, sessions, turns};
+use crate::store::{self, EntityKind, Transaction, commits, objects, projects, refused, sessions, turns};
 use crate::sync::facts::{self, Cursor, Pending, Receipt};
 use crate::sync::fields::record;
 use crate::sync::{contents, fields};
@@ -103,6 +103,9 @@ impl Cycle<'_> {
             if batch.changes.is_empty() {
                 break;
             }
+            if self.upload_named(&batch.changes)?.is_none() {
+                return Ok(None);
+            }
             let Some(sent) = self.send(batch)? else { return Ok(None) };
             left.open.extend(sent);
         }
@@ -112,6 +115,9 @@ impl Cycle<'_> {
                 Some(0) => break,
                 Some(_) => {}
             }
+        }
+        if self.upload_rest()?.is_none() {
+            return Ok(None);
         }
         self.remove_unused();
         Ok(Some(()))
@@ -339,12 +345,17 @@ impl Cycle<'_> {
     /// Removes pictures that nothing refers to. What cannot be removed now is tried again behind the next push.
     fn remove_unused(&mut self) {
         let unused = store::state(self.writer.conn(), UNUSED).ok().flatten();
-        let Some(names) = unused.and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok()) else { return };
-        if names.is_empty() || self.is_over() {
+        let Some(mut names) = unused.and_then(|json| serde_json::from_str::<Vec<String>>(&json).ok()) else { return };
+        // A session that was imported since may show it.
+        names.retain(|name| !objects::is_own(self.writer.conn(), pictures::sha256_of(name)).unwrap_or(true));
+        if self.is_over() {
             return;
         }
-        self.summary.requests += 1;
-        let removed = self.cloud.remove(&names).map_err(super::SyncError::from).and_then(|()| {
+        let removed = self.forget_objects(&names).and_then(|()| {
+            if !names.is_empty() {
+                self.summary.requests += 1;
+                self.cloud.remove(&names)?;
+            }
             let tx = self.writer.begin()?;
             tx.execute("DELETE FROM state WHERE key = ?1", [UNUSED])?;
             Ok(tx.commit()?)
