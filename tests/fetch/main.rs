@@ -77,7 +77,8 @@ fn thirty_readers_of_a_session_make_one_request_and_hold_nothing_else_up() {
     stage.b.set_variable("COGFS_FETCH_TIMEOUT", "60s");
     let mount = Mount::new(&stage.b);
     let sessions = by_session(mount.dir());
-    let local = sessions.iter().find(|files| common::json(&session_of(&files[0]).join("meta.json"))["contents"] == "local");
+    let local =
+        sessions.iter().find(|files| common::json(&session_of(&files[0]).join("meta.json"))["contents"] == "local");
     let local = local.expect("one is of this machine").clone();
     let mut others = sessions.into_iter().filter(|files| *files != local);
     let (slow, other) = (others.next().unwrap(), others.next().unwrap());

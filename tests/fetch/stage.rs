@@ -175,7 +175,9 @@ fn answer(cloud: &MemoryCloud, weather: &(Mutex<Weather>, Condvar), asked: &Aske
             },
             _ => match cloud.download(sha256, "image/png") {
                 Ok(bytes) => Answer::Raw(200, vec![("Content-Type", "image/png".to_owned())], bytes),
-                Err(_) => Answer::Json(400, json!({"statusCode": "404", "error": "not_found", "message": "Object not found"})),
+                Err(_) => {
+                    Answer::Json(400, json!({"statusCode": "404", "error": "not_found", "message": "Object not found"}))
+                }
             },
         });
     }

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{FetchError, Fetcher, LIMIT, Missing, Outcome, Used, WORK_LIMIT};
+use crate::fs::gate::Gate;
 use crate::fs::lock;
 
 /// Threads that fetch, at the most.
@@ -72,6 +73,7 @@ struct State {
 
 #[derive(Default)]
 struct Shared {
+    gate: Arc<Gate>,
     fetcher: OnceLock<Arc<dyn Fetcher>>,
     limit: OnceLock<Duration>,
     state: Mutex<State>,
@@ -85,6 +87,11 @@ struct Shared {
 pub(in crate::fs) struct Fetching(Arc<Shared>);
 
 impl Fetching {
+    /// For requests that come through this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self(Arc::new(Shared { gate, ..Shared::default() }))
+    }
+
     pub fn fetch_with(&self, fetcher: Arc<dyn Fetcher>) {
         let _ = self.0.fetcher.set(fetcher);
     }
@@ -179,6 +186,10 @@ impl Shared {
             };
             let panicked = |_| Err(FetchError::Unreachable("the fetch failed".to_owned()));
             let outcome = catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(panicked);
+            if outcome.is_ok() {
+                // Requests from here on see what came, whether anybody still waits for it or not.
+                self.gate.advance();
+            }
             for wait in self.ended(&missing, &outcome) {
                 match &outcome {
                     Ok(()) => wait.arrived(),
