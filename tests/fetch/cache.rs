@@ -79,7 +79,7 @@ fn what_was_used_last_gives_way_last_and_what_nobody_used_goes() {
     drop(writer);
     let given = make_room(&stage.b, Limits { max_bytes: 250, ttl: None, ..Limits::default() }, 0);
     assert_eq!((given.sessions, given.bytes), (2, 200));
-    let ttl = Some(Duration::from_secs(86_400 * (u64::try_from(last).unwrap() + 1)));
+    let ttl = Some(Duration::from_secs(86_400 * (u64::try_from(last).unwrap() + 2)));
     let given = make_room(&stage.b, Limits { ttl, ..Limits::default() }, 0);
     assert_eq!(given.sessions, 0);
     let ttl = Some(Duration::from_secs(60));
@@ -95,6 +95,8 @@ fn a_session_with_an_edit_that_waits_stays_and_one_whose_turn_was_deleted_says_s
     let mount = Mount::new(&stage.b);
     let turns = turn_files(mount.dir());
     fs::remove_file(&turns[0]).unwrap();
+    let waits = || stage.b.run(&["push", "--dry-run", "--json"]).exits(0).json()["edits"] == 1;
+    wait_until(PATIENCE, "the edit is made", waits);
     assert_eq!(make_room(&stage.b, nothing_fits(), 1).sessions, 1);
     stage.b.run(&["push"]).exits(0);
     assert_eq!(make_room(&stage.b, nothing_fits(), 1).sessions, 1);
