@@ -1,4 +1,5 @@
 """The gateway of `scripts/cloud-stack`: one port for sign-in, PostgREST and pictures, as Supabase's has it; with faults on demand.
+`cloud_gateway.py STACK.JSON --own` is one more of a running stack, whose faults and counts are its own: its address is printed.
 
 POST /__faults    a list of rules, each used up by the requests it meets; [] takes all back. GET shows them.
     {"path": "/rest/v1/rpc/sync_push", "method": "POST", "nth": 2, "count": 1, "fault": "status", ...}
@@ -249,7 +250,13 @@ def main():
     with open(sys.argv[1]) as file:
         Gateway.state = json.load(file)
     Gateway.storage = cloud_storage.Storage(Gateway.state["dir"] + "/storage", Gateway.state["secret"], Answer)
-    Server(("127.0.0.1", Gateway.state["ports"]["gateway"]), Gateway).serve_forever()
+    if sys.argv[2:] != ["--own"]:
+        Server(("127.0.0.1", Gateway.state["ports"]["gateway"]), Gateway).serve_forever()
+    # Another gateway of the same stack, with faults and counts of its own, until its standard input ends.
+    server = Server(("127.0.0.1", 0), Gateway)
+    print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import argparse
 import base64
+import fcntl
 import glob
 import hashlib
 import hmac
@@ -251,6 +252,23 @@ redirect_uri = "{self.state['url']}/auth/v1/callback"
                 "packages": state["packages"], "pids": state["pids"]}
 
 
+def end_when_free(stack, lock, seconds):
+    """Ends the stack when nobody held a lock on a file for so long: its users hold it shared, also those that are killed."""
+    free_since = None
+    with open(lock, "ab") as file:
+        while os.path.exists(stack.file):
+            time.sleep(0.5)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                free_since = None
+                continue
+            free_since = free_since or time.monotonic()
+            if time.monotonic() - free_since > seconds:
+                stack.down()
+            fcntl.flock(file, fcntl.LOCK_UN)
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as file:
@@ -282,19 +300,29 @@ def main():
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--dir", default=default, help="the directory of the stack; default: %(default)s")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("up", "down", "status", "env"):
+    for name in ("down", "status", "env"):
         commands.add_parser(name, parents=[common])
+    up = commands.add_parser("up", parents=[common])
+    up.add_argument("--while", dest="lock", metavar="FILE", help="end it when nobody held a lock (flock) on FILE for 20 seconds")
     commands.add_parser("user", parents=[common]).add_argument("name")
     token = commands.add_parser("token", parents=[common])
     token.add_argument("user")
     token.add_argument("--expires", type=int, default=3600, help="seconds; below -30 it has expired: PostgREST allows for so much")
     token.add_argument("--role", default="authenticated")
+    # Not for people: what `up --while` leaves behind.
+    guard = commands.add_parser("guard", parents=[common])
+    guard.add_argument("--while", dest="lock", required=True)
     arguments = parser.parse_args()
 
     stack = Stack(arguments.dir)
     if arguments.command == "up":
         os.makedirs(stack.dir, mode=0o700, exist_ok=True)
+        is_new = not stack.running()
         stack.up()
+        if arguments.lock and is_new:
+            command = [sys.executable, os.path.abspath(__file__), "guard", "--dir", arguments.dir, "--while", arguments.lock]
+            nothing = subprocess.DEVNULL
+            subprocess.Popen(command, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
         flag = "" if arguments.dir == default else f" --dir {shlex.quote(arguments.dir)}"
         print(f"url       {stack.state['url']}\nanon key  {stack.state['anon_key']}\n"
               f"a user    scripts/cloud-stack user NAME{flag}\na token   scripts/cloud-stack token UUID [--expires S]{flag}\n"
@@ -302,6 +330,9 @@ def main():
         return
     if arguments.command == "down":
         stack.down()
+        return
+    if arguments.command == "guard":
+        end_when_free(stack, arguments.lock, 20)
         return
     if not stack.running():
         raise SystemExit("it is not running: scripts/cloud-stack up")

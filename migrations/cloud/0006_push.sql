@@ -33,7 +33,9 @@ begin
         end if;
         parent := above.id;
     end if;
-    if was.id is not null and (facts is null or (was.facts is not null and (was.rank > rank or was.facts = facts))) then
+    -- Facts that are as they were, but for when a machine last wrote them down, are no news.
+    if was.id is not null and (facts is null or (was.facts is not null and
+            (was.rank > rank or was.facts = facts or was.facts - 'updated_at' = facts - 'updated_at'))) then
         if facts is not null and was.rank < rank then
             -- Known at a higher rank now; nothing to tell anybody.
             execute format('update public.%I set rank = $3 where user_id = $1 and id = $2', cogfs.table_of(kind)) using uid, id, rank;

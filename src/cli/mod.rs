@@ -41,6 +41,7 @@ use crate::config::Folders;
 use crate::follow;
 use crate::fs::{CogFs, Places};
 use crate::store::{self, Layout, StoreError, Writer, sessions};
+use crate::sync::engine::SyncError;
 use crate::{render, upkeep};
 use mount::BoxError;
 
@@ -118,7 +119,11 @@ pub fn main() -> ExitCode {
 
 /// The exit status of an error: what a script can act on has its own.
 fn exit_code(error: &BoxError) -> ExitCode {
-    match error.downcast_ref() {
+    let of_sync = error.downcast_ref().and_then(|error| match error {
+        SyncError::Cloud(error) => Some(error),
+        _ => None,
+    });
+    match of_sync.or_else(|| error.downcast_ref()) {
         Some(CloudError::LoginNeeded) => ExitCode::from(4),
         Some(CloudError::Unreachable(_) | CloudError::Busy { .. } | CloudError::Garbled(_)) => ExitCode::from(5),
         _ => ExitCode::FAILURE,

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
@@ -16,12 +17,13 @@ use super::import::{spinner, stop_on_signals};
 use super::mount::BoxError;
 use super::output::{self, count, printable};
 use super::{forget, open_current};
-use crate::cloud::{Cloud, open};
+use crate::cloud::patient::Patient;
+use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, objects, told};
-use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, Unsent, Way};
+use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -115,7 +117,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         let unsent = engine::unsent(writer.conn(), &secrets(folders)?, meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
-    let cloud = open::cloud(folders)?;
+    let cloud = open::cloud(folders)?.of_one_user();
     if args.force || args.retry {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
@@ -134,7 +136,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(folders, &open::cloud(folders)?, &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(folders, &open::cloud(folders)?.of_one_user(), &Options { way: Way::Pull, projects: None }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -144,7 +146,7 @@ pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
 pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     match &args.what {
-        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?, &Options::default(), args.json),
+        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?.of_one_user(), &Options::default(), args.json),
         Some(What::Status) => status(&layout, args.json),
         Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
         Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),
@@ -199,11 +201,20 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     let stop = stop_on_signals()?;
     let (mut writer, secrets) = ready(folders)?;
     let line = spinner(json);
+    let waits = |error: &CloudError, pause: Duration| {
+        let seconds = pause.as_secs_f64();
+        line.suspend(|| eprintln!("cogfs: {}; trying again in {seconds:.0} s", printable(&error.to_string())));
+    };
+    let cloud = Patient::new(cloud, &stop, &waits);
     let done =
-        Engine::new().cycle(&mut writer, cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
+        Engine::new().cycle(&mut writer, &cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
     secrets.keep(&mut writer)?;
-    let summary = done?;
+    let summary = match done {
+        // Ended while it waited for the cloud.
+        Err(SyncError::Cloud(_)) if stop.load(Ordering::Relaxed) => Summary { interrupted: true, ..Summary::default() },
+        done => done?,
+    };
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
     }
@@ -221,7 +232,7 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
-    let cloud = open::cloud(folders)?;
+    let cloud = open::cloud(folders)?.of_one_user();
     let (mut writer, secrets) = ready(folders)?;
     let (stop, options) = (AtomicBool::new(false), Options::default());
     let done = Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (&stop, &mut |_| ()));

@@ -4,7 +4,7 @@ pub mod errors;
 pub mod transport;
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -54,19 +54,28 @@ pub struct HttpCloud {
     transport: Arc<Transport>,
     auth: Arc<Auth>,
     deadlines: Deadlines,
+    /// Whose calls these are, if they are to be one user's: another process may log in as somebody else meanwhile.
+    user: Option<Arc<OnceLock<Id>>>,
 }
 
 impl HttpCloud {
     /// With a session that is read anew for every call: another process may have refreshed or ended it.
     #[must_use]
     pub fn new(transport: Arc<Transport>, auth: Auth) -> Self {
-        Self { transport, auth: Arc::new(auth), deadlines: Deadlines::default() }
+        Self { transport, auth: Arc::new(auth), deadlines: Deadlines::default(), user: None }
     }
 
     /// With other deadlines.
     #[must_use]
     pub fn within(mut self, deadlines: Deadlines) -> Self {
         self.deadlines = deadlines;
+        self
+    }
+
+    /// For what belongs together: calls are made as the user of the first one, or not at all.
+    #[must_use]
+    pub fn of_one_user(mut self) -> Self {
+        self.user = Some(Arc::default());
         self
     }
 
@@ -79,6 +88,10 @@ impl HttpCloud {
     /// Makes a call with the user's token; with a new one, once, if that is not taken.
     fn call<T>(&self, make: impl Fn(&Session) -> std::result::Result<T, Failure>) -> Result<T> {
         let session = self.auth.current()?;
+        if self.user.as_ref().is_some_and(|user| *user.get_or_init(|| session.user) != session.user) {
+            let message = "another account was logged in meanwhile".to_owned();
+            return Err(CloudError::Refused { code: "account".to_owned(), message });
+        }
         match make(&session) {
             Err(Failure::Expired) => {
                 let renewed = self.auth.renew(&session)?;
@@ -184,6 +197,12 @@ fn spoken(protocol: Protocol) -> Result<()> {
 impl Cloud for HttpCloud {
     fn url(&self) -> &str {
         &self.transport.server().url
+    }
+
+    fn user(&self) -> Option<Id> {
+        let kept = self.auth.kept().ok().flatten().map(|session| session.user)?;
+        // From here on.
+        Some(self.user.as_ref().map_or(kept, |user| *user.get_or_init(|| kept)))
     }
 
     fn status(&self) -> Result<Status> {

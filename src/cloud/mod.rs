@@ -4,6 +4,7 @@ pub mod auth;
 pub mod http;
 mod nul;
 pub mod open;
+pub mod patient;
 pub mod retry;
 pub mod secret;
 pub mod wire;
@@ -46,6 +47,11 @@ pub type Result<T> = std::result::Result<T, CloudError>;
 pub trait Cloud: Send + Sync {
     /// Where it is: its address, by which accounts of different servers are told apart.
     fn url(&self) -> &str;
+
+    /// Whose calls these are, as far as that is known without asking.
+    fn user(&self) -> Option<Id> {
+        None
+    }
 
     /// The account's state.
     ///

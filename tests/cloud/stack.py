@@ -147,10 +147,10 @@ def project(id, name="plantshop", rank=1):
                  created_at=1700000000000, updated_at=1700000000000)
 
 
-def commit(id, of, title="Watering", rank=1):
+def commit(id, of, title="Watering", rank=1, updated_at=1700000100000):
     return facts("commit", id, rank, project=of, dir_name="2026-08-19T14-03-22Z_watering", title=title, title_rank=2,
                  git_hash="a1b2c3d", git_subject="Watering", closed_by="git_commit", started_at=1700000000000, closed_at=1700000100000,
-                 parallel=False, git_commits=[], updated_at=1700000100000)
+                 parallel=False, git_commits=[], updated_at=updated_at)
 
 
 def visual(name, turn=1, data=None):

@@ -42,6 +42,8 @@ class Records(CloudTest):
         self.assert_status(account.push_one(commit(world.commit, world.project, "older", rank=0)), "applied")
         account.push(commit(world.commit, world.project, rank=1), commit(world.commit, world.project, rank=2))
         self.assertEqual(account.head(), head)
+        account.push(commit(world.commit, world.project, rank=2, updated_at=9))
+        self.assertEqual(account.head(), head, "a time alone is no news")
         account.push(commit(world.commit, world.project, "of the old rank", rank=1))
         self.assertEqual(account.row(world.commit)["facts"]["title"], "Watering")
         outcome = account.push_one(commit(world.commit, world.project, "later", rank=2))

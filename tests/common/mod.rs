@@ -11,6 +11,7 @@ pub mod log;
 pub mod mount;
 pub mod opencode_reader;
 pub mod reader;
+pub mod stack;
 pub mod world;
 
 use std::fs;

@@ -38,14 +38,26 @@ pub fn is_pending(conn: &Connection, session_row: i64) -> Result<bool> {
 /// # Errors
 /// When the database cannot be read, or raw records do not decompress.
 pub fn pending(conn: &Connection, session_row: i64, max_bytes: usize, redact: &dyn Redact) -> Result<Vec<Batch>> {
-    let Some(session) = sessions::get(conn, session_row)? else { return Ok(Vec::new()) };
-    let Some(project) = project_of(conn, &session)? else { return Ok(Vec::new()) };
+    Ok(pending_part(conn, session_row, max_bytes, redact)?.0)
+}
+
+/// The same. If that is all: the bytes that the session's raw records have in the cloud then.
+pub(crate) fn pending_part(
+    conn: &Connection,
+    session_row: i64,
+    max_bytes: usize,
+    redact: &dyn Redact,
+) -> Result<(Vec<Batch>, Option<u64>)> {
+    let Some(session) = sessions::get(conn, session_row)? else { return Ok((Vec::new(), None)) };
+    let Some(project) = project_of(conn, &session)? else { return Ok((Vec::new(), None)) };
     let sent = told::contents(conn, session_row)?;
-    let mut export = Export { conn, session: &session, project, redact, sent, left: max_bytes, batches: Vec::new() };
+    let (left, batches) = (max_bytes, Vec::new());
+    let mut export = Export { conn, session: &session, project, redact, sent, left, is_all: true, batches };
     export.turns()?;
     export.chunks()?;
     export.usage()?;
-    Ok(export.batches)
+    let raw_bytes = export.is_all.then_some(export.sent.raw_bytes);
+    Ok((export.batches, raw_bytes))
 }
 
 struct Export<'a> {
@@ -55,6 +67,8 @@ struct Export<'a> {
     redact: &'a dyn Redact,
     sent: Sent,
     left: usize,
+    /// As far as it was looked.
+    is_all: bool,
     batches: Vec<Batch>,
 }
 
@@ -97,6 +111,7 @@ impl Export<'_> {
             self.push(bytes.max(1), change, Receipt::turns(self.session.row, after, last));
             after = last;
         }
+        self.is_all &= end.is_some();
         Ok(())
     }
 
@@ -140,6 +155,7 @@ impl Export<'_> {
             self.sent.raw_bytes += length;
             after += count;
         }
+        self.is_all = false;
         Ok(())
     }
 
@@ -192,6 +208,7 @@ impl Export<'_> {
         if self.sent.most_chunks <= count {
             return Ok(());
         }
+        self.is_all = false;
         let (_, data) = raw::pack(&[])?;
         let start = self.sent.raw_bytes;
         let empty = |number| RawChunk { number, start, length: 0, data: Bytes(data.clone()) };
@@ -206,9 +223,11 @@ impl Export<'_> {
 
     fn usage(&mut self) -> Result<()> {
         if !self.has_room() {
+            self.is_all = false;
             return Ok(());
         }
         let costs = told::unsent_usage(self.conn, self.session.row, 2 * MOST_ROWS as u32)?;
+        self.is_all &= costs.len() < 2 * MOST_ROWS;
         if costs.is_empty() {
             return Ok(());
         }

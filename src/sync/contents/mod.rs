@@ -12,6 +12,7 @@ use super::facts::Receipt;
 use crate::cloud::wire::Change;
 use crate::store::{Result, commits, sessions};
 
+pub(crate) use export::pending_part;
 pub use export::{is_pending, pending};
 pub(crate) use keep::leave_out_deleted;
 pub use keep::{Stored, elsewhere, give_back, set_turn_deleted, store, take_over};

@@ -98,7 +98,7 @@ pub enum Progress {
 /// What a cycle did.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Records that came.
+    /// Records that came and said something new.
     pub pulled: u64,
     /// Records of which something was sent and taken.
     pub pushed: u64,
@@ -166,7 +166,8 @@ impl Engine {
         let began = Instant::now();
         let machine = this_machine(writer)?;
         let here = Here { machine, ahead: 0 };
-        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, summary: Summary::default() };
+        let (unbound, summary) = (None, Summary::default());
+        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, unbound, summary };
         let done = cycle.run(&mut self.checked);
         if done.is_err() {
             self.checked = false;
@@ -201,6 +202,8 @@ struct Cycle<'a> {
     stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(Progress),
     here: Here,
+    /// The account that the database is to belong to once a server answered, where it belongs to none.
+    unbound: Option<Account>,
     summary: Summary,
 }
 
@@ -239,21 +242,37 @@ impl Cycle<'_> {
         if self.is_over() {
             return Ok(None);
         }
-        self.summary.requests += 1;
-        let status = self.cloud.status()?;
-        check_protocol(status.protocol)?;
-        let user = Id::parse(&status.user)
-            .ok_or_else(|| CloudError::Garbled("the user in its answer has no id".to_owned()))?;
+        // What the server speaks is told by the pull, too, which is before everything that is sent.
+        let user = match self.cloud.user() {
+            Some(user) => user,
+            None => self.ask_whose_it_is()?,
+        };
         let account = Account { user, url: self.cloud.url().to_owned() };
         if let Some(other) = account::other_than(self.writer.conn(), &account)? {
             return Err(other.into());
         }
         if account::bound(self.writer.conn())?.is_none() {
-            let tx = self.writer.begin()?;
-            account::bind(&tx, &account)?;
-            tx.commit()?;
+            self.unbound = Some(account);
         }
         Ok(Some(()))
+    }
+
+    fn ask_whose_it_is(&mut self) -> Result<Id> {
+        self.summary.requests += 1;
+        let status = self.cloud.status()?;
+        check_protocol(status.protocol)?;
+        Ok(Id::parse(&status.user).ok_or_else(|| CloudError::Garbled("the user in its answer has no id".to_owned()))?)
+    }
+
+    /// The account's server answered: the database is the account's from here on.
+    fn bind(&mut self) -> Result<()> {
+        if let Some(account) = &self.unbound {
+            let tx = self.writer.begin()?;
+            account::bind(&tx, account)?;
+            tx.commit()?;
+            self.unbound = None;
+        }
+        Ok(())
     }
 }
 

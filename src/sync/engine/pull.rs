@@ -40,6 +40,7 @@ impl Cycle<'_> {
             if self.is_over() {
                 return Ok(None);
             }
+            self.bind()?;
             if since > page.head {
                 return Err(SyncError::CloudLost);
             }
@@ -98,7 +99,8 @@ impl Cycle<'_> {
         // Parents first, in as far as they are on the page.
         rows.sort_by_key(|row| (row.kind, row.seq));
         for row in rows {
-            pen.take(&mut tx, row)?;
+            let is_new = pen.take(&mut tx, row)?;
+            pen.summary.pulled += u64::from(is_new);
             if is_anew {
                 tx.execute(
                     "INSERT OR IGNORE INTO pulled_anew(kind, id) VALUES (?1, ?2)",
@@ -113,48 +115,54 @@ impl Cycle<'_> {
         if is_anew && is_last {
             pen.delete_what_did_not_come(&mut tx)?;
         }
-        pen.summary.pulled += page.rows.len() as u64;
         store::set_state(&tx, CURSOR, &page.next.to_string())?;
         Ok(tx.commit()?)
     }
 }
 
 impl Pen<'_> {
-    /// Writes a record that came: its facts, then its fields.
-    pub(super) fn take(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {
+    /// Writes a record that came: its facts, then its fields. Whether it said something new.
+    pub(super) fn take(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<bool> {
+        let mut is_new = true;
         let waited = match facts::apply(tx, row)? {
             facts::Applied::Refused { reason } => {
                 self.summary.skip(reason);
-                return Ok(());
+                return Ok(true);
             }
             facts::Applied::Done { waited } => {
                 self.summary.forgotten += u64::from(row.forgotten);
                 waited
             }
             // With its fields: it is given back when it is written.
-            facts::Applied::Waits { .. } => return Ok(()),
-            facts::Applied::Unchanged => Vec::new(),
+            facts::Applied::Waits { .. } => return Ok(true),
+            facts::Applied::Unchanged => {
+                is_new = false;
+                Vec::new()
+            }
         };
         if row.forgotten || row.merged_into.is_some() {
             parked::remove(tx, row.kind as i64, &row.id)?;
         } else {
-            self.fields(tx, row)?;
+            is_new |= self.fields(tx, row)?;
         }
         for row in &waited {
             self.fields(tx, row)?;
         }
-        Ok(())
+        Ok(is_new)
     }
 
-    fn fields(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<()> {
+    fn fields(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<bool> {
         match fields::apply(tx, self.here, row)? {
             fields::Applied::Later => {
                 let json = serde_json::to_string(row).map_err(|e| StoreError::Source(e.into()))?;
-                parked::add(tx, row.kind as i64, &row.id, row.seq, &json)
+                parked::add(tx, row.kind as i64, &row.id, row.seq, &json)?;
+                Ok(true)
             }
             fields::Applied::Done(taken) => {
+                let is_new = taken.changed;
                 self.count(taken);
-                parked::remove(tx, row.kind as i64, &row.id)
+                parked::remove(tx, row.kind as i64, &row.id)?;
+                Ok(is_new)
             }
         }
     }
@@ -226,6 +234,6 @@ impl Pen<'_> {
             merged_into: into,
             forgotten: into.is_none(),
         };
-        self.take(tx, &row)
+        self.take(tx, &row).map(drop)
     }
 }

@@ -1,7 +1,7 @@
 //! Pushing: facts and contents first, in the order in which the cloud can take them, then what people changed.
 //!
-//! A request has a hundred records, and no more bytes than a few megabytes. A session's contents go before its
-//! facts, which are read again once the contents have arrived, and go with the next request.
+//! A request has a hundred records, and no more bytes than a few megabytes. A session's contents go before its facts: in one
+//! request where there is room for all of it; else the facts are read again once the contents have arrived.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -146,7 +146,7 @@ impl Cycle<'_> {
                     batch.records += 1;
                     batch.add(pending.change, After::Mark(pending.receipt));
                 }
-                None => self.add_contents(&mut batch, row)?,
+                None => drop(self.add_contents(&mut batch, row)?),
             }
         }
         while batch.has_room() {
@@ -161,9 +161,15 @@ impl Cycle<'_> {
             }
             match pending.session_row {
                 Some(row) if contents::is_pending(conn, row)? => {
-                    if let Some(stub) = contents::stub(conn, row)? {
-                        batch.add(stub, After::Nothing);
-                        self.add_contents(&mut batch, row)?;
+                    let Some(stub) = contents::stub(conn, row)? else { continue };
+                    batch.add(stub, After::Nothing);
+                    // Of small sessions everything goes at once: the cloud takes no facts without the contents before them.
+                    let raw_bytes = self.add_contents(&mut batch, row)?;
+                    let facts = raw_bytes.map(|bytes| facts::behind_contents(conn, pending, bytes)).transpose()?;
+                    if let Some(pending) = facts.flatten() {
+                        batch.sessions.pop();
+                        batch.records += 1;
+                        batch.add(pending.change, After::Mark(pending.receipt));
                     }
                 }
                 _ => {
@@ -175,14 +181,17 @@ impl Cycle<'_> {
         Ok(batch)
     }
 
-    fn add_contents(&self, batch: &mut Batch, row: i64) -> Result<()> {
+    /// Adds what there is room for; if that is all, the bytes that the session's records have in the cloud then.
+    fn add_contents(&self, batch: &mut Batch, row: i64) -> Result<Option<u64>> {
         let conn = self.writer.conn();
-        let Some(session) = sessions::get(conn, row)? else { return Ok(()) };
-        for piece in contents::pending(conn, row, BYTES.saturating_sub(batch.bytes).max(1), self.redact)? {
+        let Some(session) = sessions::get(conn, row)? else { return Ok(None) };
+        let room = BYTES.saturating_sub(batch.bytes).max(1);
+        let (pieces, raw_bytes) = contents::pending_part(conn, row, room, self.redact)?;
+        for piece in pieces {
             batch.add(piece.change, After::Mark(piece.receipt));
         }
         batch.sessions.push((row, session.id));
-        Ok(())
+        Ok(raw_bytes)
     }
 
     /// Whether a change is to be sent now: its record was not refused, and is of a project that is meant.
@@ -192,9 +201,22 @@ impl Cycle<'_> {
         if refused::is_refused(conn, kind as i64, &id)? {
             return Ok(false);
         }
-        let Some(meant) = &self.options.projects else { return Ok(true) };
-        let Change::Facts { facts: Some(facts), .. } = change else { return Ok(kind == Kind::Machine) };
+        let Change::Facts { facts: Some(facts), .. } = change else {
+            return Ok(self.options.projects.is_none() || kind == Kind::Machine);
+        };
         let named = |key: &str| facts.get(key).and_then(Value::as_str).and_then(Id::parse);
+        // What is in a refused one could only be refused, with all its contents.
+        let above = match kind {
+            Kind::Commit => named("project").map(|id| (Kind::Project, id)),
+            Kind::Session => named("commit").map(|id| (Kind::Commit, id)),
+            Kind::Machine | Kind::Project | Kind::Turn => None,
+        };
+        if let Some((kind, id)) = above
+            && refused::is_refused(conn, kind as i64, &id)?
+        {
+            return Ok(false);
+        }
+        let Some(meant) = &self.options.projects else { return Ok(true) };
         let commit = match kind {
             Kind::Machine => return Ok(true),
             Kind::Project => return Ok(projects::by_id(conn, &id)?.is_some_and(|project| meant.contains(&project.row))),
@@ -251,7 +273,8 @@ impl Cycle<'_> {
                 }
                 Outcome::Refused { code, message } if !matches!(after, After::Fields(_)) => {
                     refused::add(&tx, kind as i64, &id, code, message)?;
-                    pen.summary.refused += u64::from(is_record(change));
+                    // What belongs to a refused record follows from that.
+                    pen.summary.refused += u64::from(is_record(change) && code != refused::UNKNOWN_PARENT);
                 }
                 Outcome::Refused { .. } => pen.summary.refused += 1,
                 // Facts never conflict.

@@ -11,7 +11,7 @@ use crate::cloud::wire::{
 use crate::model::{Commit, Id, Millis, Session};
 use crate::store::commits::{self, curated};
 use crate::store::index::{ENTRY_BYTES, TurnIndex};
-use crate::store::{Result, StoreError, projects, sessions, told, turns, visuals};
+use crate::store::{Result, StoreError, machines, projects, sessions, told, turns, visuals};
 use crate::{derived, ingest, render};
 
 fn change(kind: Kind, id: Id, rank: i64, facts: &impl Serialize) -> Result<Option<Change>> {
@@ -24,7 +24,14 @@ pub(super) fn machine(conn: &Connection, row: i64) -> Result<Option<Change>> {
         .prepare_cached("SELECT id, name, dir_name FROM machines WHERE row = ?1")?
         .query_row([row], |r| Ok((Id(r.get(0)?), MachineFacts { name: r.get(1)?, dir_name: r.get(2)? })))
         .optional()?;
-    found.map_or(Ok(None), |(id, facts)| change(Kind::Machine, id, 0, &facts))
+    let is_local = machines::local(conn)? == Some(row);
+    found.map_or(Ok(None), |(id, mut facts)| {
+        // Where two have one name, the other one is called otherwise here: that is no news to itself.
+        if !is_local {
+            facts.dir_name = render::machine_dir_name(&facts.name);
+        }
+        change(Kind::Machine, id, 0, &facts)
+    })
 }
 
 /// The name that follows from a project's identity, which a user may have changed.

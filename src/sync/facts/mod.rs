@@ -213,6 +213,22 @@ pub fn session(conn: &Connection, row: i64, redact: &dyn Redact) -> Result<Optio
     Ok(change.map(|change| Pending { change, receipt, session_row: Some(row), cursor }))
 }
 
+/// A session's facts as they may follow all of its contents in one request: the records have so many bytes there. `None`: the
+/// session changed since they were read.
+///
+/// # Errors
+/// When the database cannot be read.
+pub(crate) fn behind_contents(conn: &Connection, mut pending: Pending, raw_bytes: u64) -> Result<Option<Pending>> {
+    let What::Facts { kind, row, version } = pending.receipt.0 else { return Ok(None) };
+    if told::version(conn, kind, row)?.0 != version {
+        return Ok(None);
+    }
+    if let Change::Facts { facts: Some(facts), .. } = &mut pending.change {
+        facts["raw_bytes"] = raw_bytes.into();
+    }
+    Ok(Some(pending))
+}
+
 /// Marks as sent what a receipt is for. What changed since it was read stays unsent.
 ///
 /// # Errors
