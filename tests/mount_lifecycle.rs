@@ -217,6 +217,13 @@ fn fusectl() -> bool {
     is_there() || Command::new("mount").args(["-t", "fusectl", "none"]).arg(connections).status().unwrap().success()
 }
 
+fn all_threads_are_stopped(process: rustix::process::Pid) -> bool {
+    fs::read_dir(format!("/proc/{}/task", process.as_raw_nonzero())).unwrap().all(|thread| {
+        let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+        stat.rsplit(')').next().is_some_and(|behind| behind.trim_start().starts_with('T'))
+    })
+}
+
 #[test]
 fn unmount_frees_a_program_that_waits_for_a_server_that_does_not_answer() {
     needs_fuse!();
@@ -225,6 +232,7 @@ fn unmount_frees_a_program_that_waits_for_a_server_that_does_not_answer() {
     skip_unless!(fusectl(), "fusectl cannot be mounted");
     let server = rustix::process::Pid::from_raw(mount.pids()[0]).unwrap();
     rustix::process::kill_process(server, rustix::process::Signal::STOP).unwrap();
+    wait_until(PATIENCE, "all threads of the server stand still", || all_threads_are_stopped(server));
     // It cannot be killed while it waits for the answer to a mkdir.
     let waits = mount.path("projects/waits");
     let waiting = std::thread::spawn(move || fs::create_dir(waits));

@@ -14,10 +14,11 @@ use crate::config::settings::{self, Origin, Setting, Settings};
 /// Read and change settings
 ///
 /// They are kept in config.toml, in the folder COGFS_HOME/config, or in ~/.config/cogfs; its comments stay. The environment comes
-/// first: COGFS_SYNC_URL, COGFS_SYNC_KEY, COGFS_FETCH_IMAGES and so on.
+/// first: COGFS_SYNC_URL, COGFS_SYNC_KEY, COGFS_SYNC_REDACT and so on.
 ///
-/// Settings: sync.url, the server that conversations are synced with; sync.key, its publishable (anon) key; sync.redact,
-/// whether secrets are taken out of what is sent (true); fetch.images, when pictures of other machines are fetched (on-open, never or always); fetch.timeout, how long a program that reads waits for another machine's
+/// Settings: sync.url, the server that conversations are synced with; sync.key, its publishable (anon) key; sync.redact, whether
+/// secrets are taken out of what is sent (true); fetch.images, when pictures of other machines are fetched (on-open, never or
+/// always); fetch.timeout, how long a program that reads waits for another machine's
 /// contents (10s); cache.max_bytes and cache.ttl, what copies of those may take (1GiB) and how long they stay unused (30d).
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {

@@ -13,7 +13,7 @@ use super::resolve;
 use crate::config::Folders;
 use crate::curation::Entity;
 use crate::model::Millis;
-use crate::store::edits::{self, Logged};
+use crate::store::edits::{self, Logged, Origin};
 use crate::store::{self, Writer};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -82,6 +82,14 @@ impl Entry {
         format!("{}  {}", self.edit, self.what())
     }
 
+    /// By what way it came; of another machine's, from which.
+    fn way(&self) -> String {
+        if self.origin == Origin::Sync.as_str() && !self.machine.is_empty() {
+            return format!("{} ({})", self.origin, printable(&self.machine));
+        }
+        self.origin.clone()
+    }
+
     fn what(&self) -> String {
         let both = |what: &str, key: &str| {
             let part = |value: &Value| show(if key.is_empty() { value } else { &value[key] });
@@ -148,7 +156,7 @@ fn print(entries: &[Entry], days: u32) -> io::Result<()> {
         return writeln!(out, "No edits in the last {days}: --days N looks further back.");
     }
     let width = entries.iter().map(|entry| entry.edit.to_string().len()).max().unwrap_or(0);
-    let origins = entries.iter().map(|entry| entry.origin.len()).max().unwrap_or(0);
+    let origins = entries.iter().map(|entry| entry.way().chars().count()).max().unwrap_or(0);
     for entry in entries {
         let at = entry.at.get(..19).unwrap_or(&entry.at).replace('T', " ");
         let mark = match (entry.undoes, entry.undone_by) {
@@ -156,7 +164,7 @@ fn print(entries: &[Entry], days: u32) -> io::Result<()> {
             (Some(undoes), None) => format!("  (undoes {undoes})"),
             (None, None) => String::new(),
         };
-        writeln!(out, "{:>width$}  {at}  {:<origins$}  {}{mark}", entry.edit, entry.origin, entry.what())?;
+        writeln!(out, "{:>width$}  {at}  {:<origins$}  {}{mark}", entry.edit, entry.way(), entry.what())?;
         writeln!(out, "{:width$}  {}", "", printable(&entry.path))?;
     }
     writeln!(out, "\nTimes are UTC. `cogfs undo N` takes an edit back.")

@@ -19,7 +19,7 @@ use crate::model::Millis;
 use crate::store::lock::{Lock, Purpose};
 use crate::store::stats::{self, Totals};
 use crate::store::{self, Layout, Writer, drafts, outbox, trash};
-use crate::sync::secrets;
+use crate::sync::{engine, secrets};
 
 /// Tell what the database holds, what waits, and where it is mounted
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,8 @@ struct Status {
     account: Option<Account>,
     /// Secrets that were taken out of what was last sent, by kind.
     redacted: BTreeMap<String, u64>,
+    /// Records that the cloud did not take, as those above what the account holds.
+    refused: u64,
     waiting_edits: u64,
     oldest_waiting: Option<String>,
     drafts: Vec<Draft>,
@@ -108,6 +110,7 @@ fn status(conn: &Connection, layout: &Layout, account: Option<Account>) -> Resul
         following: Lock::try_take(layout, &Purpose::Follow)?.is_none(),
         account,
         redacted: secrets::last_found(conn)?,
+        refused: engine::state(conn)?.refused,
         waiting_edits: waiting.len() as u64,
         oldest_waiting: waiting.iter().map(|w| w.first_at).min().map(Millis::iso),
         drafts: drafts(conn)?,
@@ -177,6 +180,10 @@ fn print(status: &Status) -> io::Result<()> {
     }
     let oldest = status.oldest_waiting.as_ref().map(|at| format!(", since {} UTC", short(at))).unwrap_or_default();
     line("edits", format!("{} waiting for the cloud{oldest}", count(status.waiting_edits, "record")))?;
+    if status.refused > 0 {
+        let refused = count(status.refused, "record");
+        line("refused", format!("{refused} by the cloud (`cogfs sync status` lists them)"))?;
+    }
     for mount in &status.mounts {
         let state = if mount.answers { "" } else { " does not answer: `cogfs unmount` clears it" };
         line("mounted", format!("{}{state}", printable(&mount.dir.display().to_string())))?;

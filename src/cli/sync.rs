@@ -185,15 +185,21 @@ fn refresh_ignored(writer: &mut Writer, folders: &Folders) -> Result<(), BoxErro
     Ok(())
 }
 
-/// A cycle with a line of progress (on a terminal) and Ctrl-C.
-fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
-    let stop = stop_on_signals()?;
+/// The database and what takes the secrets out, ready for a cycle.
+fn ready(folders: &Folders) -> Result<(Writer, Secrets), BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
     refresh_ignored(&mut writer, folders)?;
     let secrets = secrets(folders)?;
     let tx = writer.begin()?;
     secrets.begin(&tx)?;
     tx.commit()?;
+    Ok((writer, secrets))
+}
+
+/// A cycle with a line of progress (on a terminal) and Ctrl-C.
+fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
+    let stop = stop_on_signals()?;
+    let (mut writer, secrets) = ready(folders)?;
     let line = spinner(json);
     let waits = |error: &CloudError, pause: Duration| {
         let seconds = pause.as_secs_f64();
@@ -203,9 +209,7 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     let done =
         Engine::new().cycle(&mut writer, &cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
-    let tx = writer.begin()?;
-    secrets.keep(&tx)?;
-    tx.commit()?;
+    secrets.keep(&mut writer)?;
     let summary = match done {
         // Ended while it waited for the cloud.
         Err(SyncError::Cloud(_)) if stop.load(Ordering::Relaxed) => Summary { interrupted: true, ..Summary::default() },
@@ -229,19 +233,11 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
 /// When the cloud or the database cannot be used.
 pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
     let cloud = open::cloud(folders)?.of_one_user();
-    let mut writer = Writer::open(&folders.layout())?;
-    refresh_ignored(&mut writer, folders)?;
-    let secrets = secrets(folders)?;
-    let tx = writer.begin()?;
-    secrets.begin(&tx)?;
-    tx.commit()?;
+    let (mut writer, secrets) = ready(folders)?;
     let (stop, options) = (AtomicBool::new(false), Options::default());
     let done = Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (&stop, &mut |_| ()));
-    let tx = writer.begin()?;
-    secrets.keep(&tx)?;
-    tx.commit()?;
-    let summary = done?;
-    if summary.forgotten > 0 {
+    secrets.keep(&mut writer)?;
+    if done?.forgotten > 0 {
         forget::erase_rest(&mut writer)?;
     }
     Ok(())
@@ -288,12 +284,12 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         count(summary.pulled, "record"),
         summary.seconds,
     )?;
+    print_pictures(&mut out, &summary.pictures)?;
     let secrets = secrets.counts();
     if !secrets.is_empty() {
         let number = secrets.values().sum::<usize>() as u64;
         writeln!(out, "{} taken out of what was sent: {}.", count(number, "secret"), kinds(&secrets))?;
     }
-    print_pictures(&mut out, &summary.pictures)?;
     if summary.conflicts > 0 {
         let lost = count(summary.conflicts, "value");
         writeln!(

@@ -92,7 +92,7 @@ impl Setting {
         match self {
             Self::SyncUrl => server_url(value.trim()),
             Self::SyncKey => public_key(value.trim()),
-            Self::SyncRedact => switch(value.trim()),
+            Self::SyncRedact => one_of(value.trim(), &["true", "false"]),
             Self::FetchImages => one_of(value.trim(), &["on-open", "never", "always"]),
             Self::FetchTimeout => match units::span(value.trim()) {
                 Some(span) if (SHORTEST_WAIT..=LONGEST_WAIT).contains(&span) => Ok(value.trim().to_owned()),
@@ -108,14 +108,6 @@ impl Setting {
                 None => Err("it has to be a time like 12h or 30d, or never".to_owned()),
             },
         }
-    }
-}
-
-/// A word that says yes or no.
-fn switch(value: &str) -> Result<String, String> {
-    match value {
-        "true" | "false" => Ok(value.to_owned()),
-        _ => Err("it is `true` or `false`".to_owned()),
     }
 }
 
@@ -422,7 +414,7 @@ mod tests {
         for (text, says) in [
             ("[sync]\nulr = 'https://a.example'\n", "sync.ulr"),
             ("colour = 1\n", "colour"),
-            ("[sync]\nurl = 3\n", "in quotes"),
+            ("[sync]\nurl = ['a']\n", "in quotes"),
             ("[sync\n", "line 1"),
         ] {
             write(&folders, text);

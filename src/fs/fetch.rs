@@ -185,11 +185,7 @@ impl CogFs {
 
     fn fetched(&self, ino: u64, missing: &[Missing], outcome: Outcome) -> Result<()> {
         let failed = match outcome {
-            Ok(()) => {
-                // Requests from here on see what came.
-                self.gate.advance();
-                return Ok(());
-            }
+            Ok(()) => return Ok(()),
             Err(FetchError::TimedOut) => FsError::TimedOut,
             Err(FetchError::Unreachable(reason)) => FsError::Unreachable { reason },
         };

@@ -153,7 +153,7 @@ pub struct CogFs {
     view: Mutex<Arc<View>>,
     /// How the logs are followed; published with the next changes.
     following: Mutex<Following>,
-    gate: Gate,
+    gate: Arc<Gate>,
     readers: Readers,
     documents: Documents,
     watcher: Mutex<Watcher>,
@@ -199,6 +199,7 @@ impl CogFs {
     ) -> std::result::Result<Self, StoreError> {
         let data_version = data_version(&conn)?;
         let seen = changes::head(&conn)?;
+        let gate = Arc::<Gate>::default();
         Ok(Self {
             layout: layout.clone(),
             view: Mutex::new(Arc::new(View {
@@ -208,13 +209,13 @@ impl CogFs {
                 errors: (0, Millis(0)),
             })),
             following: Mutex::default(),
-            gate: Gate::default(),
+            gate: Arc::clone(&gate),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
-            fetching: fetch::Fetching::default(),
+            fetching: fetch::Fetching::new(gate),
             told_of: fetch::Told::default(),
             syncer: OnceLock::new(),
             on_news: OnceLock::new(),

@@ -170,6 +170,8 @@ fn pictures(tx: &mut Transaction<'_>, first: i64, last: i64, removed: &mut Remov
         .collect::<rusqlite::Result<_>>()?;
     for (row, commit_row, name, sha256, bytes) in found {
         tx.prepare_cached("DELETE FROM visuals WHERE row = ?1")?.execute([row])?;
+        // The cloud removes it, unless something else shows it: that is found out again.
+        super::objects::remove(tx, &sha256)?;
         tx.prepare_cached("INSERT OR IGNORE INTO forgotten_blobs(sha256) VALUES (?1)")?.execute([sha256])?;
         if let Some(commit_row) = commit_row {
             tx.changes.add_full(ChangeKind::CommitVisuals, commit_row, row, Some(name));

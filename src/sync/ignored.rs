@@ -127,7 +127,7 @@ mod tests {
     fn a_line_that_is_no_pattern_is_told_with_its_place_and_the_others_hold() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("settings");
-        fs::write(&file, "a[\nsecret\n").unwrap();
+        fs::write(&file, "a{b\nsecret\n").unwrap();
         let mut complaints = Vec::new();
         let said = patterns(&file, Path::new("/"), &mut complaints);
         assert!(said.matched_path_or_any_parents("/x/secret", true).is_ignore());

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::model::Id;
 use crate::redact::{Redactor, Report};
-use crate::store::{self, Result, Transaction, told};
+use crate::store::{self, Result, Transaction, Writer, told};
 use crate::sync::facts::Redact;
 
 /// The key in `state` of what was found when something was last sent: kinds and counts, as JSON.
@@ -52,18 +52,20 @@ impl Secrets {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).counts()
     }
 
-    /// Keeps what was found, for `cogfs status`.
+    /// Keeps what was found, for `cogfs status`; nothing was found: what was last found stays.
     ///
     /// # Errors
     /// When SQLite cannot write.
-    pub fn keep(&self, tx: &Transaction<'_>) -> Result<()> {
+    pub fn keep(&self, writer: &mut Writer) -> Result<()> {
         let counts = self.counts();
         if counts.is_empty() {
             return Ok(());
         }
         // Words and numbers: that can be written.
         let json = serde_json::to_string(&counts).map_err(|error| store::StoreError::Source(error.into()))?;
-        store::set_state(tx, FOUND, &json)
+        let tx = writer.begin()?;
+        store::set_state(&tx, FOUND, &json)?;
+        tx.commit()
     }
 }
 

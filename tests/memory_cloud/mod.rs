@@ -120,6 +120,10 @@ impl MemoryCloud {
         self.state().objects.keys().cloned().collect()
     }
 
+    pub fn replace_object(&self, sha256: &str, bytes: &[u8]) {
+        self.state().objects.insert(sha256.to_owned(), bytes.to_vec());
+    }
+
     /// Takes no pictures from here on, or does again.
     pub fn refuse_pictures(&self, refuse: bool) {
         self.state().refuses_pictures = refuse;

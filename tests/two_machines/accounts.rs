@@ -30,6 +30,7 @@ fn a_full_account_takes_the_newest_and_the_rest_stays_and_is_told() {
     let told = world.run(&["sync", "status", "--json"]).exits(0).json();
     assert_eq!(told["refused"], 5, "{told}");
     assert!(world.run(&["sync", "status"]).exits(0).stdout.contains("250 commits"));
+    assert!(world.run(&["status"]).exits(0).stdout.contains("5 records by the cloud"));
     // What is refused is not asked about again and again.
     stack.requests();
     let idle = world.run(&["push", "--json"]);

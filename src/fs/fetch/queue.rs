@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{FetchError, Fetcher, LIMIT, Missing, Outcome, Used, WORK_LIMIT};
+use crate::fs::gate::Gate;
 use crate::fs::lock;
 
 /// Threads that fetch, at the most.
@@ -68,10 +69,12 @@ struct State {
     /// Who waits until when.
     until: Vec<(Instant, Arc<Wait>)>,
     is_timed: bool,
+    is_tidying: bool,
 }
 
 #[derive(Default)]
 struct Shared {
+    gate: Arc<Gate>,
     fetcher: OnceLock<Arc<dyn Fetcher>>,
     limit: OnceLock<Duration>,
     state: Mutex<State>,
@@ -85,6 +88,11 @@ struct Shared {
 pub(in crate::fs) struct Fetching(Arc<Shared>);
 
 impl Fetching {
+    /// For requests that come through this gate.
+    pub fn new(gate: Arc<Gate>) -> Self {
+        Self(Arc::new(Shared { gate, ..Shared::default() }))
+    }
+
     pub fn fetch_with(&self, fetcher: Arc<dyn Fetcher>) {
         let _ = self.0.fetcher.set(fetcher);
     }
@@ -107,7 +115,7 @@ impl Fetching {
         }
     }
 
-    /// Calls `then` once all of it is here, or cannot be had; no later than the limit for who is `patient`less.
+    /// Calls `then` once all of it is here, or cannot be had: within the limit, unless the caller is patient.
     pub fn wait(&self, missing: &[Missing], patient: bool, then: Then) {
         let shared = &self.0;
         let wait = Arc::new(Wait { left: AtomicUsize::new(missing.len()), then: Mutex::new(Some(then)) });
@@ -179,6 +187,10 @@ impl Shared {
             };
             let panicked = |_| Err(FetchError::Unreachable("the fetch failed".to_owned()));
             let outcome = catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(panicked);
+            if outcome.is_ok() {
+                // Requests from here on see what came, whether anybody still waits for it or not.
+                self.gate.advance();
+            }
             for wait in self.ended(&missing, &outcome) {
                 match &outcome {
                     Ok(()) => wait.arrived(),
@@ -188,26 +200,24 @@ impl Shared {
         }
     }
 
-    /// The next thing to fetch that somebody still waits for. Without one the thread ends; the last one tidies up first.
+    /// The next thing to fetch that somebody still waits for. Without one the thread ends; the last one tidies up, as none of those
+    /// that are counted, so that nothing waits for that.
     fn next(&self) -> Option<Missing> {
         let mut state = lock(&self.state);
-        let mut is_tidy = false;
-        loop {
-            while let Some(missing) = state.queue.pop_front() {
-                if state.entries.get(&missing).is_some_and(|entry| entry.waits.iter().any(|wait| !wait.is_over())) {
-                    return Some(missing);
-                }
-                state.entries.remove(&missing);
+        while let Some(missing) = state.queue.pop_front() {
+            if state.entries.get(&missing).is_some_and(|entry| entry.waits.iter().any(|wait| !wait.is_over())) {
+                return Some(missing);
             }
-            if is_tidy || state.threads > 1 {
-                state.threads -= 1;
-                return None;
-            }
+            state.entries.remove(&missing);
+        }
+        state.threads -= 1;
+        if state.threads == 0 && !state.is_tidying {
+            state.is_tidying = true;
             drop(state);
             self.tidy();
-            is_tidy = true;
-            state = lock(&self.state);
+            lock(&self.state).is_tidying = false;
         }
+        None
     }
 
     fn tidy(&self) {

@@ -296,6 +296,11 @@ fn set_deleted(
             trash::add(tx, kind, row, &id, trash::Name { wanted: &id.to_string(), by_manager: false })?;
             by.editor(tx).apply(&Edit::Restore { entity })?;
         }
+        // It has its name in the trash, and the log brought it again.
+        (Some(at), true) if kind == EntityKind::Turn && turns::deleted_at(tx, row)?.is_none() => {
+            trash::remove(tx, kind, row)?;
+            by.editor(tx).delete_at(entity, &TrashName::Own, at)?;
+        }
         (Some(at), true) => set_time(tx, entity, at)?,
     }
     Ok(())
