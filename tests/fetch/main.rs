@@ -150,8 +150,8 @@ fn what_does_not_come_in_time_is_etimedout_and_comes_to_who_reads_again() {
     stage.let_go();
     wait_until(PATIENCE, "it comes", || fs::read(&file).is_ok_and(|bytes| !bytes.is_empty()));
     assert_eq!(stage.fetches(), 1, "the fetch went on");
-    let errors = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
-    assert!(errors.contains("ETIMEDOUT") && errors.contains("projects/boats"), "{errors}");
+    told(&mount, "ETIMEDOUT");
+    told(&mount, "projects/boats");
 }
 
 #[test]
@@ -168,10 +168,15 @@ fn offline_everything_is_enetunreach_at_once_and_nothing_reads_as_empty() {
     let (took, asked) = (began.elapsed(), stage.requests() - before);
     assert!(took < Duration::from_secs(10), "{} files took {took:?}", files.len());
     assert!(asked <= 2 + 2 * usize::try_from(took.as_secs()).unwrap(), "{asked} requests");
-    let errors = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
-    assert!(errors.contains("cannot be reached"), "{errors}");
+    told(&mount, "cannot be reached");
     stage.let_go();
     wait_until(PATIENCE, "it is reached again", || fs::read(&files[0]).is_ok());
+}
+
+/// The log of what was refused says something, as soon as the kernel knows that it has grown.
+fn told(mount: &Mount<'_>, what: &str) {
+    let log = mount.path(".cogfs/errors.jsonl");
+    wait_until(PATIENCE, what, || fs::read_to_string(&log).unwrap().contains(what));
 }
 
 #[test]
@@ -183,14 +188,12 @@ fn without_a_login_or_a_server_a_read_says_what_to_do_and_asks_nobody() {
     let file = turn_files(mount.dir()).remove(0);
     let before = stage.requests();
     assert_eq!(errno(fs::read(&file)), libc::ENETUNREACH);
-    let errors = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
-    assert!(errors.contains("cogfs login"), "{errors}");
+    told(&mount, "cogfs login");
     mount.unmount();
     stage.b.set_variable("COGFS_SYNC_URL", "");
     let mount = Mount::new(&stage.b);
     assert_eq!(errno(fs::read(&file)), libc::ENETUNREACH);
-    let errors = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
-    assert!(errors.contains("no server is set"), "{errors}");
+    told(&mount, "no server is set");
     assert_eq!(stage.requests(), before);
 }
 
@@ -260,8 +263,7 @@ fn a_picture_with_other_bytes_is_not_shown() {
     let object = stage.cloud.objects().remove(0);
     stage.cloud.replace_object(&object, b"something else");
     assert_eq!(errno(fs::read(&picture)), libc::ENETUNREACH);
-    let errors = fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap();
-    assert!(errors.contains("other bytes"), "{errors}");
+    told(&mount, "other bytes");
 }
 
 #[test]
