@@ -267,8 +267,13 @@ pub struct Cost {
 /// When SQLite cannot read.
 pub fn unsent_usage(conn: &Connection, session_row: i64, limit: u32) -> Result<Vec<Cost>> {
     let mut query = conn.prepare_cached(
+        // Each of both tables by its key: a join with `message_usage` would make a table of all of it, for every session.
         "SELECT m.key, m.model, m.input, m.output, m.cache_read, m.cache_write
-         FROM unsent_usage u CROSS JOIN message_usage m ON m.key = u.key WHERE u.session_row = ?1 ORDER BY u.key LIMIT ?2",
+             FROM unsent_usage u CROSS JOIN usage_new m ON m.key = u.key WHERE u.session_row = ?1
+         UNION ALL
+         SELECT m.key, m.model, m.input, m.output, m.cache_read, m.cache_write
+             FROM unsent_usage u CROSS JOIN usage_sorted m ON m.key = u.key WHERE u.session_row = ?1
+         ORDER BY 1 LIMIT ?2",
     )?;
     let rows = query.query_map(params![session_row, limit], |r| {
         let tokens = Tokens { input: r.get(2)?, output: r.get(3)?, cache_read: r.get(4)?, cache_write: r.get(5)? };

@@ -14,12 +14,15 @@ use crate::cloud::wire::{Change, Kind, Outcome};
 use crate::model::Id;
 use crate::store::outbox::{self, Waiting};
 use crate::store::{self, EntityKind, Transaction, commits, objects, projects, refused, sessions, turns};
-use crate::sync::facts::{self, Cursor, Pending, Receipt};
+use crate::sync::facts::{self, Cursor, Receipt};
 use crate::sync::fields::record;
 use crate::sync::{contents, fields};
 
 /// Records of a request.
 const RECORDS: usize = 100;
+
+/// Records that are looked up at once to be sent.
+const LISTED: usize = 10_000;
 
 /// Changes of a request, with the pieces of contents: of small sessions there are several to each record.
 const CHANGES: usize = 5 * RECORDS;
@@ -88,7 +91,7 @@ fn length(change: &Change) -> usize {
 #[derive(Default)]
 struct Left {
     cursor: Cursor,
-    page: VecDeque<Pending>,
+    page: VecDeque<facts::Unsent>,
     /// Sessions whose contents are being sent, and whose facts follow.
     open: VecDeque<i64>,
     is_end: bool,
@@ -151,11 +154,12 @@ impl Cycle<'_> {
         }
         while batch.has_room() {
             if left.page.is_empty() && !left.is_end {
-                left.page = facts::pending(conn, &left.cursor, RECORDS, self.redact)?.into();
-                left.is_end = left.page.len() < RECORDS;
+                left.page = facts::unsent(conn, &left.cursor, LISTED)?.into();
+                left.is_end = left.page.len() < LISTED;
             }
-            let Some(pending) = left.page.pop_front() else { break };
-            left.cursor = pending.cursor;
+            let Some(unsent) = left.page.pop_front() else { break };
+            left.cursor = unsent.cursor();
+            let Some(pending) = facts::read(conn, unsent, self.redact)? else { continue };
             if !self.is_wanted(&pending.change)? {
                 continue;
             }
@@ -455,10 +459,11 @@ pub fn unsent(
     let mut unsent = Unsent::default();
     let mut cursor = Cursor::default();
     loop {
-        let page = facts::pending(conn, &cursor, RECORDS, redact)?;
+        let page = facts::unsent(conn, &cursor, LISTED)?;
         let Some(last) = page.last() else { break };
-        cursor = last.cursor;
-        for pending in &page {
+        cursor = last.cursor();
+        for unsent_one in page {
+            let Some(pending) = facts::read(conn, unsent_one, redact)? else { continue };
             let (kind, id) = of(&pending.change);
             let row = record::entity_kind(kind)
                 .map(|kind| record::by_id(conn, kind, &id).map(|row| row.map(|row| (kind, row))));

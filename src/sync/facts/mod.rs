@@ -109,6 +109,28 @@ const GONE: u8 = 4;
 /// # Errors
 /// When the database cannot be read.
 pub fn pending(conn: &Connection, after: &Cursor, limit: usize, redact: &dyn Redact) -> Result<Vec<Pending>> {
+    let read = |unsent| read(conn, unsent, redact).transpose();
+    unsent(conn, after, limit)?.into_iter().filter_map(read).collect()
+}
+
+/// Something the cloud was not told, as it was found in the list: to be [`read`] when it is sent.
+#[derive(Debug, Clone)]
+pub(crate) enum Unsent {
+    Facts { cursor: Cursor, row: i64 },
+    Gone(Pending),
+}
+
+impl Unsent {
+    pub(crate) fn cursor(&self) -> Cursor {
+        match self {
+            Self::Facts { cursor, .. } => *cursor,
+            Self::Gone(pending) => pending.cursor,
+        }
+    }
+}
+
+/// The list of [`pending`], without what is to be sent. All that waits is sorted for each call: ask for many.
+pub(crate) fn unsent(conn: &Connection, after: &Cursor, limit: usize) -> Result<Vec<Unsent>> {
     let mut all = Vec::new();
     for kind in after.kind..=GONE {
         let key = if kind == after.kind { after.key } else { [i64::MIN; 4] };
@@ -117,23 +139,50 @@ pub fn pending(conn: &Connection, after: &Cursor, limit: usize, redact: &dyn Red
             break;
         }
         if kind == GONE {
-            all.extend(pending_gone(conn, key[0], left)?);
+            all.extend(pending_gone(conn, key[0], left)?.into_iter().map(Unsent::Gone));
         } else {
-            all.extend(pending_facts(conn, kind, key, left, redact)?);
+            all.extend(unsent_facts(conn, kind, key, left)?);
         }
     }
     Ok(all)
 }
 
-/// The four columns of a cursor's key, then row and version, of what is unsent of a kind.
+/// What is to be sent, as it is now; `None`: nothing any more.
+pub(crate) fn read(conn: &Connection, unsent: Unsent, redact: &dyn Redact) -> Result<Option<Pending>> {
+    let (cursor, row) = match unsent {
+        Unsent::Facts { cursor, row } => (cursor, row),
+        Unsent::Gone(pending) => return Ok(Some(pending)),
+    };
+    let kind = match cursor.kind {
+        0 => Facts::Machine,
+        1 => Facts::Project,
+        2 => Facts::Commit,
+        _ => Facts::Session,
+    };
+    let (version, sent) = told::version(conn, kind, row)?;
+    if version == sent {
+        return Ok(None);
+    }
+    let change = match kind {
+        Facts::Machine => export::machine(conn, row)?,
+        Facts::Project => export::project(conn, row)?,
+        Facts::Commit => export::commit(conn, row, redact)?,
+        Facts::Session => export::session(conn, row, redact)?,
+    };
+    let receipt = Receipt(What::Facts { kind, row, version });
+    let session_row = (kind == Facts::Session).then_some(row);
+    Ok(change.map(|change| Pending { change, receipt, session_row, cursor }))
+}
+
+/// The four columns of a cursor's key, then the row, of what is unsent of a kind.
 const UNSENT: [&str; 4] = [
-    "SELECT row, 0, 0, 0, f.entity_row, f.version FROM sent_facts f INDEXED BY unsent_facts JOIN machines m ON m.row = f.entity_row
+    "SELECT row, 0, 0, 0, f.entity_row FROM sent_facts f INDEXED BY unsent_facts JOIN machines m ON m.row = f.entity_row
      WHERE f.kind = 0 AND f.version <> f.sent",
     // A project without a commit of this machine says nothing.
-    "SELECT p.row, 0, 0, 0, f.entity_row, f.version FROM sent_facts f INDEXED BY unsent_facts JOIN projects p ON p.row = f.entity_row
+    "SELECT p.row, 0, 0, 0, f.entity_row FROM sent_facts f INDEXED BY unsent_facts JOIN projects p ON p.row = f.entity_row
      WHERE f.kind = 1 AND f.version <> f.sent AND p.sync > p.ignored",
     // Found and lying in projects that may leave, with a session of this machine that has turns.
-    "SELECT -c.closed_at, -c.row, 0, 0, f.entity_row, f.version
+    "SELECT -c.closed_at, -c.row, 0, 0, f.entity_row
      FROM sent_facts f INDEXED BY unsent_facts JOIN cognitive_commits c ON c.row = f.entity_row
          JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
      WHERE f.kind = 2 AND f.version <> f.sent AND p.sync > p.ignored AND o.sync > o.ignored
@@ -142,7 +191,7 @@ const UNSENT: [&str; 4] = [
              WITH RECURSIVE above(row, n) AS (SELECT s.parent_row, 1 UNION
                  SELECT a.parent_row, above.n + 1 FROM above JOIN sessions a ON a.row = above.row
                  WHERE a.parent_row IS NOT NULL AND above.n < 64)
-             SELECT max(n) FROM above) END, s.row, f.entity_row, f.version
+             SELECT max(n) FROM above) END, s.row, f.entity_row
      FROM sent_facts f INDEXED BY unsent_facts JOIN sessions s ON s.row = f.entity_row
          JOIN cognitive_commits c ON c.row = s.commit_row
          JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
@@ -150,38 +199,17 @@ const UNSENT: [&str; 4] = [
        AND length(s.turn_index) > 0",
 ];
 
-fn pending_facts(
-    conn: &Connection,
-    kind: u8,
-    after: [i64; 4],
-    limit: usize,
-    redact: &dyn Redact,
-) -> Result<Vec<Pending>> {
+fn unsent_facts(conn: &Connection, kind: u8, after: [i64; 4], limit: usize) -> Result<Vec<Unsent>> {
     let mut query = conn.prepare_cached(&format!(
-        "SELECT * FROM (SELECT 0 AS a, 0 AS b, 0 AS c, 0 AS d, 0 AS e, 0 AS f WHERE 0 UNION ALL {})
+        "SELECT * FROM (SELECT 0 AS a, 0 AS b, 0 AS c, 0 AS d, 0 AS e WHERE 0 UNION ALL {})
          WHERE (a, b, c, d) > (?1, ?2, ?3, ?4) ORDER BY a, b, c, d LIMIT ?5",
         UNSENT[usize::from(kind)]
     ))?;
-    let rows: Vec<([i64; 4], i64, i64)> = query
-        .query_map(params![after[0], after[1], after[2], after[3], limit], |r| {
-            Ok(([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?], r.get(4)?, r.get(5)?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut pending = Vec::with_capacity(rows.len());
-    for (key, row, version) in rows {
-        let (facts, change) = match kind {
-            0 => (Facts::Machine, export::machine(conn, row)?),
-            1 => (Facts::Project, export::project(conn, row)?),
-            2 => (Facts::Commit, export::commit(conn, row, redact)?),
-            _ => (Facts::Session, export::session(conn, row, redact)?),
-        };
-        if let Some(change) = change {
-            let receipt = Receipt(What::Facts { kind: facts, row, version });
-            let session_row = (facts == Facts::Session).then_some(row);
-            pending.push(Pending { change, receipt, session_row, cursor: Cursor { kind, key } });
-        }
-    }
-    Ok(pending)
+    let rows = query.query_map(params![after[0], after[1], after[2], after[3], limit], |r| {
+        let cursor = Cursor { kind, key: [r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?] };
+        Ok(Unsent::Facts { cursor, row: r.get(4)? })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 fn pending_gone(conn: &Connection, after: i64, limit: usize) -> Result<Vec<Pending>> {

@@ -101,7 +101,8 @@ fn write(
     sessions::save_lengths(tx, row, &session.sections, &index)?;
     sessions::save_counters(tx, &session)?;
     sessions::set_contents(tx, row, contents)?;
-    tx.execute("UPDATE sessions SET updated_at = ?2 WHERE row = ?1", params![row, facts.updated_at.0])?;
+    tx.prepare_cached("UPDATE sessions SET updated_at = ?2 WHERE row = ?1")?
+        .execute(params![row, facts.updated_at.0])?;
     sessions::number_by_time(tx, around.commit)?;
     pictures(tx, row, around.commit, facts)?;
     file(tx, around, agent, facts)?;
