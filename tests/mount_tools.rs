@@ -177,6 +177,28 @@ fn paths(listed: &str) -> BTreeSet<PathBuf> {
     listed.lines().map(PathBuf::from).collect()
 }
 
+// The sample has subagents and pictures: directories that are there only while they hold something.
+on_samples!(rm_r_removes_every_commit_and_mv_brings_it_back_whole, "rm", |world, mount| {
+    let (projects, trash) = (mount.path("projects"), mount.path(".cogfs/trash"));
+    // What was deleted and restored is another record to json: when it was edited.
+    let shown = || contents(&projects).into_iter().filter(|(path, _)| !path.ends_with("meta.json")).collect();
+    let before: BTreeMap<PathBuf, Vec<u8>> = shown();
+    assert!(before.keys().any(|path| path.iter().any(|part| part == "subagents")), "no subagents in the sample");
+    assert!(before.keys().any(|path| path.iter().any(|part| part == "visuals")), "no pictures in the sample");
+    let dirs = common::walk(&projects).into_iter().filter(|e| e.file_type().is_dir()).map(|e| e.path().to_owned());
+    let commits: Vec<PathBuf> = dirs.filter(|path| path.join("sessions").is_dir()).collect();
+    for commit in &commits {
+        must(Command::new("rm").arg("-r").arg(commit));
+    }
+    assert_eq!(contents(&projects).keys().filter(|path| !path.ends_with("project.json")).count(), 0);
+    for commit in &commits {
+        must(Command::new("mv").arg(trash.join(commit.file_name().unwrap())).arg(commit.parent().unwrap()));
+    }
+    assert_same("restored", &shown(), &before);
+    assert_eq!(fs::read_to_string(mount.path(".cogfs/errors.jsonl")).unwrap(), "");
+    world.run(&["doctor", "--full"]).exits(0);
+});
+
 const WORD: &str = "safe_next";
 
 on_samples!(grep_finds_what_reading_finds, "grep", |_, mount| {

@@ -248,7 +248,12 @@ impl CogFs {
             overlay.removed_at = None;
         }
         drop(overlay);
-        removed.retain(|(ino, _)| !matches!(Node::from_ino(*ino), Some(Node::Turn(row)) if turns.contains(&row)));
+        removed.retain(|(ino, _)| match Node::from_ino(*ino) {
+            Some(Node::Turn(row)) => !turns.contains(&row),
+            // Its subagents are deleted: nothing of it is back.
+            Some(Node::SubagentsDir(_)) => !self.is_empty(*ino).unwrap_or(false),
+            _ => true,
+        });
         self.tell_of_returns(removed);
         Ok(())
     }

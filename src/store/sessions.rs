@@ -139,13 +139,12 @@ pub fn all_subagents(conn: &Connection, parent_row: i64) -> Result<Vec<Session>>
     Ok(query.query_map([parent_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// Whether a session started subagents that are not deleted.
+/// Whether a session started subagents, deleted ones included.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn has_subagents(conn: &Connection, parent_row: i64) -> Result<bool> {
-    let mut query =
-        conn.prepare_cached("SELECT 1 FROM sessions WHERE parent_row = ?1 AND deleted_at IS NULL LIMIT 1")?;
+pub fn ever_had_subagents(conn: &Connection, parent_row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached("SELECT 1 FROM sessions WHERE parent_row = ?1 LIMIT 1")?;
     Ok(query.exists([parent_row])?)
 }
 

@@ -144,7 +144,8 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::Session(row) | Node::TurnsDir(row) => {
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
-        Node::SubagentsDir(row) if sessions::has_subagents(conn, row)? => {
+        // `rm -r` deletes the last subagent before it removes the directory: that is found, and listed no more.
+        Node::SubagentsDir(row) if sessions::ever_had_subagents(conn, row)? => {
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
         Node::SubagentsDir(_) => None,
