@@ -57,6 +57,8 @@ struct Pair<R> {
     /// Edits before the last step.
     edits: u64,
     steps: usize,
+    /// Something fell due since everything was looked at.
+    due_since: bool,
 }
 
 fn database_in(home: &Path) -> PathBuf {
@@ -74,7 +76,7 @@ impl Pair<Direct> {
 impl<R: Real> Pair<R> {
     fn of(real: R, starts: Vec<Start>) -> Self {
         let record = Record::open(&database_in(&real.home()));
-        Self { model: Model::new(starts), real, record, edits: 0, steps: 0 }
+        Self { model: Model::new(starts), real, record, edits: 0, steps: 0, due_since: false }
     }
 
     /// Does an operation in both and looks at what it may have changed; what differs.

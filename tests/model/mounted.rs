@@ -375,6 +375,9 @@ impl Pair<Mounted> {
     }
 
     fn step_mounted(&mut self, op: &Op) -> Step {
+        if let Err(error) = self.catch_up() {
+            return Step::Differs(format!("before {op:?}, what was due is not done:\n{error}"));
+        }
         self.steps += 1;
         let touched = self.model.commits_in(op);
         let due = self.model.first_due().map(|(at, _)| at);
@@ -383,6 +386,7 @@ impl Pair<Mounted> {
         let ended = Instant::now();
         let lies_in = |at: Instant| began < at + LATE && at < ended;
         let unsure = due.is_some_and(lies_in) || ended - began > SOON;
+        self.due_since |= due.is_some_and(|at| at < ended);
         let done = match result {
             Ok(result) => words(result),
             Err(_) if unsure => return Step::Unsure,
@@ -395,15 +399,35 @@ impl Pair<Mounted> {
             None => Look::IntoAll,
         };
         // What an edit changes elsewhere is told to the kernel a moment later, and what was due may be done now.
-        let until = ended + if unsure { Duration::from_secs(2) } else { Duration::from_secs(10) };
+        match self.compare_until_same(&look, ended + if unsure { Duration::from_secs(2) } else { PATIENCE }) {
+            Ok(()) => Step::Same,
+            Err(_) if unsure => Step::Unsure,
+            Err(error) => Step::Differs(format!("after {op:?} ({done}):\n{error}")),
+        }
+    }
+
+    /// What was due and was not looked at everywhere is waited for: on a busy machine the mount does it much later than the model.
+    fn catch_up(&mut self) -> std::result::Result<(), String> {
+        self.settle();
+        if !std::mem::take(&mut self.due_since) {
+            return Ok(());
+        }
+        self.compare_until_same(&Look::Deep, Instant::now() + PATIENCE)?;
+        self.due_since = false;
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        let now = Instant::now();
+        self.due_since |= self.model.first_due().is_some_and(|(at, _)| at <= now);
+        self.model.settle(now);
+    }
+
+    fn compare_until_same(&mut self, look: &Look, until: Instant) -> std::result::Result<(), String> {
         loop {
-            match self.compare(&look) {
-                Ok(()) => return Step::Same,
-                Err(_) if unsure && Instant::now() > until => return Step::Unsure,
-                Err(error) if Instant::now() > until => {
-                    return Step::Differs(format!("after {op:?} ({done}):\n{error}"));
-                }
-                Err(_) => self.model.settle(Instant::now()),
+            match self.compare(look) {
+                Err(_) if Instant::now() < until => self.settle(),
+                compared => return compared,
             }
         }
     }
