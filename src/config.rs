@@ -104,6 +104,12 @@ impl Folders {
         self.state.join("session.json")
     }
 
+    /// Where commands ask the engine that syncs.
+    #[must_use]
+    pub fn engine_socket(&self) -> PathBuf {
+        self.state.join("engine.sock")
+    }
+
     /// The files that editors make beside those they write.
     #[must_use]
     pub fn scratch(&self) -> PathBuf {

@@ -3,6 +3,7 @@
 
 mod completions;
 mod config;
+mod continuous;
 mod demo;
 mod doctor;
 mod edit;
@@ -181,7 +182,9 @@ fn open_tree(folders: &Folders, dir: &std::path::Path, read_only: bool) -> Resul
     }
     let fs = Arc::new(fs);
     remote::connect(&fs, folders);
-    Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())) })
+    let folders = folders.clone();
+    let sync: mount::StartSync = Box::new(move |begin_after, told| continuous::start(&folders, begin_after, told));
+    Ok(mount::Serving { fs, follow: (!unwanted).then(|| follow::Options::new(layout, Vec::new())), sync })
 }
 
 /// A reader of the database. One that is not there or not up to date is made so first, which takes a writer.

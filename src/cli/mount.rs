@@ -23,6 +23,7 @@ use crate::follow::{self, Follower, News};
 use crate::fs::CogFs;
 use crate::fuse::{self, Ended, MountOptions, Mounted, Prepared, StopSignals, Unmounted};
 use crate::render::{FollowState, Following};
+use crate::sync::continuous::{Continuous, Told};
 
 /// What a command fails with: its text is for the user.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -33,6 +34,8 @@ const READY: &[u8] = b"ok";
 const FAILED: &[u8] = b"error: ";
 /// Following begins so long after the mount answers: who mounted looks first, and the logs are not where they look.
 const FOLLOW_AFTER: Duration = Duration::from_millis(100);
+/// The first cycle begins so long after the mount answers.
+const SYNC_AFTER: Duration = Duration::from_millis(200);
 /// Lines of the log that are shown when the background process died without a word.
 const LOG_LINES: usize = 10;
 
@@ -53,6 +56,9 @@ pub struct MountArgs {
     /// Do not follow the agents' logs: show what is imported otherwise
     #[arg(long)]
     pub no_watch: bool,
+    /// Do not sync with the cloud by itself
+    #[arg(long)]
+    pub no_sync: bool,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -67,10 +73,14 @@ impl MountArgs {
     }
 }
 
-/// The filesystem to be mounted, and what to follow meanwhile.
+/// Begins to sync, so long from now; whoever is given is told how it goes.
+pub type StartSync = Box<dyn FnOnce(Duration, Told) -> io::Result<Continuous>>;
+
+/// The filesystem to be mounted, and what to do meanwhile.
 pub struct Serving {
     pub fs: Arc<CogFs>,
     pub follow: Option<follow::Options>,
+    pub sync: StartSync,
 }
 
 /// Makes the filesystem to be mounted; called in the process that serves it.
@@ -127,6 +137,7 @@ impl Report {
 /// A mount that is being served, and what it follows meanwhile.
 struct Served {
     follower: Option<Follower>,
+    sync: Option<Continuous>,
     mounted: Mounted,
     signals: StopSignals,
 }
@@ -139,14 +150,17 @@ impl Served {
         let signals = StopSignals::install()?;
         let follower =
             serving.follow.filter(|_| !args.no_watch).and_then(|options| start_follower(&serving.fs, options));
+        let sync = (!args.no_sync).then(|| start_sync(&serving.fs, serving.sync)).flatten();
         serving.fs.show();
         let mounted = fuse::mount(serving.fs, prepared, args.options())?;
-        Ok(Self { follower, mounted, signals })
+        Ok(Self { follower, sync, mounted, signals })
     }
 
     fn wait(self) -> Result<Ended, BoxError> {
         let ended = self.mounted.wait(self.signals);
         drop(self.follower);
+        // The last: what was settled at the end of the mount waits for the next one, as everything that was not sent.
+        drop(self.sync);
         Ok(ended?)
     }
 }
@@ -162,6 +176,13 @@ fn start_follower(fs: &Arc<CogFs>, mut options: follow::Options) -> Option<Follo
         fs.set_following(Following { state: FollowState::Off, problem: Some(error.to_string()) });
     }
     follower.ok()
+}
+
+/// A mount that does not sync is worth having, too.
+fn start_sync(fs: &Arc<CogFs>, start: StartSync) -> Option<Continuous> {
+    let told = Arc::clone(fs);
+    let sync = start(SYNC_AFTER, Arc::new(move |status| told.set_sync(status.clone())));
+    sync.inspect_err(|error| tracing::error!(%error, "nothing is synced")).ok()
 }
 
 /// What `.cogfs/status.json` says after some news.

@@ -21,8 +21,10 @@ use crate::cloud::patient::Patient;
 use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
+use crate::render::SyncProgress;
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, objects, told};
+use crate::sync::continuous::socket::{self, Answer, Ask, Done, Failure};
 use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
@@ -113,11 +115,12 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
     let meant = meant(&layout, &args.projects)?;
     if args.dry_run {
         let mut writer = Writer::open(&layout)?;
-        refresh_ignored(&mut writer, folders)?;
+        for complaint in ignored::refresh(&mut writer, &folders.ignored())? {
+            eprintln!("cogfs: {}", printable(&complaint));
+        }
         let unsent = engine::unsent(writer.conn(), &secrets(folders)?, meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
-    let cloud = open::cloud(folders)?.of_one_user();
     if args.force || args.retry {
         let mut writer = Writer::open(&layout)?;
         let tx = writer.begin()?;
@@ -128,7 +131,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         }
         tx.commit()?;
     }
-    cycle(folders, &cloud, &Options { way: Way::Push, projects: meant }, args.json)
+    cycle(folders, &Options { way: Way::Push, projects: meant }, args.json)
 }
 
 /// Runs `cogfs pull`.
@@ -136,7 +139,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(folders, &open::cloud(folders)?.of_one_user(), &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(folders, &Options { way: Way::Pull, projects: None }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -146,7 +149,7 @@ pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
 pub fn sync(folders: &Folders, args: &SyncArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     match &args.what {
-        None | Some(What::Now) => cycle(folders, &open::cloud(folders)?.of_one_user(), &Options::default(), args.json),
+        None | Some(What::Now) => cycle(folders, &Options::default(), args.json),
         Some(What::Status) => status(&layout, args.json),
         Some(What::Conflicts(conflicts)) => conflicts::run(&layout, conflicts, args.json),
         Some(What::Reset { adopt }) => reset(&layout, *adopt, args.json),
@@ -177,38 +180,83 @@ pub fn kinds<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> String {
     counts.iter().map(|(kind, number)| format!("{kind} {number}")).collect::<Vec<_>>().join(", ")
 }
 
-/// Reads the `.cogfsignore` files; a line in them that cannot be read is told.
-fn refresh_ignored(writer: &mut Writer, folders: &Folders) -> Result<(), BoxError> {
-    for complaint in ignored::refresh(writer, &folders.ignored())? {
-        eprintln!("cogfs: {}", printable(&complaint));
-    }
-    Ok(())
-}
-
-/// The database and what takes the secrets out, ready for a cycle.
-fn ready(folders: &Folders) -> Result<(Writer, Secrets), BoxError> {
-    let mut writer = Writer::open(&folders.layout())?;
-    refresh_ignored(&mut writer, folders)?;
+/// What takes the secrets out, ready for a cycle; and the lines of `.cogfsignore` files that cannot be read.
+///
+/// # Errors
+/// When the settings or the database cannot be used.
+pub(super) fn ready(folders: &Folders, writer: &mut Writer) -> Result<(Secrets, Vec<String>), BoxError> {
+    let complaints = ignored::refresh(writer, &folders.ignored())?;
     let secrets = secrets(folders)?;
-    let tx = writer.begin()?;
-    secrets.begin(&tx)?;
-    tx.commit()?;
-    Ok((writer, secrets))
+    if !secrets.are_as_told(writer.conn())? {
+        let tx = writer.begin()?;
+        secrets.begin(&tx)?;
+        tx.commit()?;
+    }
+    Ok((secrets, complaints))
 }
 
-/// A cycle with a line of progress (on a terminal) and Ctrl-C.
-fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
-    let stop = stop_on_signals()?;
-    let (mut writer, secrets) = ready(folders)?;
+/// Sync by the engine that runs, or by this process if there is none; with a line of progress (on a terminal) and Ctrl-C.
+fn cycle(folders: &Folders, options: &Options, json: bool) -> Result<ExitCode, BoxError> {
+    // What is wrong with the settings is told before anybody is asked.
+    let cloud = open::cloud(folders)?.of_one_user();
     let line = spinner(json);
-    let waits = |error: &CloudError, pause: Duration| {
-        let seconds = pause.as_secs_f64();
-        line.suspend(|| eprintln!("cogfs: {}; trying again in {seconds:.0} s", printable(&error.to_string())));
+    let ask = Ask { way: options.way, projects: options.projects.as_ref().map(|rows| rows.iter().copied().collect()) };
+    let done = match by_engine(folders, ask, &line)? {
+        Some(done) => done,
+        None => by_this_process(folders, &cloud, options, (&line, &*stop_on_signals()?))?,
     };
-    let cloud = Patient::new(cloud, &stop, &waits);
-    let done =
-        Engine::new().cycle(&mut writer, &cloud, &secrets, options, (&stop, &mut |progress| show(&line, progress)));
     line.finish_and_clear();
+    for complaint in &done.complaints {
+        eprintln!("cogfs: {}", printable(complaint));
+    }
+    let refused = refused::all(&open_current(&folders.layout())?)?;
+    if json {
+        output::json(&done.summary)?;
+    } else {
+        print(&done, &refused)?;
+    }
+    Ok(exit_code(&done.summary))
+}
+
+/// Has the engine that runs do it; `None`: there is none, or it does not sync.
+fn by_engine(folders: &Folders, ask: Ask, line: &ProgressBar) -> Result<Option<Done>, BoxError> {
+    let Some(answers) = socket::cycle(&folders.engine_socket(), ask) else { return Ok(None) };
+    for answer in answers {
+        match answer {
+            Ok(Answer::Progress(progress)) => line.set_message(words(progress, line)),
+            Ok(Answer::Waits(why, seconds)) => tell_wait(line, &why, seconds),
+            Ok(Answer::Done(done)) => return Ok(Some(*done)),
+            Ok(Answer::Failed(failure)) => return failed(failure),
+            Ok(Answer::Status(_)) => {}
+            Err(_) => break,
+        }
+    }
+    // The engine ended meanwhile: what it did stays, and the rest is done here.
+    Ok(None)
+}
+
+fn failed(failure: Failure) -> Result<Option<Done>, BoxError> {
+    Err(match failure {
+        Failure::NotHere => return Ok(None),
+        Failure::LoginNeeded => CloudError::LoginNeeded.into(),
+        Failure::Unreachable(why) => CloudError::Unreachable(why).into(),
+        Failure::Busy => CloudError::Busy { wait: None }.into(),
+        Failure::Other(why) => why.into(),
+    })
+}
+
+fn by_this_process(
+    folders: &Folders,
+    cloud: &dyn Cloud,
+    options: &Options,
+    (line, stop): (&ProgressBar, &AtomicBool),
+) -> Result<Done, BoxError> {
+    let mut writer = Writer::open(&folders.layout())?;
+    let (secrets, complaints) = ready(folders, &mut writer)?;
+    let waits = |error: &CloudError, pause: Duration| tell_wait(line, &error.to_string(), pause.as_secs_f64());
+    let cloud = Patient::new(cloud, stop, &waits);
+    let done =
+        Engine::new().cycle(&mut writer, &cloud, &secrets, options, (stop, &mut |progress| show(line, progress)));
     secrets.keep(&mut writer)?;
     let summary = match done {
         // Ended while it waited for the cloud.
@@ -218,13 +266,7 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
     }
-    let refused = refused::all(writer.conn())?;
-    if json {
-        output::json(&summary)?;
-    } else {
-        print(&summary, &refused, &secrets)?;
-    }
-    Ok(exit_code(&summary))
+    Ok(Done { summary, secrets: named(secrets.counts()), complaints })
 }
 
 /// A cycle that nobody looks at.
@@ -233,29 +275,47 @@ fn cycle(folders: &Folders, cloud: &dyn Cloud, options: &Options, json: bool) ->
 /// When the cloud or the database cannot be used.
 pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
     let cloud = open::cloud(folders)?.of_one_user();
-    let (mut writer, secrets) = ready(folders)?;
-    let (stop, options) = (AtomicBool::new(false), Options::default());
-    let done = Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (&stop, &mut |_| ()));
-    secrets.keep(&mut writer)?;
-    if done?.forgotten > 0 {
-        forget::erase_rest(&mut writer)?;
+    let (line, stop) = (ProgressBar::hidden(), AtomicBool::new(false));
+    if by_engine(folders, Ask::default(), &line)?.is_none() {
+        by_this_process(folders, &cloud, &Options::default(), (&line, &stop))?;
     }
     Ok(())
+}
+
+fn named(counts: BTreeMap<&'static str, usize>) -> BTreeMap<String, usize> {
+    counts.into_iter().map(|(kind, number)| (kind.to_owned(), number)).collect()
+}
+
+fn tell_wait(line: &ProgressBar, why: &str, seconds: f64) {
+    line.suspend(|| eprintln!("cogfs: {}; trying again in {seconds:.0} s", printable(why)));
+}
+
+/// How far the engine is.
+fn words(progress: SyncProgress, line: &ProgressBar) -> String {
+    if progress.pictures > 0 {
+        return format!("{} sent", count(progress.pictures, "picture"));
+    }
+    if progress.pushed > 0 {
+        return sent(progress.pushed, progress.bytes, line);
+    }
+    format!("{} pulled", count(progress.pulled, "record"))
+}
+
+fn sent(records: u64, bytes: u64, line: &ProgressBar) -> String {
+    #[allow(clippy::cast_precision_loss)] // Two digits are shown.
+    let rate = bytes as f64 / line.elapsed().as_secs_f64().max(0.001);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let rate = rate as u64;
+    let (records, bytes) = (count(records, "record"), output::bytes(bytes));
+    format!("{records} sent, {bytes}, {}/s", output::bytes(rate))
 }
 
 fn show(line: &ProgressBar, progress: Progress) {
     match progress {
         Progress::Pulled { records } => line.set_message(format!("{} pulled", count(records, "record"))),
-        Progress::Pushed { records, bytes } => {
-            #[allow(clippy::cast_precision_loss)] // Two digits are shown.
-            let rate = bytes as f64 / line.elapsed().as_secs_f64().max(0.001);
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-            let rate = rate as u64;
-            let (records, bytes) = (count(records, "record"), output::bytes(bytes));
-            line.set_message(format!("{records} sent, {bytes}, {}/s", output::bytes(rate)));
-        }
-        Progress::Pictures { sent, bytes } => {
-            line.set_message(format!("{} sent, {}", count(sent, "picture"), output::bytes(bytes)));
+        Progress::Pushed { records, bytes } => line.set_message(sent(records, bytes, line)),
+        Progress::Pictures { sent: pictures, bytes } => {
+            line.set_message(format!("{} sent, {}", count(pictures, "picture"), output::bytes(bytes)));
         }
         Progress::Step => line.tick(),
     }
@@ -271,8 +331,8 @@ fn exit_code(summary: &Summary) -> ExitCode {
     }
 }
 
-fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+fn print(done: &Done, refused: &[Refused]) -> io::Result<()> {
+    let (mut out, summary, secrets) = (io::stdout().lock(), &done.summary, &done.secrets);
     if summary.interrupted {
         writeln!(out, "Interrupted. What was sent and pulled stays; run it again for the rest.")?;
     }
@@ -285,10 +345,9 @@ fn print(summary: &Summary, refused: &[Refused], secrets: &Secrets) -> io::Resul
         summary.seconds,
     )?;
     print_pictures(&mut out, &summary.pictures)?;
-    let secrets = secrets.counts();
     if !secrets.is_empty() {
         let number = secrets.values().sum::<usize>() as u64;
-        writeln!(out, "{} taken out of what was sent: {}.", count(number, "secret"), kinds(&secrets))?;
+        writeln!(out, "{} taken out of what was sent: {}.", count(number, "secret"), kinds(secrets))?;
     }
     if summary.conflicts > 0 {
         let lost = count(summary.conflicts, "value");

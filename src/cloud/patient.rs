@@ -1,13 +1,11 @@
 //! A cloud whose calls are tried again as long as that may help: for commands, at which somebody waits. Every call may be made
 //! twice by the contract, so that it does not matter whether the first one arrived.
 
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::retry::{Next, Retry};
+use super::retry::{Next, Retry, dice};
 use super::wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
 use super::{Cloud, CloudError, Result};
 use crate::model::Id;
@@ -77,14 +75,6 @@ impl<'a> Patient<'a> {
             thread::sleep(left.min(LOOKS));
         }
     }
-}
-
-/// A number of 0 to 1, anew each time: the keys of a hash map are random.
-fn dice() -> f64 {
-    let bits = RandomState::new().build_hasher().finish() >> 32;
-    #[allow(clippy::cast_precision_loss)] // 32 bits.
-    let part = bits as f64 / f64::from(u32::MAX);
-    part
 }
 
 impl Cloud for Patient<'_> {

@@ -1,5 +1,7 @@
-//! When to try again what failed. Pure: the caller has the clock, the dice and the waiting.
+//! When to try again what failed. Pure but for [`dice`]: the caller has the clock and the waiting.
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 
 use super::CloudError;
@@ -65,6 +67,15 @@ impl Retry {
         self.failures = self.failures.saturating_add(1);
         pause
     }
+}
+
+/// A number of 0 to 1, anew each time: the keys of a hash map are random.
+#[must_use]
+pub fn dice() -> f64 {
+    let bits = RandomState::new().build_hasher().finish() >> 32;
+    #[allow(clippy::cast_precision_loss)] // 32 bits.
+    let part = bits as f64 / f64::from(u32::MAX);
+    part
 }
 
 /// Three quarters to five quarters of a pause.

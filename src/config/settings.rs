@@ -19,6 +19,8 @@ pub enum Setting {
     SyncUrl,
     SyncKey,
     SyncRedact,
+    SyncContinuous,
+    SyncInterval,
     FetchImages,
     FetchTimeout,
     CacheMaxBytes,
@@ -27,10 +29,12 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::SyncUrl,
         Self::SyncKey,
         Self::SyncRedact,
+        Self::SyncContinuous,
+        Self::SyncInterval,
         Self::FetchImages,
         Self::FetchTimeout,
         Self::CacheMaxBytes,
@@ -44,6 +48,8 @@ impl Setting {
             Self::SyncUrl => "sync.url",
             Self::SyncKey => "sync.key",
             Self::SyncRedact => "sync.redact",
+            Self::SyncContinuous => "sync.continuous",
+            Self::SyncInterval => "sync.interval",
             Self::FetchImages => "fetch.images",
             Self::FetchTimeout => "fetch.timeout",
             Self::CacheMaxBytes => "cache.max_bytes",
@@ -58,6 +64,8 @@ impl Setting {
             Self::SyncUrl => "COGFS_SYNC_URL",
             Self::SyncKey => "COGFS_SYNC_KEY",
             Self::SyncRedact => "COGFS_SYNC_REDACT",
+            Self::SyncContinuous => "COGFS_SYNC_CONTINUOUS",
+            Self::SyncInterval => "COGFS_SYNC_INTERVAL",
             Self::FetchImages => "COGFS_FETCH_IMAGES",
             Self::FetchTimeout => "COGFS_FETCH_TIMEOUT",
             Self::CacheMaxBytes => "COGFS_CACHE_MAX_BYTES",
@@ -72,6 +80,8 @@ impl Setting {
             Self::SyncUrl => "the server that conversations are synced with",
             Self::SyncKey => "the server's anon or publishable key",
             Self::SyncRedact => "whether secrets are taken out of what is sent (true, false; else: true)",
+            Self::SyncContinuous => "whether a mount and `cogfs watch` sync by themselves (true, false; else: true)",
+            Self::SyncInterval => "how often the server is asked when nothing happens: 10s",
             Self::FetchImages => "when pictures of other machines are fetched: on-open, never or always",
             Self::FetchTimeout => "how long a program that reads waits for another machine's contents: 10s",
             Self::CacheMaxBytes => "what copies of other machines' contents may take: 1GiB",
@@ -92,7 +102,11 @@ impl Setting {
         match self {
             Self::SyncUrl => server_url(value.trim()),
             Self::SyncKey => public_key(value.trim()),
-            Self::SyncRedact => one_of(value.trim(), &["true", "false"]),
+            Self::SyncRedact | Self::SyncContinuous => one_of(value.trim(), &["true", "false"]),
+            Self::SyncInterval => match units::span(value.trim()) {
+                Some(span) if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span) => Ok(value.trim().to_owned()),
+                _ => Err("it has to be a time between 1s and 1d, like 10s".to_owned()),
+            },
             Self::FetchImages => one_of(value.trim(), &["on-open", "never", "always"]),
             Self::FetchTimeout => match units::span(value.trim()) {
                 Some(span) if (SHORTEST_WAIT..=LONGEST_WAIT).contains(&span) => Ok(value.trim().to_owned()),
@@ -117,6 +131,10 @@ const NEVER: &str = "never";
 /// Shorter, nothing would ever come; longer, a program would seem to hang, and the kernel with it.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A server is not asked more often.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+const LONGEST_INTERVAL: Duration = Duration::from_hours(24);
 
 fn one_of(value: &str, known: &[&str]) -> Result<String, String> {
     if known.contains(&value) { Ok(value.to_owned()) } else { Err(format!("it has to be one of {}", known.join(", "))) }
@@ -183,6 +201,18 @@ impl Settings {
     #[must_use]
     pub fn get(&self, setting: Setting) -> Option<(&str, Origin)> {
         self.values.iter().find(|(s, ..)| *s == setting).map(|(_, value, origin)| (value.as_str(), *origin))
+    }
+
+    /// Between two cycles when nothing happens; `None`: it is not set.
+    #[must_use]
+    pub fn sync_interval(&self) -> Option<Duration> {
+        self.get(Setting::SyncInterval).and_then(|(value, _)| units::span(value))
+    }
+
+    /// Whether something that is on by itself was not turned off.
+    #[must_use]
+    pub fn is_on(&self, setting: Setting) -> bool {
+        self.get(setting).is_none_or(|(value, _)| value == "true")
     }
 
     /// How long a reader waits; `None`: it is not set.

@@ -26,7 +26,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use crate::model::Millis;
-use crate::render::Following;
+use crate::render::{Following, SyncStatus};
 use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
@@ -153,6 +153,7 @@ pub struct CogFs {
     view: Mutex<Arc<View>>,
     /// How the logs are followed; published with the next changes.
     following: Mutex<Following>,
+    sync: Mutex<SyncStatus>,
     gate: Arc<Gate>,
     readers: Readers,
     documents: Documents,
@@ -205,10 +206,12 @@ impl CogFs {
             view: Mutex::new(Arc::new(View {
                 mountpoint: mountpoint.to_owned(),
                 following: Following::default(),
+                sync: SyncStatus::default(),
                 uid: rustix::process::geteuid().as_raw(),
                 errors: (0, Millis(0)),
             })),
             following: Mutex::default(),
+            sync: Mutex::default(),
             gate: Arc::clone(&gate),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
@@ -300,21 +303,27 @@ impl CogFs {
         lock(&self.following).clone()
     }
 
+    /// Says how things stand with the cloud, for `.cogfs/status.json`.
+    pub fn set_sync(&self, status: SyncStatus) {
+        *lock(&self.sync) = status;
+    }
+
     fn view(&self) -> Arc<View> {
         Arc::clone(&lock(&self.view))
     }
 
-    fn following_is_news(&self) -> bool {
-        self.view().following != *lock(&self.following)
+    fn told_is_news(&self) -> bool {
+        let view = self.view();
+        view.following != *lock(&self.following) || view.sync != *lock(&self.sync)
     }
 
-    /// Shows what [`Self::set_following`] said last, and how long the log of refused writes is. For the notifier, and before the
+    /// Shows what [`Self::set_following`] and [`Self::set_sync`] said last, and how long the log of refused writes is. For the notifier, and before the
     /// first request.
     pub fn show(&self) {
-        let following = lock(&self.following).clone();
+        let (following, sync) = (lock(&self.following).clone(), lock(&self.sync).clone());
         let errors = self.errors();
         let mut view = lock(&self.view);
-        *view = Arc::new(View { following, errors, ..View::clone(&view) });
+        *view = Arc::new(View { following, sync, errors, ..View::clone(&view) });
     }
 
     fn errors(&self) -> (u64, Millis) {
@@ -769,7 +778,7 @@ impl CogFs {
         self.readers.end_idle(IDLE);
         let mut watcher = lock(&self.watcher);
         let version = data_version(&watcher.conn)?;
-        let following = self.following_is_news();
+        let following = self.told_is_news();
         let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
         // Another mount of the database may have logged a refusal.
         let logged = self.errors() != self.view().errors;

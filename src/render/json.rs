@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::SyncStatus;
 use crate::model::{Commit, ContentsAt, Millis, Project, Session, Visual};
 
 /// A session's `meta.json`. `subagents` are the names of its directories under `subagents/`.
@@ -171,6 +172,7 @@ pub struct Status {
     /// Sessions whose stored lengths another version of the renderer made: still to be computed anew.
     pub outdated_sessions: u64,
     pub following: Following,
+    pub sync: SyncStatus,
     /// Records with edits that wait for the cloud.
     pub waiting: u64,
     /// Documents that were written and have not become the record: see `.cogfs/drafts/`.
@@ -196,6 +198,7 @@ pub fn status_json(status: &Status) -> String {
         "last_import": status.last_import.map(Millis::iso),
         "outdated_sessions": status.outdated_sessions,
         "following": following(&status.following),
+        "sync": status.sync.to_json(),
         "waiting_edits": status.waiting,
         "drafts": status.drafts,
         "problems": status.problems,

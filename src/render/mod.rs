@@ -13,6 +13,7 @@ mod meta;
 mod names;
 mod out;
 mod section;
+mod sync_status;
 #[cfg(test)]
 pub(crate) mod testing;
 mod turn;
@@ -34,6 +35,7 @@ pub use names::{
 };
 pub use out::{Counter, Out, length};
 pub use section::{section, section_size};
+pub use sync_status::{SyncProgress, SyncState, SyncStatus};
 pub use turn::{turn_file, turn_len, turn_sizes};
 
 /// The renderer's version. Lengths are stored with it, so it grows with any change of any document's bytes.

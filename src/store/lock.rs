@@ -20,6 +20,8 @@ pub enum Purpose {
     Edit,
     /// Speaking with the cloud.
     Sync,
+    /// Keeping in step with the cloud all the time.
+    Engine,
     /// Following the agents' usual places.
     Follow,
     /// Following places that were named; the hex digits of their hash.
@@ -32,6 +34,7 @@ impl Purpose {
             Self::Import => "import.lock".to_owned(),
             Self::Edit => "edit.lock".to_owned(),
             Self::Sync => "sync.lock".to_owned(),
+            Self::Engine => "engine.lock".to_owned(),
             Self::Follow => "follow.lock".to_owned(),
             Self::FollowNamed(hash) => format!("follow-{hash}.lock"),
         }

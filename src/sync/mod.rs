@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod contents;
+pub mod continuous;
 pub mod engine;
 pub mod facts;
 pub mod fetch;

@@ -29,6 +29,14 @@ impl Secrets {
         Self { redacts, found: Mutex::default() }
     }
 
+    /// Whether things were sent in this way until now.
+    ///
+    /// # Errors
+    /// When SQLite cannot read.
+    pub fn are_as_told(&self, conn: &rusqlite::Connection) -> Result<bool> {
+        Ok(store::state(conn, TOLD)?.is_some_and(|told| told == self.redacts.to_string()))
+    }
+
     /// Says how things are sent from now on. If they were sent otherwise until now, all are to be sent anew: lengths that were
     /// told are those of what was sent.
     ///

@@ -280,6 +280,7 @@ fn status(conn: &Connection, view: &View) -> Result<render::Status> {
         last_import,
         outdated_sessions: sessions::outdated_count(conn, render::VERSION)?,
         following: view.following.clone(),
+        sync: view.sync.clone(),
         waiting: outbox::count(conn)?,
         drafts: drafts::all(conn)?.len() as u64,
         problems: Vec::new(),

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use crate::derived;
 use crate::model::{Millis, Session};
-use crate::render::{self, Following};
+use crate::render::{self, Following, SyncStatus};
 use crate::store::commits::{Home, Listed};
 use crate::store::trash::Trashed;
 use crate::store::{
@@ -35,6 +35,7 @@ pub struct View {
     /// The mountpoint as its user knows it.
     pub mountpoint: String,
     pub following: Following,
+    pub sync: SyncStatus,
     /// Whose Trash a file manager looks for.
     pub uid: u32,
     /// Bytes of the log of refused writes, and when the last was.

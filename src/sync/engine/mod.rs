@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cloud::wire::{PROTOCOL, Protocol};
 use crate::cloud::{Cloud, CloudError};
@@ -66,7 +66,8 @@ impl From<rusqlite::Error> for SyncError {
 pub type Result<T> = std::result::Result<T, SyncError>;
 
 /// Which way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Way {
     #[default]
     Both,
@@ -96,7 +97,7 @@ pub enum Progress {
 }
 
 /// What a cycle did.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Records that came and said something new.
     pub pulled: u64,
@@ -274,6 +275,14 @@ impl Cycle<'_> {
         }
         Ok(())
     }
+}
+
+/// The number of the last change that was pulled.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn cursor(conn: &rusqlite::Connection) -> store::Result<i64> {
+    pull::number(conn, CURSOR)
 }
 
 fn check_protocol(spoken: Protocol) -> Result<()> {

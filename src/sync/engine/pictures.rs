@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Cycle, Progress, Result, Step};
@@ -19,7 +19,7 @@ const SOME: usize = 200;
 const REFUSALS: u32 = 3;
 
 /// What a cycle did with pictures.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pictures {
     pub sent: u64,
     pub bytes: u64,

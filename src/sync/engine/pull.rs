@@ -15,7 +15,7 @@ use super::Summary;
 /// The key in `state` of the latest record that waited when everything was pulled again for it.
 pub(super) const LOOKED_AGAIN: &str = "sync_looked_again";
 
-fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i64> {
+pub(super) fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i64> {
     Ok(store::state(conn, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 

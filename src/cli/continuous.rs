@@ -1,0 +1,102 @@
+//! What the engine that syncs continuously has around it: the settings, the login, the cloud that they name.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{forget, sync};
+use crate::cloud::auth::session::Session;
+use crate::cloud::open;
+use crate::config::Folders;
+use crate::config::settings::{Setting, Settings};
+use crate::store::Writer;
+use crate::sync::continuous::{Account, Connection, Continuous, Options, Surroundings, Told};
+use crate::sync::secrets::Secrets;
+
+/// Between two cycles when nothing happens.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Begins to sync; what it comes to is told.
+///
+/// # Errors
+/// When there can be no further thread.
+pub fn start(folders: &Folders, begin_after: Duration, told: Told) -> io::Result<Continuous> {
+    let options = Options { layout: folders.layout(), socket: folders.engine_socket(), begin_after };
+    Continuous::start(options, Box::new(FromFolders::new(folders)), told)
+}
+
+/// What a file is known by without reading it: its number, its length and when it was changed.
+type Stamp = Option<(u64, u64, i64, i64)>;
+
+fn stamp(path: &Path) -> Stamp {
+    fs::metadata(path).ok().map(|meta| (meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// The settings and the login of a home. Files are read again only when they changed.
+struct FromFolders {
+    folders: Folders,
+    known: Option<((Stamp, Stamp), Account)>,
+}
+
+impl FromFolders {
+    fn new(folders: &Folders) -> Self {
+        Self { folders: folders.clone(), known: None }
+    }
+
+    fn read(&self) -> Account {
+        let settings = match Settings::load(&self.folders) {
+            Ok(settings) => settings,
+            Err(error) => return Account::Off(error.to_string()),
+        };
+        if !settings.is_on(Setting::SyncContinuous) {
+            return Account::Off("sync.continuous is false".to_owned());
+        }
+        let Some((url, _)) = settings.get(Setting::SyncUrl) else { return Account::Off("no server is set".to_owned()) };
+        match open::sessions(&self.folders).load() {
+            Ok(Some(session)) if session.url != url => {
+                Account::Off(format!("not logged in at {url}: run `cogfs login`"))
+            }
+            Ok(Some(Session { ended: Some(_), .. })) => Account::LoginNeeded,
+            Ok(Some(session)) => {
+                let about = |setting| settings.get(setting).map_or("", |(value, _)| value);
+                let settings = [Setting::SyncUrl, Setting::SyncKey, Setting::SyncInterval].map(about).join(" ");
+                let login = format!("{} {}", session.user, session.received_at.0);
+                Account::Ready { connection: format!("{} {settings}", session.user), login }
+            }
+            Ok(None) => Account::Off("not logged in".to_owned()),
+            Err(error) => Account::Off(format!("the login cannot be read: {error}")),
+        }
+    }
+}
+
+impl Surroundings for FromFolders {
+    fn account(&mut self) -> Account {
+        let stamps = (stamp(&self.folders.settings()), stamp(&self.folders.session()));
+        match &self.known {
+            Some((known, account)) if *known == stamps => account.clone(),
+            _ => {
+                let account = self.read();
+                self.known = Some((stamps, account.clone()));
+                account
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Result<Connection, String> {
+        let settings = Settings::load(&self.folders).map_err(|error| error.to_string())?;
+        let cloud = open::cloud(&self.folders).map_err(|error| error.to_string())?.of_one_user();
+        let interval = settings.sync_interval().unwrap_or(INTERVAL);
+        Ok(Connection { cloud: Arc::new(cloud), listen: None, interval })
+    }
+
+    fn prepare(&mut self, writer: &mut Writer) -> Result<(Secrets, Vec<String>), String> {
+        sync::ready(&self.folders, writer).map_err(|error| error.to_string())
+    }
+
+    fn erase(&mut self, writer: &mut Writer) -> Result<(), String> {
+        forget::erase_rest(writer).map(drop).map_err(|error| error.to_string())
+    }
+}
