@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -13,17 +14,19 @@ use signal_hook::iterator::Signals;
 
 use super::mount::BoxError;
 use super::output::count;
+use super::{continuous, status};
 use crate::config::Folders;
 use crate::follow::{Follower, News, Options};
 use crate::ingest::FileRead;
 use crate::model::Millis;
+use crate::render::{SyncState, SyncStatus};
 use crate::store::Writer;
 
 /// Import what the agents write, as they write it, until interrupted
 ///
 /// Without PATH: the usual places of all agents, those that are made later too. With PATH: these files and folders in place of
 /// them. Imports what is new at first, and then each change a moment later; one line is printed for each log that changed. A
-/// mount does the same by itself. One process does it for a database at a time: a second one waits, and takes over when the
+/// mount does the same by itself. With an account, what is imported and edited is synced with the cloud meanwhile. One process does it for a database at a time: a second one waits, and takes over when the
 /// first ends.
 ///
 /// Where inotify does not work (logs on another machine's disk), COGFS_WATCH=poll looks for changes every second. Ctrl-C ends
@@ -33,6 +36,9 @@ pub struct WatchArgs {
     /// Log files, or folders to look for them in
     #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Do not sync with the cloud
+    #[arg(long)]
+    no_sync: bool,
     /// Print each event as one JSON object a line
     #[arg(long)]
     json: bool,
@@ -60,7 +66,7 @@ pub fn run(folders: &Folders, args: WatchArgs) -> Result<ExitCode, BoxError> {
         places.push(std::path::absolute(path)?);
     }
     let (send, ends) = mpsc::channel();
-    let (ends_by_output, json) = (Mutex::new(send.clone()), args.json);
+    let (ends_by_output, json) = (Arc::new(Mutex::new(send.clone())), args.json);
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     thread::Builder::new().name("cogfs-signals".to_owned()).spawn(move || {
         // The receiver is gone only when the program is about to end.
@@ -68,14 +74,26 @@ pub fn run(folders: &Folders, args: WatchArgs) -> Result<ExitCode, BoxError> {
             let _ = send.send(End::Signal);
         }
     })?;
-    let told = move |news: News| {
-        if let Err(error) = print(&news, json) {
+    let told = move |printed: io::Result<()>| {
+        if let Err(error) = printed {
             let _ = ends_by_output.lock().unwrap_or_else(PoisonError::into_inner).send(End::Output(error));
         }
     };
-    let follower = Follower::start(Options::new(layout, places), Arc::new(told))?;
+    let told_of_sync = told.clone();
+    let follower = Follower::start(Options::new(layout, places), Arc::new(move |news| told(print(&news, json))))?;
+    let shown = Mutex::new(SyncState::Off);
+    let told_of_sync = move |status: &SyncStatus| {
+        let before = std::mem::replace(&mut *shown.lock().unwrap_or_else(PoisonError::into_inner), status.state);
+        if before != status.state {
+            told_of_sync(print_sync(status, json));
+        }
+    };
+    let sync = match args.no_sync {
+        true => None,
+        false => Some(continuous::start(folders, Duration::ZERO, Arc::new(told_of_sync))?),
+    };
     let end = wait(&ends);
-    drop(follower);
+    drop((follower, sync));
     match end {
         End::Signal => Ok(ExitCode::SUCCESS),
         End::Output(error) => Err(error.into()),
@@ -84,6 +102,17 @@ pub fn run(folders: &Folders, args: WatchArgs) -> Result<ExitCode, BoxError> {
 
 fn wait(ends: &Receiver<End>) -> End {
     ends.recv().unwrap_or(End::Signal)
+}
+
+fn print_sync(status: &SyncStatus, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let at = Millis::now().iso();
+    if json {
+        writeln!(out, "{}", json!({ "event": "sync", "at": at, "sync": status.to_json() }))?;
+    } else {
+        writeln!(out, "{at}  sync  {}", status::words(status))?;
+    }
+    out.flush()
 }
 
 fn print(news: &News, json: bool) -> io::Result<()> {

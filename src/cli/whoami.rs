@@ -118,7 +118,7 @@ fn print(whoami: &Whoami) -> io::Result<()> {
 }
 
 /// `[#####---------------]  27 %  68 of 250`.
-fn used(used: u64, limit: Option<u64>, words: fn(u64) -> String) -> String {
+pub(super) fn used(used: u64, limit: Option<u64>, words: fn(u64) -> String) -> String {
     let Some(limit) = limit else { return format!("{} (no limit)", words(used)) };
     let of = |whole: u128| if limit == 0 { whole } else { (u128::from(used) * whole).div_ceil(u128::from(limit)) };
     let filled = usize::try_from(of(20).min(20)).unwrap_or(20);

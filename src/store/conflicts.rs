@@ -117,6 +117,15 @@ pub fn count(conn: &Connection) -> Result<u64> {
     Ok(query.query_row([], |r| r.get(0))?)
 }
 
+/// How many were found since a time, open ones and others.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn since(conn: &Connection, at: Millis) -> Result<u64> {
+    let mut query = conn.prepare_cached("SELECT count(*) FROM conflicts WHERE at >= ?1")?;
+    Ok(query.query_row([at.0], |r| r.get(0))?)
+}
+
 /// An open conflict by its number.
 ///
 /// # Errors

@@ -52,6 +52,15 @@ pub fn all(conn: &Connection) -> Result<Vec<Fetched>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// What all copies take.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn bytes(conn: &Connection) -> Result<u64> {
+    let mut query = conn.prepare_cached("SELECT coalesce(sum(bytes), 0) FROM fetched_sessions")?;
+    Ok(query.query_row([], |r| r.get(0))?)
+}
+
 /// Removes the note of a session.
 ///
 /// # Errors

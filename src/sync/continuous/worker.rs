@@ -31,6 +31,8 @@ const AFTER_NO_DATABASE: Duration = Duration::from_secs(10);
 const PROGRESS: Duration = Duration::from_millis(200);
 /// A machine that slept for so long finds another network.
 const NAP: Duration = Duration::from_secs(2);
+/// How often it is asked how full the account is.
+const USAGE_LOOKS: Duration = Duration::from_secs(60 * 60);
 /// Latencies that are remembered.
 const LATENCIES: usize = 20;
 
@@ -42,6 +44,8 @@ struct Connected {
     bell: Option<Box<dyn Bell>>,
     engine: Engine,
     schedule: Schedule,
+    /// When it was last asked how full the account is.
+    usage_at: Option<Duration>,
     /// When the first change was made here that the cloud does not have.
     changed_at: Option<Duration>,
 }
@@ -319,7 +323,8 @@ impl Lead<'_> {
         });
         self.worker.set(SyncState::Connecting, None);
         let (engine, schedule) = (Engine::new(), Schedule::new(interval, now));
-        self.connected = Some(Connected { name, login, cloud, bell, engine, schedule, changed_at: None });
+        self.connected =
+            Some(Connected { name, login, cloud, bell, engine, schedule, usage_at: None, changed_at: None });
     }
 
     fn look_for_changes(&mut self, now: Duration) -> store::Result<()> {
@@ -388,6 +393,12 @@ impl Lead<'_> {
             connected.changed_at = changed_at.or(connected.changed_at);
         }
         let (outlook, next) = (connected.schedule.outlook(), connected.schedule.next());
+        if done.is_ok() && connected.usage_at.is_none_or(|at| ended_at.saturating_sub(at) >= USAGE_LOOKS) {
+            connected.usage_at = Some(ended_at);
+            if let Err(error) = engine::refresh_usage(&mut self.writer, &*connected.cloud) {
+                tracing::info!(%error, "it is not known how full the account is");
+            }
+        }
         self.note(&done, ended_at, changed_at, outlook, next);
         if let Some((_, answers)) = asked {
             // Whoever asked may be gone.

@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cloud::wire::{PROTOCOL, Protocol};
+use crate::cloud::wire::{Limits, PROTOCOL, Protocol, Status, Usage};
 use crate::cloud::{Cloud, CloudError};
 use crate::ingest;
 use crate::model::{Id, Millis};
@@ -36,6 +36,8 @@ const PAGE: u32 = 1000;
 const CURSOR: &str = "sync_cursor";
 /// The key in `state` of the time of the last cycle that ended well.
 pub const LAST_SYNC: &str = "last_sync";
+/// The key in `state` of what the account holds: JSON.
+const USAGE: &str = "account_usage";
 /// The key in `state` that says that everything is pulled anew, and what does not come is gone.
 const RESYNC: &str = "sync_anew";
 
@@ -318,6 +320,38 @@ pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
     fetched::keep_all(tx)?;
     refused::clear_all(tx)?;
     told::nothing(tx)
+}
+
+/// What an account holds and may hold, as it was told last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub plan: String,
+    pub usage: Usage,
+    pub limits: Limits,
+}
+
+/// What the account holds and may hold, as the server said last.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn kept_usage(conn: &rusqlite::Connection) -> store::Result<Option<Kept>> {
+    Ok(store::state(conn, USAGE)?.and_then(|json| serde_json::from_str(&json).ok()))
+}
+
+/// Asks what the account holds, and keeps the answer if it is another.
+///
+/// # Errors
+/// When there is no answer, or the database cannot be written.
+pub fn refresh_usage(writer: &mut Writer, cloud: &dyn Cloud) -> Result<()> {
+    let Status { plan, usage, limits, .. } = cloud.status()?;
+    let kept = Kept { plan, usage, limits };
+    if kept_usage(writer.conn())?.as_ref() == Some(&kept) {
+        return Ok(());
+    }
+    let json = serde_json::to_string(&kept).map_err(|error| StoreError::Source(error.into()))?;
+    let tx = writer.begin()?;
+    store::set_state(&tx, USAGE, &json)?;
+    Ok(tx.commit()?)
 }
 
 /// How things stand with the cloud, as far as this machine knows without asking.
