@@ -12,10 +12,9 @@ POST /__faults    a list of rules, each used up by the requests it meets; [] tak
            drip (seconds)                       the answer takes so long
            drop                                 the request is done and its answer lost
 GET /__requests   how many of each kind came, and the last of them; DELETE begins at 0.
-/__github         stands for GitHub: whoever asks is logged in; POST /__github {"login": NAME} says as whom.
+/__github, /__google   stand for them: cloud_providers.py
 """
 
-import base64
 import http.client
 import http.server
 import json
@@ -27,6 +26,7 @@ import threading
 import time
 import urllib.parse
 
+import cloud_providers
 import cloud_storage
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization", "content-length", "host"}
@@ -80,7 +80,6 @@ class Gateway(http.server.BaseHTTPRequestHandler):
     state = {}
     rules = Rules()
     storage = None
-    github = {"login": "octocat"}
 
     def log_message(self, *_):
         pass
@@ -169,7 +168,11 @@ class Gateway(http.server.BaseHTTPRequestHandler):
             return Answer(401, {"message": message, "hint": "No `apikey` request header or url param was found."})
         if path.startswith("/rest/v1"):
             return self.pass_on(self.state["ports"]["postgrest"], self.path[len("/rest/v1"):] or "/", body, key)
-        return self.pass_on(self.state["ports"]["auth"], self.path, body, key)
+        answer = self.pass_on(self.state["ports"]["auth"], self.path, body, key)
+        for name, value in answer.headers.items():
+            if name.lower() == "location" and value.startswith(cloud_providers.GOOGLE_PAGE):
+                answer.headers[name] = self.state["url"] + "/__google/" + value.removeprefix(cloud_providers.GOOGLE_PAGE)
+        return answer
 
     def pass_on(self, port, path, body, key):
         headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP | {"apikey"}}
@@ -204,37 +207,11 @@ class Gateway(http.server.BaseHTTPRequestHandler):
             if self.command == "DELETE":
                 self.rules.reset_counts()
             return Answer(200, {"total": sum(self.rules.counts.values()), "by": self.rules.counts, "log": self.rules.log})
-        if path.path.startswith("/__github"):
-            return self.as_github(path, body)
+        for prefix, provider in cloud_providers.PROVIDERS.items():
+            if path.path.startswith(prefix):
+                self.body = body
+                return provider.answer(Answer, path.path.removeprefix(prefix), dict(urllib.parse.parse_qsl(path.query)), self)
         return Answer(404, {"message": "no such control"})
-
-    def as_github(self, path, body):
-        where = path.path.removeprefix("/__github")
-        query = dict(urllib.parse.parse_qsl(path.query))
-        token = self.headers.get("Authorization", "").split(" ")[-1]
-        login = base64.urlsafe_b64decode(token[4:] + "==").decode() if token.startswith("gho_") else self.github["login"]
-        if where in ("", "/"):
-            if self.command == "POST":
-                self.github.update(json.loads(body))
-            return Answer(200, self.github)
-        if where == "/login/oauth/authorize":
-            if self.github.get("deny"):
-                back = {"error": "access_denied", "error_description": "The user has denied your application access."}
-            else:
-                back = {"code": base64.urlsafe_b64encode(self.github["login"].encode()).decode().rstrip("=")}
-            target = query["redirect_uri"] + "?" + urllib.parse.urlencode({**back, "state": query.get("state", "")})
-            return Answer(302, b"", {"Location": target})
-        if where == "/login/oauth/access_token":
-            text = body.decode()
-            code = (json.loads(text) if text.startswith("{") else dict(urllib.parse.parse_qsl(text))).get("code", "")
-            return Answer(200, {"access_token": "gho_" + code, "token_type": "bearer", "scope": "user:email"})
-        number = sum(login.encode()) * 1000 + len(login)
-        if where in ("/api/v3/user", "/user"):
-            return Answer(200, {"id": number, "login": login, "name": login.title(), "email": f"{login}@example.test",
-                                "avatar_url": f"https://example.test/{login}.png"})
-        if where in ("/api/v3/user/emails", "/user/emails"):
-            return Answer(200, [{"email": f"{login}@example.test", "primary": True, "verified": True, "visibility": "public"}])
-        return Answer(404, {"message": "Not Found"})
 
 
 class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import os
+import pathlib
 import pwd
 import secrets
 import shlex
@@ -210,10 +211,16 @@ client_id = "stack"
 secret = "stack"
 url = "{self.state['url']}/__github"
 redirect_uri = "{self.state['url']}/auth/v1/callback"
+[auth.external.google]
+enabled = true
+client_id = "stack"
+secret = "stack"
+redirect_uri = "{self.state['url']}/auth/v1/callback"
 """)
         program = os.path.join(packages, "node_modules", "@supabase", "lite", "dist", "cli", "index.js")
-        environment = {**os.environ, "DO_NOT_TRACK": "1", "LITE_TELEMETRY": "0"}
-        self.start("auth", [node, program, "start", "--no-admin", "--host", "127.0.0.1"], cwd=project, env=environment)
+        environment = {**os.environ, "DO_NOT_TRACK": "1", "LITE_TELEMETRY": "0", "COGFS_STACK_GOOGLE": self.state["url"] + "/__google"}
+        preload = pathlib.Path(HERE, "cloud_google.mjs").as_uri()
+        self.start("auth", [node, "--import", preload, program, "start", "--no-admin", "--host", "127.0.0.1"], cwd=project, env=environment)
 
     def running(self):
         return bool(self.state.get("url")) and all(
