@@ -9,10 +9,12 @@ mod doctor;
 mod edit;
 mod fetch;
 mod forget;
+mod fstab;
 mod import;
 mod log;
 mod login;
 mod logout;
+mod man;
 pub mod mount;
 mod output;
 mod project;
@@ -20,6 +22,7 @@ mod redact;
 mod remote;
 mod resolve;
 mod restore;
+mod service;
 mod stats;
 mod status;
 mod sync;
@@ -29,9 +32,10 @@ pub mod unmount;
 mod watch;
 mod whoami;
 
-use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::{env, io};
 
 use clap::{Parser, Subcommand};
 use rusqlite::Connection;
@@ -97,7 +101,9 @@ enum Command {
     Whoami(whoami::WhoamiArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    Service(service::ServiceArgs),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program.
@@ -106,7 +112,11 @@ pub fn main() -> ExitCode {
     // Output into `head` ends quietly, as with any other tool.
     output::end_quietly_on_closed_pipe();
     output::give_large_memory_back();
-    let cli = Cli::parse();
+    let cli = match as_helper() {
+        Some(Ok(cli)) => cli,
+        Some(Err(code)) => return code,
+        None => Cli::parse(),
+    };
     let filter = EnvFilter::try_from_env("COGFS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match run(cli.command) {
@@ -116,6 +126,29 @@ pub fn main() -> ExitCode {
             exit_code(&error)
         }
     }
+}
+
+/// What is meant where the program runs as mount(8)'s helper; `None`: it does not.
+fn as_helper() -> Option<Result<Cli, ExitCode>> {
+    let name = env::args_os().next()?;
+    if Path::new(&name).file_name()? != fstab::NAME {
+        return None;
+    }
+    Some(match fstab::command_line(env::args_os()) {
+        Ok(meant) if meant.is_fake => Err(ExitCode::SUCCESS),
+        Ok(meant) => {
+            if let Some(home) = &meant.home {
+                // SAFETY: this is the first thing that the program does, and it has one thread.
+                unsafe { env::set_var("COGFS_HOME", home) };
+            }
+            Ok(Cli::parse_from(meant.args()))
+        }
+        Err(usage) => {
+            eprintln!("{usage}");
+            // "incorrect invocation" (mount(8)).
+            Err(ExitCode::from(1))
+        }
+    })
 }
 
 /// The exit status of an error: what a script can act on has its own.
@@ -161,7 +194,9 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Whoami(args) => whoami::run(&folders, &args),
         Command::Config(args) => config::run(&folders, &args),
         Command::Demo(args) => demo::run(&folders, &args),
+        Command::Service(args) => service::run(&args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 

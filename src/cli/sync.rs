@@ -46,7 +46,7 @@ const SHOWN: usize = 10;
 ///
 /// What the cloud refuses is set aside and does not hold up the rest; `cogfs sync status` lists it.
 ///
-/// Exit status: 0 all sent, 1 failed, 3 something was refused, 130 interrupted.
+/// Exit status: 0 all sent, 1 failed, 3 something was refused, 4 nobody is logged in, 5 the cloud cannot be reached, 130 interrupted.
 #[derive(Debug, clap::Args)]
 pub struct PushArgs {
     /// Only these projects: the names of their directories
@@ -69,6 +69,9 @@ pub struct PushArgs {
 /// Get what your other machines sent to the cloud
 ///
 /// Conversations of other machines are listed at once; their contents come when they are opened.
+///
+/// Exit status: 0 all came, 1 failed, 3 something could not be taken, 4 nobody is logged in, 5 the cloud cannot be reached, 130
+/// interrupted.
 #[derive(Debug, clap::Args)]
 pub struct PullArgs {
     /// Print the result as JSON
@@ -78,7 +81,10 @@ pub struct PullArgs {
 
 /// Bring this machine and the cloud in step, and tell how they stand
 ///
-/// Without a word behind it: `now`.
+/// Without a word behind it: `now`. Where a mount or `cogfs watch` syncs by itself, it is that one which does it.
+///
+/// Exit status: 0 all went, 1 failed, 3 something was refused or could not be taken, 4 nobody is logged in, 5 the cloud cannot be
+/// reached, 130 interrupted.
 #[derive(Debug, clap::Args)]
 pub struct SyncArgs {
     #[command(subcommand)]

@@ -96,13 +96,19 @@ impl Stack {
 
     /// Another machine, where a user is logged in; its settings are in its file.
     pub fn machine(&self, user: &User) -> World {
+        let world = self.newcomer();
+        self.login(&world, user).exits(0);
+        world
+    }
+
+    /// Another machine, where nobody is logged in yet.
+    pub fn newcomer(&self) -> World {
         let mut world = World::new();
         // What is waited for in earnest is a second here.
         world.set_variable("COGFS_RETRY_MS", "20");
         for (name, value) in [("sync.url", self.url.as_str()), ("sync.key", self.shown["anon_key"].as_str().unwrap())] {
             world.run(&["config", "set", name, value]).exits(0);
         }
-        self.login(&world, user).exits(0);
         world
     }
 

@@ -135,9 +135,11 @@ impl World {
         for name in ["CODEX_HOME", "GEMINI_CLI_HOME", "COPILOT_HOME", "COGFS_REQUEST_LOG", "COGFS_WATCH", "RUST_LOG"] {
             command.env_remove(name);
         }
-        for name in ["COGFS_SYNC_URL", "COGFS_SYNC_KEY", "COGFS_SYNC_REDACT", "COGFS_LOG"] {
+        for name in ["COGFS_SYNC_URL", "COGFS_SYNC_KEY", "COGFS_SYNC_REDACT", "COGFS_SYNC_INTERVAL", "COGFS_LOG"] {
             command.env_remove(name);
         }
+        // A test says when something is sent, unless this is what it is about.
+        command.env("COGFS_SYNC_CONTINUOUS", "false");
         command.envs(self.variables.iter().copied());
         command
     }

@@ -7,6 +7,7 @@ mod memory_cloud;
 
 mod cache;
 mod command;
+mod exits;
 mod stage;
 
 use std::fs;
