@@ -346,6 +346,7 @@ CREATE TABLE conflicts (
     cloud         TEXT NOT NULL,
     kept          TEXT NOT NULL,              -- 'local' or 'cloud': what the record says
     machine       TEXT NOT NULL,              -- the name of the other machine; empty: not known
+    name          TEXT NOT NULL,              -- what its file is called behind the number: as the record was then
     at            INTEGER NOT NULL,
     resolution    TEXT                        -- what a user took; NULL: it is open
 );

@@ -190,8 +190,8 @@ fn ready(folders: &Folders) -> Result<(Writer, Secrets), BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
     refresh_ignored(&mut writer, folders)?;
     let secrets = secrets(folders)?;
-    let tx = writer.begin()?;
-    secrets.begin(&tx)?;
+    let mut tx = writer.begin()?;
+    secrets.begin(&mut tx)?;
     tx.commit()?;
     Ok((writer, secrets))
 }
