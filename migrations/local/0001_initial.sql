@@ -263,6 +263,9 @@ CREATE TABLE subagent_links (
     PRIMARY KEY (agent, native_id)
 ) WITHOUT ROWID;
 
+-- Sessions that a .cogfsignore keeps on this machine.
+CREATE TABLE kept_sessions (session_row INTEGER PRIMARY KEY);
+
 -- The files read, and how far; of a database with many sessions, each session: '…/opencode.db#ses_x'.
 CREATE TABLE sources (
     path        TEXT PRIMARY KEY,

@@ -182,7 +182,7 @@ impl Fetching {
         if let Who::Reader(thread) = who {
             state.until.push(Timed { until, thread, wait: Arc::clone(&wait) });
         }
-        self.start_threads(&mut state);
+        shared.start_threads(&mut state);
         drop(state);
         shared.timed.notify_all();
         if missing.is_empty() {
@@ -194,10 +194,12 @@ impl Fetching {
     pub fn tidy(&self) {
         self.0.tidy();
     }
+}
 
-    fn start_threads(&self, state: &mut State) {
+impl Shared {
+    fn start_threads(self: &Arc<Self>, state: &mut State) {
         while state.threads < FETCHERS.min(state.entries.len()) && !state.queue.is_empty() {
-            let shared = Arc::clone(&self.0);
+            let shared = Arc::clone(self);
             state.threads += 1;
             if let Err(error) = thread::Builder::new().name("cogfs-fetch".to_owned()).spawn(move || shared.work()) {
                 state.threads -= 1;
@@ -206,15 +208,13 @@ impl Fetching {
             }
         }
         if !state.until.is_empty() && !state.is_timed {
-            let shared = Arc::clone(&self.0);
+            let shared = Arc::clone(self);
             state.is_timed = thread::Builder::new().name("cogfs-wait".to_owned()).spawn(move || shared.time()).is_ok();
         }
     }
-}
 
-impl Shared {
     /// Fetches until nothing is left to be fetched.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let Some(fetcher) = self.fetcher.get() else { return };
         while let Some(work) = self.next(fetcher.as_ref()) {
             let deadline = Instant::now() + WORK_LIMIT;
@@ -257,7 +257,7 @@ impl Shared {
 
     /// The next thing to fetch that somebody still waits for, with what goes into the same request. Without one the thread ends; the last
     /// one tidies up, as none of those that are counted, so that nothing waits for that.
-    fn next(&self, fetcher: &dyn Fetcher) -> Option<Work> {
+    fn next(self: &Arc<Self>, fetcher: &dyn Fetcher) -> Option<Work> {
         let mut state = lock(&self.state);
         let is_awaited = |state: &State, missing: &Missing| {
             state.entries.get(missing).is_some_and(|entry| entry.waits.iter().any(|wait| !wait.is_over()))
@@ -271,12 +271,17 @@ impl Shared {
                 Missing::Session(session) => session,
                 Missing::Blob { sha256, mime } => return Some(Work::Blob { sha256, mime }),
             };
-            let others = state.queue.iter().filter(|other| is_awaited(&state, other));
-            let waiting: Vec<Id> = others.filter_map(session_of).collect();
+            // Held until it is known which go with it: another thread would fetch the next one alone.
+            let held: VecDeque<Missing> = std::mem::take(&mut state.queue);
+            let (sessions, blobs): (VecDeque<_>, VecDeque<_>) =
+                held.into_iter().partition(|other| matches!(other, Missing::Session(_)));
+            state.queue = blobs;
+            let waiting: Vec<Id> =
+                sessions.iter().filter(|other| is_awaited(&state, other)).filter_map(session_of).collect();
             drop(state);
             let chosen = AssertUnwindSafe(|| fetcher.together(session, &waiting));
             let beside = catch_unwind(chosen).unwrap_or_default();
-            return Some(Work::Sessions(self.claim(session, &beside)));
+            return Some(Work::Sessions(self.claim(session, &beside, sessions)));
         }
         state.threads -= 1;
         let is_last = state.threads == 0;
@@ -288,12 +293,15 @@ impl Shared {
     }
 
     /// A session with those beside it that no other thread fetches. From here on they are under way: who asks for one waits for this.
-    fn claim(&self, session: Id, beside: &[Id]) -> Vec<Id> {
+    /// The rest of what was held waits on.
+    fn claim(self: &Arc<Self>, session: Id, beside: &[Id], mut held: VecDeque<Missing>) -> Vec<Id> {
         let mut state = lock(&self.state);
         let mut claimed = vec![session];
         for id in beside {
             let missing = Missing::Session(*id);
-            if let Some(at) = state.queue.iter().position(|other| *other == missing) {
+            if let Some(at) = held.iter().position(|other| *other == missing) {
+                held.remove(at);
+            } else if let Some(at) = state.queue.iter().position(|other| *other == missing) {
                 state.queue.remove(at);
             } else if state.entries.contains_key(&missing) {
                 continue;
@@ -302,6 +310,9 @@ impl Shared {
             }
             claimed.push(*id);
         }
+        held.append(&mut state.queue);
+        state.queue = held;
+        self.start_threads(&mut state);
         claimed
     }
 

@@ -18,7 +18,7 @@ use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, Rest, Waiting};
 use crate::store::told::{self, Facts};
-use crate::store::{EntityKind, Result, Transaction, gone, machines, projects, refused, sessions, turns};
+use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
 use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
 use record::{By, NotTaken, PROJECT};
@@ -93,7 +93,9 @@ fn session_may_leave(conn: &Connection, row: i64) -> Result<bool> {
     let commit = sessions::get(conn, row)?.and_then(|session| session.commit_row);
     let commit = commit.map(|row| crate::store::commits::get(conn, row)).transpose()?.flatten();
     let Some(commit) = commit else { return Ok(false) };
-    Ok(told::is_known(conn, Facts::Session, row)? && projects::syncs(conn, commit.project_row)?)
+    Ok(!kept::is_kept(conn, row)?
+        && told::is_known(conn, Facts::Session, row)?
+        && projects::syncs(conn, commit.project_row)?)
 }
 
 /// What waits as a change of the wire, without secrets.

@@ -44,7 +44,7 @@ impl Fetcher for Gated {
     }
 
     fn together(&self, _: Id, waiting: &[Id]) -> Vec<Id> {
-        [&self.beside, waiting].concat()
+        [&self.beside, &waiting[..waiting.len().min(2)]].concat()
     }
 
     fn blob(&self, _: &str, _: &str, _: Instant) -> Outcome {
@@ -84,7 +84,7 @@ fn many_wait_for_one_fetch_and_one_waits_for_many() {
     sessions.sort();
     sessions.dedup();
     assert_eq!((sessions.len(), lock(&gated.sessions).len()), (50, 50), "each once");
-    assert!(gated.asked.load(Ordering::SeqCst) <= 1 + FETCHERS, "gathered");
+    assert!(gated.asked.load(Ordering::SeqCst) < 25, "gathered");
     assert!(gated.most.load(Ordering::SeqCst) <= FETCHERS);
 }
 
@@ -162,6 +162,9 @@ fn what_was_fetched_beside_another_in_vain_is_fetched_again_when_it_is_asked_for
     gated.let_go();
     let fetching = with(&gated, LIMIT);
     assert!(ask(&fetching, &[session(1)]).recv().unwrap().is_err());
+    while !lock(&fetching.0.state).entries.is_empty() {
+        thread::yield_now();
+    }
     assert!(ask(&fetching, &[session(2)]).recv().unwrap().is_err());
     assert_eq!(gated.asked.load(Ordering::SeqCst), 2);
 }
