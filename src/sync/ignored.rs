@@ -227,6 +227,6 @@ mod tests {
             ],
             &mut Rules::new(&settings),
         );
-        assert_eq!(named.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5, 6, 7]);
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5, 7], "`!` takes one out again");
     }
 }
