@@ -1,6 +1,6 @@
 //! The fetches under way: each is made once for all who wait for it, by a few threads. Who waits takes no thread.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -303,10 +303,10 @@ impl Shared {
                 held.remove(at);
             } else if let Some(at) = state.queue.iter().position(|other| *other == missing) {
                 state.queue.remove(at);
-            } else if state.entries.contains_key(&missing) {
-                continue;
+            } else if let hash_map::Entry::Vacant(free) = state.entries.entry(missing) {
+                free.insert(Entry { since: Instant::now(), waits: Vec::new() });
             } else {
-                state.entries.insert(missing, Entry { since: Instant::now(), waits: Vec::new() });
+                continue;
             }
             claimed.push(*id);
         }
