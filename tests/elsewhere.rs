@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use cogfs::cloud::wire::{Change, FetchedSession, Kind, RawChunk, Row, TurnContents, UsageContents};
-use cogfs::fs::{CogFs, DirEntry, FetchError, Fetcher, FsError, NodeKind};
+use cogfs::fs::{CogFs, DirEntry, FetchError, Fetcher, FsError, NodeKind, Outcome};
 use cogfs::ingest::{Options, import};
 use cogfs::model::Id;
 use cogfs::store::{Layout, Writer, visuals};
@@ -239,16 +239,22 @@ struct FromMap {
 }
 
 impl Fetcher for FromMap {
-    fn fetch(&self, session: Id, _: Instant) -> Result<(), FetchError> {
-        self.fetches.fetch_add(1, Ordering::SeqCst);
-        let mut writer = Writer::open(&self.layout).unwrap();
-        let mut tx = writer.begin().unwrap();
-        let stored = contents::store(&mut tx, &self.cloud.lock().unwrap().fetch(&session)).unwrap();
-        tx.commit().unwrap();
-        match stored {
-            Stored::Done => Ok(()),
-            other => Err(FetchError::Unreachable(format!("{other:?}"))),
+    fn fetch(&self, sessions: &[Id], _: Instant, came: &mut dyn FnMut(Id, Outcome)) -> Outcome {
+        for session in sessions {
+            self.fetches.fetch_add(1, Ordering::SeqCst);
+            let mut writer = Writer::open(&self.layout).unwrap();
+            let mut tx = writer.begin().unwrap();
+            let stored = contents::store(&mut tx, &self.cloud.lock().unwrap().fetch(session)).unwrap();
+            tx.commit().unwrap();
+            came(
+                *session,
+                match stored {
+                    Stored::Done => Ok(()),
+                    other => Err(FetchError::Unreachable(format!("{other:?}"))),
+                },
+            );
         }
+        Ok(())
     }
 
     fn blob(&self, sha256: &str, _: &str, _: Instant) -> Result<(), FetchError> {

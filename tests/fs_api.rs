@@ -11,7 +11,9 @@ use cogfs::curation::{Edit, Editor, Entity, Origin, Title, TrashName};
 use cogfs::forget::{self, Target};
 use cogfs::fs::{Attr, CogFs, DirEntry, FsError, Invalidation, Lookup, NodeKind};
 use cogfs::ingest::{Options, import, index_words};
-use cogfs::store::{Layout, Survives, Writer};
+use cogfs::model::Millis;
+use cogfs::store::conflicts::{self, Conflict, Side};
+use cogfs::store::{self, EntityKind, Layout, Survives, Transaction, Writer};
 use cogfs::upkeep::repair::{self, Mode};
 use common::ClaudeLog;
 use serde_json::{Value, json};
@@ -413,6 +415,70 @@ fn everything_an_edit_changes_is_told() {
         before = after;
     }
     assert!(former.len() > 10, "nothing was called otherwise");
+}
+
+#[test]
+fn everything_a_conflict_changes_is_told() {
+    let tree = Tree::new();
+    let dir = tempfile::tempdir().unwrap();
+    ClaudeLog::new("boats", 1).user("Question").assistant("Answer.").write(dir.path());
+    tree.import(&[dir.path().to_owned()]);
+    tree.fs.changes().unwrap();
+    let mut writer = Writer::open(&tree.layout).unwrap();
+    let commit = store::commits::rows_of_project(writer.conn(), 1).unwrap()[0];
+    let entity_id = store::commits::get(writer.conn(), commit).unwrap().unwrap().id;
+    let conflict = |name: &str, local: &str| Conflict {
+        row: 0,
+        kind: EntityKind::Commit,
+        entity_row: commit,
+        entity_id,
+        field: "title".to_owned(),
+        base: Value::Null,
+        local: json!(local),
+        cloud: json!("There"),
+        kept: Side::Cloud,
+        machine: "laptop".to_owned(),
+        name: name.to_owned(),
+        at: Millis(1_787_148_202_000),
+    };
+    let dir_of = |tree: &Tree| match tree.fs.lookup(ROOT, ".cogfs".as_ref()).unwrap() {
+        Lookup::Found(control) => match tree.fs.lookup(control.ino, "conflicts".as_ref()).unwrap() {
+            Lookup::Found(attr) => attr.ino,
+            Lookup::Absent { .. } => panic!("it is always there"),
+        },
+        Lookup::Absent { .. } => panic!("it is always there"),
+    };
+    let names = |tree: &Tree| -> Vec<String> {
+        tree.entries(dir_of(tree)).into_iter().map(|entry| entry.name.into_string().unwrap()).collect()
+    };
+    assert!(names(&tree).is_empty());
+    let mut before = remember(&tree);
+    let mut step = |tree: &Tree, make: &dyn Fn(&mut Transaction<'_>)| {
+        let mut tx = writer.begin_urgent(Survives::Machine).unwrap();
+        make(&mut tx);
+        tx.commit().unwrap();
+        let told = tree.fs.changes().unwrap();
+        let after = remember(tree);
+        let untold = untold(&before, &after, &told);
+        assert!(untold.is_empty(), "stale: {untold:#?}");
+        before = after;
+        names(tree)
+    };
+    let long = "é".repeat(127);
+    assert_eq!(step(&tree, &|tx| conflicts::add(tx, &conflict("fix_7f3a9c", "Here")).unwrap()), ["1_fix_7f3a9c.md"]);
+    let same = step(&tree, &|tx| conflicts::add(tx, &conflict("renamed", "Here")).unwrap());
+    assert_eq!(same, ["1_fix_7f3a9c.md"], "the same one is kept once");
+    let two = step(&tree, &|tx| conflicts::add(tx, &conflict(&long, "Also here")).unwrap());
+    assert!(two.len() == 2 && two[1].len() <= 255 && two[1].starts_with("2_é"), "{two:?}");
+    let page = tree.entries(dir_of(&tree)).remove(0);
+    let text = String::from_utf8(tree.read(page.ino)).unwrap();
+    assert_eq!(text.len() as u64, page.attr.unwrap().size);
+    assert!(text.contains("    Here\n") && text.contains("changed on laptop\n\n    There\n"), "{text}");
+    assert_eq!(step(&tree, &|tx| conflicts::resolve(tx, 1, Side::Local).unwrap()).len(), 1);
+    let forgotten =
+        forget::run(&mut Writer::open(&tree.layout).unwrap(), &Target::Id(entity_id.to_string()), false).unwrap();
+    assert!(!forgotten.removed.is_nothing());
+    assert!(step(&tree, &|_| ()).is_empty(), "what is forgotten is in no conflict");
 }
 
 #[test]

@@ -40,6 +40,26 @@ fn a_dry_run_counts_what_would_be_sent_and_leaves_out_what_stays_here() {
 }
 
 #[test]
+fn conversations_that_a_cogfsignore_names_stay_here() {
+    let world = world();
+    let mut parent = ClaudeLog::new("boats", 7);
+    parent.user("A secret question").assistant("Yes.").write(&world.logs());
+    world.import(&[&world.logs()]);
+    let records = || world.run(&["push", "--dry-run", "--json"]).exits(0).json()["records"].as_u64().unwrap();
+    let all = records();
+    let log = parent.path(&world.logs());
+    let settings = world.home().join("config/cogfsignore");
+    std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    std::fs::write(&settings, format!("{}\n", log.display())).unwrap();
+    assert_eq!(records(), all - 2, "a commit and its session");
+    // By the folder that it was in, as for all of the project.
+    std::fs::write(&settings, format!("{}\n", "/w/boats")).unwrap();
+    assert!(records() < all - 2);
+    std::fs::write(&settings, "*.pem\n").unwrap();
+    assert_eq!(records(), all);
+}
+
+#[test]
 fn projects_are_listed_with_whether_they_are_synced() {
     let world = world();
     let disabled = world.run(&["project", "disable", "boats", "--json"]).exits(0).json();

@@ -263,6 +263,9 @@ CREATE TABLE subagent_links (
     PRIMARY KEY (agent, native_id)
 ) WITHOUT ROWID;
 
+-- Sessions that a .cogfsignore keeps on this machine.
+CREATE TABLE kept_sessions (session_row INTEGER PRIMARY KEY);
+
 -- The files read, and how far; of a database with many sessions, each session: '…/opencode.db#ses_x'.
 CREATE TABLE sources (
     path        TEXT PRIMARY KEY,
@@ -346,6 +349,7 @@ CREATE TABLE conflicts (
     cloud         TEXT NOT NULL,
     kept          TEXT NOT NULL,              -- 'local' or 'cloud': what the record says
     machine       TEXT NOT NULL,              -- the name of the other machine; empty: not known
+    name          TEXT NOT NULL,              -- what its file is called behind the number: as the record was then
     at            INTEGER NOT NULL,
     resolution    TEXT                        -- what a user took; NULL: it is open
 );

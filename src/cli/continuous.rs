@@ -5,8 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::mount::BoxError;
 use super::{forget, sync};
 use crate::cloud::auth::session::Session;
 use crate::cloud::open;
@@ -14,6 +15,7 @@ use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::Writer;
 use crate::sync::continuous::{Account, Connection, Continuous, Options, Surroundings, Told};
+use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
 /// Between two cycles when nothing happens.
@@ -28,6 +30,9 @@ pub fn start(folders: &Folders, begin_after: Duration, told: Told) -> io::Result
     Continuous::start(options, Box::new(FromFolders::new(folders)), told)
 }
 
+/// How often the `.cogfsignore` files are read where nothing changed.
+const IGNORED_LOOKS: Duration = Duration::from_secs(10 * 60);
+
 /// What a file is known by without reading it: its number, its length and when it was changed.
 type Stamp = Option<(u64, u64, i64, i64)>;
 
@@ -39,11 +44,13 @@ fn stamp(path: &Path) -> Stamp {
 struct FromFolders {
     folders: Folders,
     known: Option<((Stamp, Stamp), Account)>,
+    /// When the `.cogfsignore` files were read, and what SQLite counted other connections' changes by then.
+    ignored: Option<(Instant, i64)>,
 }
 
 impl FromFolders {
     fn new(folders: &Folders) -> Self {
-        Self { folders: folders.clone(), known: None }
+        Self { folders: folders.clone(), known: None, ignored: None }
     }
 
     fn read(&self) -> Account {
@@ -93,7 +100,20 @@ impl Surroundings for FromFolders {
     }
 
     fn prepare(&mut self, writer: &mut Writer) -> Result<(Secrets, Vec<String>), String> {
-        sync::ready(&self.folders, writer).map_err(|error| error.to_string())
+        let failed = |error: BoxError| error.to_string();
+        let version =
+            writer.conn().pragma_query_value(None, "data_version", |r| r.get(0)).map_err(|e| failed(e.into()))?;
+        // All sessions are compared with all lines: not where nothing can have come that is to be sent.
+        let is_read = self.ignored.is_some_and(|(at, known)| known == version && at.elapsed() < IGNORED_LOOKS);
+        let complaints = if is_read {
+            Vec::new()
+        } else {
+            ignored::refresh(writer, &self.folders.ignored()).map_err(|e| failed(e.into()))?
+        };
+        if !is_read {
+            self.ignored = Some((Instant::now(), version));
+        }
+        Ok((sync::ready(&self.folders, writer).map_err(failed)?, complaints))
     }
 
     fn erase(&mut self, writer: &mut Writer) -> Result<(), String> {

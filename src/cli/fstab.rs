@@ -80,10 +80,10 @@ impl Meant {
         Ok(())
     }
 
-    /// The command line of `cogfs mount` for it.
+    /// The arguments of the program for it.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = ["cogfs", "mount"].map(OsString::from).to_vec();
+        let mut args: Vec<OsString> = vec!["mount".into()];
         args.extend(self.flags.iter().map(OsString::from));
         args.push("--".into());
         args.push(self.dir.clone().into());
@@ -103,7 +103,7 @@ mod tests {
     fn a_line_of_fstab_is_a_command_line() {
         let meant =
             meant("/sbin/mount.cogfs cogfs /home/u/c -o rw,ro,user=ada,home=/x,x-systemd.automount -n").unwrap();
-        assert_eq!(meant.args(), ["cogfs", "mount", "--read-only", "--", "/home/u/c"]);
+        assert_eq!(meant.args(), ["mount", "--read-only", "--", "/home/u/c"]);
         assert_eq!((meant.home.as_deref(), meant.is_fake), (Some(Path::new("/x")), false));
     }
 

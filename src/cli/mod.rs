@@ -32,10 +32,11 @@ pub mod unmount;
 mod watch;
 mod whoami;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::{env, io};
+use std::{env, io, process};
 
 use clap::{Parser, Subcommand};
 use rusqlite::Connection;
@@ -112,11 +113,10 @@ pub fn main() -> ExitCode {
     // Output into `head` ends quietly, as with any other tool.
     output::end_quietly_on_closed_pipe();
     output::give_large_memory_back();
-    let cli = match as_helper() {
-        Some(Ok(cli)) => cli,
-        Some(Err(code)) => return code,
-        None => Cli::parse(),
-    };
+    if let Some(code) = as_helper() {
+        return code;
+    }
+    let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("COGFS_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match run(cli.command) {
@@ -128,27 +128,27 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What is meant where the program runs as mount(8)'s helper; `None`: it does not.
-fn as_helper() -> Option<Result<Cli, ExitCode>> {
+/// Runs as mount(8)'s helper: as the command that is meant. `None`: it is not run as that.
+fn as_helper() -> Option<ExitCode> {
     let name = env::args_os().next()?;
     if Path::new(&name).file_name()? != fstab::NAME {
         return None;
     }
-    Some(match fstab::command_line(env::args_os()) {
-        Ok(meant) if meant.is_fake => Err(ExitCode::SUCCESS),
-        Ok(meant) => {
-            if let Some(home) = &meant.home {
-                // SAFETY: this is the first thing that the program does, and it has one thread.
-                unsafe { env::set_var("COGFS_HOME", home) };
-            }
-            Ok(Cli::parse_from(meant.args()))
+    // What mount(8) takes for "incorrect invocation", and for any other failure.
+    let (usage, failure) = (ExitCode::from(1), ExitCode::from(32));
+    let meant = match fstab::command_line(env::args_os()) {
+        Ok(meant) if meant.is_fake => return Some(ExitCode::SUCCESS),
+        Ok(meant) => meant,
+        Err(error) => {
+            eprintln!("{error}");
+            return Some(usage);
         }
-        Err(usage) => {
-            eprintln!("{usage}");
-            // "incorrect invocation" (mount(8)).
-            Err(ExitCode::from(1))
-        }
-    })
+    };
+    let program = env::current_exe().unwrap_or_else(|_| "cogfs".into());
+    let mut command = process::Command::new(program);
+    command.arg0("cogfs").args(meant.args()).envs(meant.home.map(|home| ("COGFS_HOME", home)));
+    eprintln!("{}: {}", fstab::NAME, command.exec());
+    Some(failure)
 }
 
 /// The exit status of an error: what a script can act on has its own.

@@ -59,12 +59,31 @@ fn limits(settings: &Settings) -> Limits {
     }
 }
 
+/// Room is made so long after a mount answers, and then as often: copies grow old while nobody fetches anything.
+const TIDY_AFTER: Duration = Duration::from_secs(1);
+const TIDY_AGAIN: Duration = Duration::from_secs(3600);
+
+/// Does something after a while, and again and again, until it says that it is over.
+fn regularly(after: Duration, again: Duration, mut work: impl FnMut() -> bool + Send + 'static) {
+    let run = move || {
+        thread::sleep(after);
+        while work() {
+            thread::sleep(again);
+        }
+    };
+    if let Err(error) = thread::Builder::new().name("cogfs-tidy".to_owned()).spawn(run) {
+        tracing::warn!(%error, "room for what is fetched is made behind fetches alone");
+    }
+}
+
 /// Lets a mount fetch what it does not have, and sync when it is told to. Nothing is asked until somebody reads.
 pub fn connect(fs: &Arc<CogFs>, folders: &Folders) {
     if let Some(limit) = Settings::load(folders).ok().and_then(|settings| settings.fetch_timeout()) {
         fs.wait_at_most(limit);
     }
     fs.fetch_with(Arc::new(FromCloud::new(folders.layout(), Box::new(FromSettings::new(folders)))));
+    let tidied = Arc::downgrade(fs);
+    regularly(TIDY_AFTER, TIDY_AGAIN, move || tidied.upgrade().map(|fs| fs.tidy_fetched()).is_some());
     let (folders, running, to_tell) = (folders.clone(), Arc::new(AtomicBool::new(false)), Arc::downgrade(fs));
     fs.sync_with(Box::new(move || {
         open::server(&folders).map_err(|error| error.to_string())?;
@@ -88,4 +107,23 @@ pub fn connect(fs: &Arc<CogFs>, folders: &Folders) {
             error.to_string()
         })
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn what_is_done_regularly_is_done_until_it_is_over() {
+        let (send, receive) = channel();
+        let mut times = 0;
+        regularly(Duration::ZERO, Duration::from_millis(1), move || {
+            times += 1;
+            let _ = send.send(times);
+            times < 3
+        });
+        assert_eq!(receive.iter().collect::<Vec<_>>(), [1, 2, 3]);
+    }
 }

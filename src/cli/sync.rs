@@ -186,19 +186,18 @@ pub fn kinds<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> String {
     counts.iter().map(|(kind, number)| format!("{kind} {number}")).collect::<Vec<_>>().join(", ")
 }
 
-/// What takes the secrets out, ready for a cycle; and the lines of `.cogfsignore` files that cannot be read.
+/// What takes the secrets out, ready for a cycle.
 ///
 /// # Errors
 /// When the settings or the database cannot be used.
-pub(super) fn ready(folders: &Folders, writer: &mut Writer) -> Result<(Secrets, Vec<String>), BoxError> {
-    let complaints = ignored::refresh(writer, &folders.ignored())?;
+pub(super) fn ready(folders: &Folders, writer: &mut Writer) -> Result<Secrets, BoxError> {
     let secrets = secrets(folders)?;
     if !secrets.are_as_told(writer.conn())? {
-        let tx = writer.begin()?;
-        secrets.begin(&tx)?;
+        let mut tx = writer.begin()?;
+        secrets.begin(&mut tx)?;
         tx.commit()?;
     }
-    Ok((secrets, complaints))
+    Ok(secrets)
 }
 
 /// Sync by the engine that runs, or by this process if there is none; with a line of progress (on a terminal) and Ctrl-C.
@@ -258,7 +257,8 @@ fn by_this_process(
     (line, stop): (&ProgressBar, &AtomicBool),
 ) -> Result<Done, BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
-    let (secrets, complaints) = ready(folders, &mut writer)?;
+    let complaints = ignored::refresh(&mut writer, &folders.ignored())?;
+    let secrets = ready(folders, &mut writer)?;
     let waits = |error: &CloudError, pause: Duration| tell_wait(line, &error.to_string(), pause.as_secs_f64());
     let cloud = Patient::new(cloud, stop, &waits);
     let done =

@@ -51,6 +51,9 @@ pub enum FsError {
     Unreachable { reason: String },
     #[error("the contents are on another machine and did not come in time")]
     TimedOut,
+    /// While it waited for contents that are elsewhere: the reader was sent a signal, and has it with this answer.
+    #[error("interrupted")]
+    Interrupted,
     #[error("the log of refused writes could not be read: {0}")]
     Log(std::io::Error),
     #[error(transparent)]
@@ -76,6 +79,7 @@ impl FsError {
             Self::TooLarge => libc::EFBIG,
             Self::Elsewhere { .. } | Self::Unreachable { .. } => libc::ENETUNREACH,
             Self::TimedOut => libc::ETIMEDOUT,
+            Self::Interrupted => libc::EINTR,
             Self::Refused { .. } | Self::Store(_) | Self::Blob { .. } | Self::Log(_) => libc::EIO,
             Self::Scratch(error) => error.errno(),
         }

@@ -4,9 +4,9 @@
 //! Where contents come from is not known here.
 
 mod queue;
+mod reader;
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ use crate::model::{Id, Millis};
 use crate::store::turns;
 use crate::tree::{self, Node};
 pub(super) use queue::Fetching;
+use queue::Who;
 
 /// How long a reader waits, unless it was said otherwise.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -34,18 +35,6 @@ const TOLD: usize = 1024;
 const WHAT_TO_DO: &str = "Connect (`cogfs whoami` tells whether you are logged in), then try it again. by/status/remote/ lists what \
                           is on other machines.";
 
-/// Programs that read whatever they find, by their names as `/proc` has them: cut after 15 bytes.
-const INDEXERS: [&str; 8] = [
-    "tracker-",
-    "localsearch",
-    "baloo",
-    "tumblerd",
-    "updatedb",
-    "ffmpegthumbnail",
-    "gnome-desktop-t",
-    "plocate-updated",
-];
-
 /// Why contents could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
@@ -55,21 +44,34 @@ pub enum FetchError {
     /// It takes too long.
     #[error("it did not come in time")]
     TimedOut,
+    /// Who waits was sent a signal.
+    #[error("interrupted")]
+    Interrupted,
 }
+
+/// How a fetch ended.
+pub type Outcome = std::result::Result<(), FetchError>;
 
 /// Brings contents here. Called from threads of their own, once at a time for one thing.
 pub trait Fetcher: Send + Sync {
-    /// Brings the contents of a session into the store.
+    /// Brings the contents of sessions into the store, in as few requests as hold them. `came` is told of each as soon as it is known
+    /// what became of it.
     ///
     /// # Errors
-    /// When they are not there by the deadline.
-    fn fetch(&self, session: Id, deadline: Instant) -> std::result::Result<(), FetchError>;
+    /// Why those did not come by the deadline of which `came` was not told.
+    fn fetch(&self, sessions: &[Id], deadline: Instant, came: &mut dyn FnMut(Id, Outcome)) -> Outcome;
+
+    /// What is fetched in one request with a session that somebody waits for: some of the others that are waited for, and what is likely
+    /// to be read next.
+    fn together(&self, _session: Id, waiting: &[Id]) -> Vec<Id> {
+        waiting.to_vec()
+    }
 
     /// Brings the bytes of a picture here.
     ///
     /// # Errors
     /// When they are not there by the deadline.
-    fn blob(&self, sha256: &str, mime: &str, deadline: Instant) -> std::result::Result<(), FetchError>;
+    fn blob(&self, sha256: &str, mime: &str, deadline: Instant) -> Outcome;
 
     /// Called when nothing is left to be fetched, with what was read since it was called last: where room is made.
     fn behind(&self, _used: &[Used]) {}
@@ -81,8 +83,6 @@ pub enum Missing {
     Session(Id),
     Blob { sha256: String, mime: String },
 }
-
-type Outcome = std::result::Result<(), FetchError>;
 
 /// What was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,7 +142,7 @@ impl CogFs {
     pub fn fetch(&self, ino: u64, thread: u32, missing: &[Missing]) -> Result<()> {
         refuse_indexers(thread)?;
         let (send, receive) = channel();
-        self.fetching.wait(missing, false, Box::new(move |outcome| drop(send.send(outcome))));
+        self.fetching.wait(missing, Who::Reader(thread), Box::new(move |outcome| drop(send.send(outcome))));
         let lost = |_| Err(FetchError::Unreachable("the fetch failed".to_owned()));
         self.fetched(ino, missing, receive.recv().unwrap_or_else(lost))
     }
@@ -159,7 +159,16 @@ impl CogFs {
             return then(Err(refused));
         }
         let (fs, things) = (Arc::clone(self), missing.clone());
-        self.fetching.wait(&missing, false, Box::new(move |outcome| then(fs.fetched(ino, &things, outcome))));
+        self.fetching.wait(
+            &missing,
+            Who::Reader(thread),
+            Box::new(move |outcome| then(fs.fetched(ino, &things, outcome))),
+        );
+    }
+
+    /// Has room made for what was fetched, as behind a fetch.
+    pub fn tidy_fetched(&self) {
+        self.fetching.tidy();
     }
 
     /// Has sessions fetched that nobody waits for. What cannot be had is told in the log of errors.
@@ -179,7 +188,7 @@ impl CogFs {
                     });
                 }
             };
-            self.fetching.wait(&[Missing::Session(id)], true, Box::new(then));
+            self.fetching.wait(&[Missing::Session(id)], Who::Nobody, Box::new(then));
         }
     }
 
@@ -187,6 +196,7 @@ impl CogFs {
         let failed = match outcome {
             Ok(()) => return Ok(()),
             Err(FetchError::TimedOut) => FsError::TimedOut,
+            Err(FetchError::Interrupted) => return Err(FsError::Interrupted),
             Err(FetchError::Unreachable(reason)) => FsError::Unreachable { reason },
         };
         if missing.first().is_some_and(|missing| self.told_of.is_due(missing)) {
@@ -205,42 +215,9 @@ impl CogFs {
 
 /// What a program that reads whatever it finds gets.
 fn refuse_indexers(thread: u32) -> Result<()> {
-    if is_indexer(thread) {
+    if reader::is_indexer(thread) {
         let reason = "it is on another machine, and not fetched for a program that looks at every file".to_owned();
         return Err(FsError::Unreachable { reason });
     }
     Ok(())
-}
-
-/// Whether a thread belongs to a program that reads whatever it finds.
-fn is_indexer(thread: u32) -> bool {
-    if thread == 0 {
-        return false;
-    }
-    let name = |id: u32| fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
-    // A thread may have a name of its own.
-    let status = fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let process = status.lines().find_map(|line| line.strip_prefix("Tgid:")).and_then(|id| id.trim().parse().ok());
-    [Some(thread), process].into_iter().flatten().any(|id| names_indexer(name(id).trim()))
-}
-
-fn names_indexer(comm: &str) -> bool {
-    INDEXERS.iter().any(|name| comm.starts_with(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn programs_that_read_everything_are_known_by_the_names_that_proc_has() {
-        for comm in
-            ["tracker-extract", "tracker-miner-f", "localsearch-3", "baloo_file_extr", "tumblerd", "gnome-desktop-t"]
-        {
-            assert!(names_indexer(comm), "{comm}");
-        }
-        for comm in ["cat", "grep", "vim", "Thunar", "nautilus", ""] {
-            assert!(!names_indexer(comm), "{comm}");
-        }
-    }
 }

@@ -31,7 +31,7 @@ use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
 pub use error::FsError;
-pub use fetch::{FetchError, Fetcher, Missing, Used};
+pub use fetch::{FetchError, Fetcher, Missing, Outcome, Used};
 use gate::Gate;
 pub use gate::RequestGuard;
 use readers::Readers;

@@ -149,10 +149,11 @@ fn file_type(kind: NodeKind) -> FileType {
 }
 
 /// The errno as the kernel takes it. Of 512 and up it refuses the reply, which locks the page for good; EINTR and EAGAIN make
-/// readers try again for ever (`cat`) or fail oddly (Python).
+/// readers try again for ever (`cat`) or fail oddly (Python): EINTR is for whom a signal waits.
 fn errno(error: &FsError) -> Errno {
     tracing::debug!(%error, "request failed");
     match error.errno() {
+        libc::EINTR if matches!(error, FsError::Interrupted) => Errno::EINTR,
         libc::EINTR | libc::EAGAIN => Errno::EIO,
         code @ 1..512 => Errno::from_i32(code),
         _ => Errno::EIO,

@@ -75,6 +75,7 @@ by/                                                         links to the same co
 .cogfs/
 ├── status.json  queue.jsonl                                what the database holds, what waits for the cloud
 ├── trash/                                                  what you deleted in the last 30 days: `mv` it back
+├── conflicts/                                              what another machine and you changed both, and how to take it back
 └── errors.jsonl  drafts/                                   what could not be saved, and why
 ```
 

@@ -3,6 +3,7 @@
 //! Every document is written by one function over an [`Out`], so that its length (counted, nothing built) and its bytes
 //! cannot differ. Uses `model` alone; must not read the store, the clock or the environment.
 
+mod conflict;
 mod fixed;
 mod guard;
 mod header;
@@ -18,6 +19,7 @@ mod sync_status;
 pub(crate) mod testing;
 mod turn;
 
+pub use conflict::{ConflictPage, conflict_md};
 pub use fixed::{IGNORE_FILE, RootState, root_readme};
 pub use header::{
     commit_header, commit_header_len, commit_session_heading, commit_session_heading_len, session_header,

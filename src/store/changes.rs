@@ -47,13 +47,15 @@ pub enum ChangeKind {
     Trash = 15,
     /// A draft was kept, or is gone. `row`: the commit whose draft is gone, or 0.
     Drafts = 16,
+    /// A conflict was kept, or is closed. `row`: the conflict, `name`: the file that is gone.
+    Conflicts = 17,
     /// A directory of a view is gone. `row`: the facet it lay in, 0 at the view's top, minus the project's row at the top of its
     /// files; `parent`: the kind of the view, `name`: its name.
     FacetGone = 20,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -70,6 +72,7 @@ impl ChangeKind {
         Self::Git,
         Self::Trash,
         Self::Drafts,
+        Self::Conflicts,
         Self::FacetGone,
     ];
 

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
-use super::{EntityKind, Result, StoreError, Transaction, id_column};
+use super::{ChangeKind, EntityKind, Result, StoreError, Transaction, id_column};
 use crate::model::{Id, Millis};
 
 /// Whose value.
@@ -49,10 +49,24 @@ pub struct Conflict {
     pub kept: Side,
     /// The name of the other machine; empty: not known.
     pub machine: String,
+    /// What its file is called behind the number: as the record was then. A later rename leaves it.
+    pub name: String,
     pub at: Millis,
 }
 
-const COLUMNS: &str = "row, kind, entity_row, entity_id, field, base, local, cloud, kept, machine, at";
+/// The longest name of a file.
+const LONGEST: usize = 255;
+
+impl Conflict {
+    /// What its file in `.cogfs/conflicts/` is called.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let room = LONGEST - format!("{}_.md", self.row).len();
+        format!("{}_{}.md", self.row, &self.name[..self.name.floor_char_boundary(room)])
+    }
+}
+
+const COLUMNS: &str = "row, kind, entity_row, entity_id, field, base, local, cloud, kept, machine, name, at";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Conflict> {
     let json = |text: String| serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -67,7 +81,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conflict> {
         cloud: json(row.get(7)?),
         kept: Side::parse(&row.get::<_, String>(8)?).unwrap_or(Side::Cloud),
         machine: row.get(9)?,
-        at: Millis(row.get(10)?),
+        name: row.get(10)?,
+        at: Millis(row.get(11)?),
     })
 }
 
@@ -75,26 +90,32 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Conflict> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn add(tx: &Transaction<'_>, new: &Conflict) -> Result<()> {
+pub fn add(tx: &mut Transaction<'_>, new: &Conflict) -> Result<()> {
     let json = |value: &Value| serde_json::to_string(value).map_err(|e| StoreError::Source(e.into()));
-    tx.prepare_cached(
-        "INSERT INTO conflicts(kind, entity_row, entity_id, field, base, local, cloud, kept, machine, at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+    let added = tx
+        .prepare_cached(
+            "INSERT INTO conflicts(kind, entity_row, entity_id, field, base, local, cloud, kept, machine, name, at)
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
          WHERE NOT EXISTS (SELECT 1 FROM conflicts WHERE kind = ?1 AND entity_row = ?2 AND field = ?4 AND local = ?6
              AND cloud = ?7 AND resolution IS NULL)",
-    )?
-    .execute(params![
-        new.kind as i64,
-        new.entity_row,
-        new.entity_id.0,
-        new.field,
-        json(&new.base)?,
-        json(&new.local)?,
-        json(&new.cloud)?,
-        new.kept.as_str(),
-        new.machine,
-        new.at.0,
-    ])?;
+        )?
+        .execute(params![
+            new.kind as i64,
+            new.entity_row,
+            new.entity_id.0,
+            new.field,
+            json(&new.base)?,
+            json(&new.local)?,
+            json(&new.cloud)?,
+            new.kept.as_str(),
+            new.machine,
+            new.name,
+            new.at.0,
+        ])?;
+    if added > 0 {
+        let row = tx.last_insert_rowid();
+        tx.changes.add(ChangeKind::Conflicts, row);
+    }
     Ok(())
 }
 
@@ -106,6 +127,28 @@ pub fn open(conn: &Connection) -> Result<Vec<Conflict>> {
     let mut query =
         conn.prepare_cached(&format!("SELECT {COLUMNS} FROM conflicts WHERE resolution IS NULL ORDER BY row DESC"))?;
     Ok(query.query_map([], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The conflicts that are open, behind a number, in their order.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn open_after(conn: &Connection, row: i64) -> Result<Vec<Conflict>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conflicts WHERE row > ?1 AND resolution IS NULL ORDER BY row"
+    ))?;
+    Ok(query.query_map([row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The conflicts that are open, of records of a kind.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub(super) fn of(conn: &Connection, kind: EntityKind, first: i64, last: i64) -> Result<Vec<Conflict>> {
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM conflicts WHERE kind = ?1 AND entity_row BETWEEN ?2 AND ?3 AND resolution IS NULL"
+    ))?;
+    Ok(query.query_map(params![kind as i64, first, last], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// How many are open.
@@ -140,7 +183,9 @@ pub fn get(conn: &Connection, row: i64) -> Result<Option<Conflict>> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn resolve(tx: &Transaction<'_>, row: i64, side: Side) -> Result<()> {
+pub fn resolve(tx: &mut Transaction<'_>, row: i64, side: Side) -> Result<()> {
+    let Some(conflict) = get(tx, row)? else { return Ok(()) };
     tx.prepare_cached("UPDATE conflicts SET resolution = ?2 WHERE row = ?1")?.execute(params![row, side.as_str()])?;
+    tx.changes.add_full(ChangeKind::Conflicts, row, 0, Some(conflict.file_name()));
     Ok(())
 }

@@ -1,9 +1,9 @@
 //! Sessions whose contents were fetched: what they take, and when they were used last.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Result, Transaction};
-use crate::model::Millis;
+use super::{Result, Transaction, id_column};
+use crate::model::{Id, Millis};
 
 /// A session whose contents are a copy of what the cloud has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,4 +76,55 @@ pub fn remove(tx: &Transaction<'_>, session_row: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn keep_all(tx: &Transaction<'_>) -> Result<()> {
     Ok(tx.execute_batch("DELETE FROM fetched_sessions; DELETE FROM objects;")?)
+}
+
+/// A session that is elsewhere, and about what its contents take on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    pub id: Id,
+    pub bytes: u64,
+}
+
+/// Which way to look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Later,
+    Earlier,
+}
+
+/// What a session takes on the wire: records are compressed, some five to one.
+const BYTES: &str = "s.section_bytes + s.raw_bytes / 5";
+
+fn neighbour(row: &rusqlite::Row<'_>) -> rusqlite::Result<Neighbour> {
+    Ok(Neighbour { id: id_column(row, 0)?, bytes: row.get::<_, i64>(1)?.max(0).cast_unsigned() })
+}
+
+/// A session that is elsewhere.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn sized(conn: &Connection, id: &Id) -> Result<Option<Neighbour>> {
+    let mut query =
+        conn.prepare_cached(&format!("SELECT s.id, {BYTES} FROM sessions s WHERE s.id = ?1 AND s.contents = 1"))?;
+    Ok(query.query_row([id.0], neighbour).optional()?)
+}
+
+/// The sessions of a session's project that are elsewhere, from that one on in the order of their commits.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn neighbours(conn: &Connection, id: &Id, way: Way, limit: usize) -> Result<Vec<Neighbour>> {
+    let (behind, order) = match way {
+        Way::Later => (">", "ASC"),
+        Way::Earlier => ("<", "DESC"),
+    };
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT s.id, {BYTES}
+         FROM sessions o JOIN cognitive_commits p ON p.row = o.commit_row
+             JOIN cognitive_commits c ON c.project_row = p.project_row JOIN sessions s ON s.commit_row = c.row
+         WHERE o.id = ?1 AND c.deleted_at IS NULL AND s.contents = 1
+             AND (c.started_at, c.row, s.ordinal, s.row) {behind} (p.started_at, p.row, o.ordinal, o.row)
+         ORDER BY c.started_at {order}, c.row {order}, s.ordinal {order}, s.row {order} LIMIT ?2"
+    ))?;
+    Ok(query.query_map(params![id.0, limit], neighbour)?.collect::<rusqlite::Result<_>>()?)
 }

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use super::told::{self, Facts};
 use super::{
-    ChangeKind, EntityKind, Result, Transaction, commits, drafts, facets, git, gone, projects, sessions, set_state,
-    state, turns,
+    ChangeKind, EntityKind, Result, Transaction, commits, conflicts, drafts, facets, git, gone, projects, sessions,
+    set_state, state, turns,
 };
 use crate::model::{Agent, Commit, Id, Millis, Session};
 
@@ -99,6 +99,9 @@ fn edits_of(tx: &mut Transaction<'_>, kind: EntityKind, first: i64, last: i64) -
         .collect::<rusqlite::Result<_>>()?;
     for name in names {
         tx.changes.add_full(ChangeKind::Trash, 0, 0, Some(name));
+    }
+    for conflict in conflicts::of(tx, kind, first, last)? {
+        tx.changes.add_full(ChangeKind::Conflicts, conflict.row, 0, Some(conflict.file_name()));
     }
     for table in ["trash", "edits", "sync_queue", "conflicts"] {
         tx.prepare_cached(&format!("DELETE FROM {table} WHERE kind = ?1 AND entity_row BETWEEN ?2 AND ?3"))?

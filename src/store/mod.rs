@@ -19,6 +19,7 @@ pub mod gathered;
 pub mod git;
 pub mod gone;
 pub mod index;
+pub mod kept;
 pub mod lock;
 pub mod machines;
 pub mod objects;

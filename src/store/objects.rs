@@ -82,7 +82,8 @@ pub fn untold(conn: &Connection, limit: usize) -> Result<Vec<(Object, i64)>> {
              JOIN sessions s ON s.row = v.turn_row >> 16
              JOIN cognitive_commits c ON c.row = s.commit_row
              JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
-         WHERE s.contents = 0 AND s.forgotten = 0 AND p.sync = 1 AND o.sync = 1
+         WHERE s.contents = 0 AND s.forgotten = 0 AND p.sync > p.ignored AND o.sync > o.ignored
+           AND NOT EXISTS (SELECT 1 FROM kept_sessions k WHERE k.session_row = s.row)
            AND EXISTS (SELECT 1 FROM sent_facts f WHERE f.kind = 3 AND f.entity_row = s.row AND f.sent > 0)
            AND NOT EXISTS (SELECT 1 FROM objects b WHERE b.sha256 = v.sha256 AND b.mime = v.mime)
          LIMIT ?1",

@@ -4,19 +4,21 @@
 //! open while the cloud is asked.
 
 mod pages;
+mod walk;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cloud::wire::FetchedSession;
 use crate::cloud::{Cloud, CloudError};
-use crate::fs::{FetchError, Fetcher, Used};
+use crate::fs::{FetchError, Fetcher, Outcome, Used};
 use crate::model::{ContentsAt, Id, Millis};
 use crate::store::fetched::{self, Fetched};
 use crate::store::objects::{self, Object};
 use crate::store::{self, Layout, StoreError, Survives, Writer, sessions, visuals};
 use crate::sync::cache::{self, Images, Limits};
 use crate::sync::contents::{self, Stored};
+use walk::Walk;
 
 /// After two failures of different things the cloud counts as out of reach for so long: a program that reads a thousand files is
 /// answered at once each time. One failure may be the fault of what was asked for.
@@ -79,6 +81,7 @@ pub struct FromCloud {
     writer: Mutex<Option<Writer>>,
     reach: Mutex<Reach>,
     since: Mutex<Since>,
+    walk: Mutex<Walk>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -96,6 +99,7 @@ impl FromCloud {
             writer: Mutex::default(),
             reach: Mutex::default(),
             since: Mutex::new(Since { tidied: None, bytes: 0, pictures: Vec::new() }),
+            walk: Mutex::default(),
         }
     }
 
@@ -226,10 +230,7 @@ impl FromCloud {
             Ok(()) => *reach = Reach::default(),
             Err(_) => {}
         }
-        done.map_err(|trouble| match trouble {
-            Trouble::TimedOut => FetchError::TimedOut,
-            other => FetchError::Unreachable(other.to_string()),
-        })
+        done.map_err(told)
     }
 
     fn note_use(&self, used: &[Used]) -> store::Result<()> {
@@ -261,6 +262,14 @@ impl FromCloud {
     }
 }
 
+/// What a reader is told of a failure.
+fn told(trouble: Trouble) -> FetchError {
+    match trouble {
+        Trouble::TimedOut => FetchError::TimedOut,
+        other => FetchError::Unreachable(other.to_string()),
+    }
+}
+
 /// What a failure is that the time ran out at.
 fn late(trouble: Trouble) -> Trouble {
     match trouble {
@@ -286,27 +295,45 @@ fn size(session: &FetchedSession) -> u64 {
 }
 
 impl Fetcher for FromCloud {
-    fn fetch(&self, session: Id, deadline: Instant) -> Result<(), FetchError> {
-        self.within_reach(&session.to_string(), || {
-            // Who asked may have seen the database as it was before another fetch ended.
-            if contents::elsewhere(open(&mut lock(&self.writer), &self.layout)?.conn(), &session)?.is_none() {
+    fn fetch(&self, ids: &[Id], deadline: Instant, came: &mut dyn FnMut(Id, Outcome)) -> Outcome {
+        let Some(first) = ids.first() else { return Ok(()) };
+        self.within_reach(&first.to_string(), || {
+            let mut left = Vec::new();
+            for id in ids {
+                // Who asked may have seen the database as it was before another fetch ended.
+                if contents::elsewhere(open(&mut lock(&self.writer), &self.layout)?.conn(), id)?.is_none() {
+                    came(*id, Ok(()));
+                } else {
+                    left.push(*id);
+                }
+            }
+            if left.is_empty() {
                 return Ok(());
             }
-            let mut became = None;
-            self.bring(&[session], deadline, &mut |id, kept| {
-                if id == session {
-                    became = Some(kept);
-                }
+            self.bring(&left.clone(), deadline, &mut |id, kept| {
+                left.retain(|other| *other != id);
+                came(id, kept.map(drop).map_err(told));
                 true
             })?;
-            match became {
-                Some(kept) => kept.map(drop),
-                None => Err(Trouble::Unusable("the cloud does not have it (any more)".to_owned())),
+            for id in left {
+                let none = Trouble::Unusable("the cloud does not have it (any more)".to_owned());
+                came(id, Err(told(none)));
             }
+            Ok(())
         })
     }
 
-    fn blob(&self, sha256: &str, mime: &str, deadline: Instant) -> Result<(), FetchError> {
+    fn together(&self, session: Id, waiting: &[Id]) -> Vec<Id> {
+        let mut writer = lock(&self.writer);
+        let Ok(writer) = open(&mut writer, &self.layout) else { return Vec::new() };
+        let chosen = lock(&self.walk).together(writer.conn(), session, waiting);
+        chosen.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what is read next could not be looked up");
+            Vec::new()
+        })
+    }
+
+    fn blob(&self, sha256: &str, mime: &str, deadline: Instant) -> Outcome {
         if self.source.limits().images == Images::Never {
             let why = "pictures of other machines are not fetched: `cogfs config get fetch.images`".to_owned();
             return Err(FetchError::Unreachable(why));

@@ -1,16 +1,21 @@
-//! Projects whose folders a `.cogfsignore` names: their conversations stay on this machine.
+//! What a `.cogfsignore` keeps on this machine: projects by their folders, and conversations by the folder they were in or the file of
+//! their log.
 //!
-//! A `.cogfsignore` has the lines of a `.gitignore` and says which folders below it are meant; `*` says that its own is too. The
-//! file `cogfsignore` among the settings speaks of all folders of the machine. A project stays here if one of its folders is meant.
+//! A `.cogfsignore` has the lines of a `.gitignore` and says which folders and files below it are meant; `*` says that its own is too.
+//! The file `cogfsignore` among the settings speaks of all of the machine. A project stays here if one of its folders is meant, a
+//! conversation if its folder or its log is, or the conversation that started it stays.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use crate::store::kept::{self, Candidate};
 use crate::store::{Result, Writer, projects};
 
-/// In any folder above a project's, or in it.
+/// In any folder above what is meant, or in it.
 const FILE: &str = ".cogfsignore";
 
 /// Lines that mean the folder in which they stand.
@@ -19,56 +24,118 @@ const ITSELF: [&str; 5] = ["*", "/", ".", "**", "/*"];
 /// A line that cannot be read, for who runs a command.
 pub type Complaint = String;
 
-/// Reads the files anew and notes which projects they name; what in them cannot be read.
+/// Reads the files anew and notes which projects and conversations they name; what in them cannot be read.
 ///
 /// # Errors
 /// When the database cannot be used.
 pub fn refresh(writer: &mut Writer, settings: &Path) -> Result<Vec<Complaint>> {
-    let mut complaints = Vec::new();
-    let everywhere = patterns(settings, Path::new("/"), &mut complaints);
+    let mut rules = Rules::new(settings);
     let mut changed = Vec::new();
     for project in projects::all(writer.conn())? {
-        let is_named = project.paths.iter().any(|path| is_ignored(Path::new(path), &everywhere, &mut complaints));
+        let is_named = project.paths.iter().any(|path| rules.keep_folder(Path::new(path)));
         if is_named != projects::is_ignored(writer.conn(), project.row)? {
             changed.push((project.row, is_named));
         }
     }
-    complaints.dedup();
-    if !changed.is_empty() {
+    let named = named_sessions(&kept::candidates(writer.conn())?, &mut rules);
+    let is_other = named != kept::all(writer.conn())?;
+    if is_other || !changed.is_empty() {
         let tx = writer.begin()?;
         for (row, ignored) in changed {
             projects::set_ignored(&tx, row, ignored)?;
         }
+        if is_other {
+            kept::replace(&tx, &named)?;
+        }
         tx.commit()?;
     }
-    Ok(complaints)
+    Ok(rules.complaints)
 }
 
-fn is_ignored(folder: &Path, everywhere: &Gitignore, complaints: &mut Vec<Complaint>) -> bool {
-    if !folder.is_absolute() {
-        return false;
+/// The rows of the sessions that are meant, and of those that they started.
+fn named_sessions(candidates: &[Candidate], rules: &mut Rules) -> BTreeSet<i64> {
+    let mut named = BTreeSet::new();
+    let mut parents = BTreeMap::new();
+    for candidate in candidates {
+        parents.extend(candidate.parent.map(|parent| (candidate.row, parent)));
+        let folder = candidate.cwd.as_deref().is_some_and(|cwd| rules.keep_folder(Path::new(cwd)));
+        // Of a database with many sessions the part behind the name is no file's.
+        let log = candidate.log.as_deref().map(|log| log.split_once('#').map_or(log, |(file, _)| file));
+        if folder || log.is_some_and(|log| rules.keep_file(Path::new(log))) {
+            named.insert(candidate.row);
+        }
     }
-    if everywhere.matched_path_or_any_parents(folder, true).is_ignore() {
-        return true;
+    let is_below_one = |row: &i64| {
+        let above = std::iter::successors(Some(*row), |row| parents.get(row).copied());
+        // A damaged database must not make a loop of it.
+        above.take(64).any(|row| named.contains(&row))
+    };
+    candidates.iter().map(|candidate| candidate.row).filter(is_below_one).collect()
+}
+
+/// What a folder's file says.
+struct Said {
+    patterns: Gitignore,
+    names_itself: bool,
+}
+
+/// The files that were read, each once.
+struct Rules {
+    everywhere: Gitignore,
+    said: HashMap<PathBuf, Option<Said>>,
+    folders: HashMap<PathBuf, bool>,
+    complaints: Vec<Complaint>,
+}
+
+impl Rules {
+    fn new(settings: &Path) -> Self {
+        let mut complaints = Vec::new();
+        let everywhere = patterns(settings, Path::new("/"), &mut complaints);
+        Self { everywhere, said: HashMap::new(), folders: HashMap::new(), complaints }
     }
-    // The nearest file that speaks of it decides, as with git.
-    for above in folder.ancestors() {
-        let file = above.join(FILE);
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        if above == folder {
-            if text.lines().any(|line| ITSELF.contains(&line.trim())) {
-                return true;
+
+    fn keep_folder(&mut self, folder: &Path) -> bool {
+        if let Some(known) = self.folders.get(folder) {
+            return *known;
+        }
+        let keep =
+            folder.is_absolute() && (self.of(folder).is_some_and(|said| said.names_itself) || self.keep(folder, true));
+        self.folders.insert(folder.to_owned(), keep);
+        keep
+    }
+
+    fn keep_file(&mut self, file: &Path) -> bool {
+        file.is_absolute() && self.keep(file, false)
+    }
+
+    fn keep(&mut self, path: &Path, is_dir: bool) -> bool {
+        if self.everywhere.matched_path_or_any_parents(path, is_dir).is_ignore() {
+            return true;
+        }
+        // The nearest file that speaks of it decides, as with git.
+        for above in path.ancestors().skip(1) {
+            let Some(said) = self.of(above) else { continue };
+            match said.patterns.matched_path_or_any_parents(path, is_dir) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => {}
             }
-            continue;
         }
-        let said = patterns(&file, above, complaints);
-        match said.matched_path_or_any_parents(folder, true) {
-            ignore::Match::Ignore(_) => return true,
-            ignore::Match::Whitelist(_) => return false,
-            ignore::Match::None => {}
-        }
+        false
     }
-    false
+
+    fn of(&mut self, folder: &Path) -> Option<&Said> {
+        let (said, complaints) = (&mut self.said, &mut self.complaints);
+        if !said.contains_key(folder) {
+            let file = folder.join(FILE);
+            let read = fs::read_to_string(&file).ok().map(|text| Said {
+                patterns: patterns(&file, folder, complaints),
+                names_itself: text.lines().any(|line| ITSELF.contains(&line.trim())),
+            });
+            said.insert(folder.to_owned(), read);
+        }
+        said.get(folder).and_then(Option::as_ref)
+    }
 }
 
 /// The patterns of a file, of folders below `root`; none without it.
@@ -98,8 +165,7 @@ mod tests {
     fn named(root: &Path, settings: &str, folder: &str) -> bool {
         let file = root.join("settings");
         fs::write(&file, settings).unwrap();
-        let everywhere = patterns(&file, Path::new("/"), &mut Vec::new());
-        is_ignored(&root.join(folder), &everywhere, &mut Vec::new())
+        Rules::new(&file).keep_folder(&root.join(folder))
     }
 
     #[test]
@@ -133,5 +199,34 @@ mod tests {
         assert!(said.matched_path_or_any_parents("/x/secret", true).is_ignore());
         assert_eq!(complaints.len(), 1);
         assert!(complaints[0].starts_with(&format!("{}:1: ", file.display())), "{complaints:?}");
+    }
+
+    #[test]
+    fn conversations_are_named_by_their_folder_or_their_log_and_subagents_by_who_started_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, settings) = (dir.path(), dir.path().join("settings"));
+        fs::write(&settings, "/logs-of-one/*.jsonl\n").unwrap();
+        fs::create_dir_all(root.join("w/deep")).unwrap();
+        fs::write(root.join("w").join(FILE), "deep/\n*.pem\n!deep/open\n").unwrap();
+        let session = |row, parent, cwd: &str, log: &str| Candidate {
+            row,
+            parent,
+            cwd: (!cwd.is_empty()).then(|| root.join(cwd).display().to_string()),
+            log: (!log.is_empty()).then(|| log.to_owned()),
+        };
+        let named = named_sessions(
+            &[
+                session(1, None, "w", "/logs/1.jsonl"),
+                session(2, None, "w/deep", "/logs/2.jsonl"),
+                session(3, Some(2), "w", ""),
+                session(4, Some(3), "", ""),
+                session(5, None, "w", "/logs-of-one/5.jsonl"),
+                session(6, None, "w/deep/open", ""),
+                session(7, None, "", &format!("{}/w/deep/opencode.db#ses_1", root.display())),
+                session(8, None, "relative", "relative.jsonl"),
+            ],
+            &mut Rules::new(&settings),
+        );
+        assert_eq!(named.into_iter().collect::<Vec<_>>(), [2, 3, 4, 5, 7], "`!` takes one out again");
     }
 }

@@ -8,6 +8,7 @@ use crate::model::Id;
 use crate::redact::{Redactor, Report};
 use crate::store::{self, Result, Transaction, Writer, told};
 use crate::sync::facts::Redact;
+use crate::sync::fields;
 
 /// The key in `state` of what was found when something was last sent: kinds and counts, as JSON.
 const FOUND: &str = "redacted";
@@ -42,7 +43,7 @@ impl Secrets {
     ///
     /// # Errors
     /// When SQLite cannot write.
-    pub fn begin(&self, tx: &Transaction<'_>) -> Result<()> {
+    pub fn begin(&self, tx: &mut Transaction<'_>) -> Result<()> {
         let now = self.redacts.to_string();
         let before = store::state(tx, TOLD)?;
         if before.as_ref() == Some(&now) {
@@ -50,6 +51,7 @@ impl Secrets {
         }
         if before.is_some() {
             told::nothing(tx)?;
+            fields::tell_anew(tx)?;
         }
         store::set_state(tx, TOLD, &now)
     }

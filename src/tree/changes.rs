@@ -112,6 +112,10 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 push_name(out, Node::DraftsDir, Some(&draft_name(&commit.id)));
             }
         }
+        ChangeKind::Conflicts => {
+            nodes(&[Node::ConflictsDir, Node::Conflict(change.row)]);
+            push_name(out, Node::ConflictsDir, change.name.as_ref());
+        }
         ChangeKind::TurnName => push_name(out, Node::TurnsDir(change.row), change.name.as_ref()),
     }
     Ok(())
@@ -129,6 +133,7 @@ pub fn fixed(out: &mut Vec<Stale>) {
         Node::Control,
         Node::TrashDir,
         Node::DraftsDir,
+        Node::ConflictsDir,
         Node::ManagerTrash,
         Node::ManagerTrashFiles,
         Node::ManagerTrashInfo,

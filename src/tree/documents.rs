@@ -6,6 +6,7 @@ use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_pr
 use crate::derived;
 use crate::model::{Commit, ContentsAt, Id, Millis, Project, Session};
 use crate::render::{self, Out, RootState};
+use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::{self, Result, commits, drafts, outbox, projects, raw, sessions, stats, turns, visuals};
 
 /// What a file holds.
@@ -247,6 +248,7 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
         },
         Node::Queue => Some(queue(conn)?),
         Node::Control => Some(CONTROL_HELP.to_owned()),
+        Node::Conflict(row) => conflicts::get(conn, row)?.map(|conflict| conflict_md(&conflict)),
         Node::CommitMetaJson(row) => match commit_and_project(conn, row)? {
             Some((commit, project)) => Some(render::commit_meta_json(
                 &commit,
@@ -258,6 +260,22 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
         },
         Node::SessionMetaJson(row) => session_meta(conn, row)?,
         _ => None,
+    })
+}
+
+fn conflict_md(conflict: &Conflict) -> String {
+    render::conflict_md(&render::ConflictPage {
+        number: conflict.row,
+        kind: conflict.kind.as_str(),
+        id: conflict.entity_id,
+        name: &conflict.name,
+        field: &conflict.field,
+        base: &conflict.base,
+        local: &conflict.local,
+        cloud: &conflict.cloud,
+        local_holds: conflict.kept == Side::Local,
+        machine: &conflict.machine,
+        at: conflict.at,
     })
 }
 

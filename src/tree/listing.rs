@@ -11,7 +11,7 @@ use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
 use crate::store::trash::{self, Trashed};
-use crate::store::{EntityKind, Result, commits, drafts, git, projects, sessions, turns, visuals};
+use crate::store::{EntityKind, Result, commits, conflicts, drafts, git, projects, sessions, turns, visuals};
 
 /// Offsets below it are the fixed entries of a directory.
 const FIRST_ENTITY: u64 = 16;
@@ -79,6 +79,7 @@ pub fn list(
             trashed(found, sink);
         }
         Node::DraftsDir => draft_files(conn, after, sink)?,
+        Node::ConflictsDir => conflict_files(conn, after, sink)?,
         Node::SessionsDir(row) => {
             let found = sessions::of_commit(conn, row)?;
             numbered(found.into_iter().map(|s| (s.dir_name, Node::Session(s.row), Kind::Directory)), after, sink);
@@ -154,6 +155,7 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             ("ctl", Node::Control, File),
             ("errors.jsonl", Node::Errors, File),
             ("queue.jsonl", Node::Queue, File),
+            ("conflicts", Node::ConflictsDir, Directory),
             ("drafts", Node::DraftsDir, Directory),
             ("trash", Node::TrashDir, Directory),
         ],
@@ -309,6 +311,16 @@ fn children(
         let (node, next) = (Node::Facet(facet.row), place_of(facet.row));
         sink(Entry { name: facet.name, node, kind: Kind::Directory, next, facts })
     })
+}
+
+fn conflict_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    for conflict in conflicts::open_after(conn, row_of(after))? {
+        let (node, next) = (Node::Conflict(conflict.row), place_of(conflict.row));
+        if !sink(Entry { name: conflict.file_name(), node, kind: Kind::File, next, facts: None }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A directory of a view: for files, the directories below it; then the links to commits.

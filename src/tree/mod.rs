@@ -16,8 +16,8 @@ use crate::render::{self, Following, SyncStatus};
 use crate::store::commits::{Home, Listed};
 use crate::store::trash::Trashed;
 use crate::store::{
-    self, EntityKind, Result, commits, drafts, facets, former_names, git, projects, sessions, stats, trash, turns,
-    visuals,
+    self, EntityKind, Result, commits, conflicts, drafts, facets, former_names, git, projects, sessions, stats, trash,
+    turns, visuals,
 };
 
 pub use changes::{Stale, errors, everything, fixed, following, stale};
@@ -88,6 +88,7 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::ByIdDir
         | Node::TrashDir
         | Node::DraftsDir
+        | Node::ConflictsDir
         | Node::ManagerTrash
         | Node::ManagerTrashFiles
         | Node::ManagerTrashInfo
@@ -134,6 +135,12 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::Draft(row) => {
             drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))
         }
+        Node::Conflict(row) => match conflicts::get(conn, row)? {
+            Some(conflict) => {
+                documents::size(conn, view, node)?.map(|size| Facts::file(size, conflict.at, conflict.at))
+            }
+            None => None,
+        },
         Node::Former(row) => match (link_target(conn, node)?, former_names::commit_of(conn, row)?) {
             (Some(target), Some(commit)) => {
                 commits::listed(conn, commit)?.map(|commit| Facts::link(&target, commit.mtime, commit.updated_at))
@@ -356,6 +363,10 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::ControlDir => Some(".cogfs".to_owned()),
         Node::TrashDir => Some(".cogfs/trash".to_owned()),
         Node::DraftsDir => Some(".cogfs/drafts".to_owned()),
+        Node::ConflictsDir => Some(".cogfs/conflicts".to_owned()),
+        Node::Conflict(row) => {
+            conflicts::get(conn, row)?.map(|conflict| format!(".cogfs/conflicts/{}", conflict.file_name()))
+        }
         Node::ProjectsDir => Some("projects".to_owned()),
         Node::ByDir => Some("by".to_owned()),
         Node::Project(row) => projects::get(conn, row)?.map(|p| format!("projects/{}", p.dir_name)),

@@ -11,7 +11,7 @@ use crate::model::Id;
 use crate::render;
 use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Result, commits, drafts, former_names, git, projects, sessions, trash, turns, visuals};
+use crate::store::{Result, commits, conflicts, drafts, former_names, git, projects, sessions, trash, turns, visuals};
 
 /// The answer to a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +59,7 @@ fn entity(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<Optio
             trash::by_name(conn, name)?.filter(|trashed| trashed.by_manager).map(|trashed| trashed_node(&trashed).0)
         }
         Node::DraftsDir => draft(conn, name)?,
+        Node::ConflictsDir => conflict(conn, name)?,
         Node::SessionsDir(row) => {
             sessions::of_commit(conn, row)?.into_iter().find(|s| s.dir_name == name).map(|s| Node::Session(s.row))
         }
@@ -108,6 +109,12 @@ fn draft(conn: &Connection, name: &str) -> Result<Option<Node>> {
         }
     }
     Ok(None)
+}
+
+fn conflict(conn: &Connection, name: &str) -> Result<Option<Node>> {
+    let Some(row) = name.split_once('_').and_then(|(number, _)| number.parse().ok()) else { return Ok(None) };
+    let found = conflicts::get(conn, row)?.filter(|conflict| conflict.file_name() == name);
+    Ok(found.map(|conflict| Node::Conflict(conflict.row)))
 }
 
 fn turn(conn: &Connection, session_row: i64, name: &str) -> Result<Option<Node>> {

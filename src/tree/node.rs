@@ -24,6 +24,8 @@ pub enum Node {
     Control,
     /// `.cogfs/drafts/`: what was written to a `meta.md` and has not become the record.
     DraftsDir,
+    /// `.cogfs/conflicts/`: what two machines changed at once.
+    ConflictsDir,
     /// A file manager's Trash for this mount, with its two directories.
     ManagerTrash,
     ManagerTrashFiles,
@@ -65,6 +67,8 @@ pub enum Node {
     Scratch(i64),
     /// The draft of a commit's `meta.md`.
     Draft(i64),
+    /// What two machines made of one field.
+    Conflict(i64),
 }
 
 const ROW_BITS: u32 = 56;
@@ -97,6 +101,7 @@ impl Node {
             Self::ManagerTrashFiles => (0, 17),
             Self::ManagerTrashInfo => (0, 18),
             Self::ManagerTrashExpunged => (0, 19),
+            Self::ConflictsDir => (0, 20),
             Self::ViewDir(kind) => (0, VIEWS + kind as i64),
             Self::Project(row) => (1, row),
             Self::ProjectJson(row) => (2, row),
@@ -125,6 +130,7 @@ impl Node {
             Self::Former(row) => (25, row),
             Self::Scratch(row) => (26, row),
             Self::Draft(row) => (27, row),
+            Self::Conflict(row) => (28, row),
         };
         kind << ROW_BITS | (row.cast_unsigned() & ROW_MASK)
     }
@@ -153,6 +159,7 @@ impl Node {
                 17 => Self::ManagerTrashFiles,
                 18 => Self::ManagerTrashInfo,
                 19 => Self::ManagerTrashExpunged,
+                20 => Self::ConflictsDir,
                 other => Self::ViewDir(FacetKind::from_i64(other - VIEWS)?),
             },
             1 => Self::Project(row),
@@ -182,6 +189,7 @@ impl Node {
             25 => Self::Former(row),
             26 => Self::Scratch(row),
             27 => Self::Draft(row),
+            28 => Self::Conflict(row),
             _ => return None,
         })
     }
@@ -215,6 +223,7 @@ mod tests {
             Node::ManagerTrashFiles,
             Node::ManagerTrashInfo,
             Node::ManagerTrashExpunged,
+            Node::ConflictsDir,
             Node::Project(row),
             Node::ProjectJson(row),
             Node::ProjectLatest(row),
@@ -242,6 +251,7 @@ mod tests {
             Node::Former(row),
             Node::Scratch(row),
             Node::Draft(row),
+            Node::Conflict(row),
         ];
         let nodes: Vec<Node> = nodes.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|n| n.ino()).collect();
@@ -255,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 9, 20, 28 << 56, VIEWS.cast_unsigned(), u64::MAX] {
+        for ino in [0, 9, 21, 29 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }

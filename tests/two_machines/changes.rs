@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Pair, commit_ids, local, sync};
-use crate::common::{Mount, World};
+use crate::common::{Mount, World, wait_until};
 use crate::{needs_fuse, needs_stack};
+
+/// For what a mount is told of by another process.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The documents that people edit, and the names they see: all that they changed is in it.
 fn seen(world: &World) -> Vec<String> {
@@ -128,12 +132,25 @@ fn what_is_forgotten_on_one_machine_is_nowhere_any_more() {
 
 #[test]
 fn of_two_edits_of_one_field_one_wins_on_both_machines_and_the_other_is_kept() {
+    needs_fuse!();
     let pair = Pair::with(needs_stack!(), 1);
     let id = &commit_ids(&pair.a)[0];
     pair.a.run(&["edit", id, "--title", "From a", "--tag", "a"]).exits(0);
     pair.b.run(&["edit", id, "--title", "From b", "--note", "b"]).exits(0);
     sync(&pair.a);
+    let mount = Mount::new(&pair.b);
+    let files = || -> Vec<PathBuf> {
+        fs::read_dir(mount.path(".cogfs/conflicts")).unwrap().map(|e| e.unwrap().path()).collect()
+    };
+    assert!(files().is_empty());
     assert_eq!(sync(&pair.b)["conflicts"], 1);
+    wait_until(PATIENCE, "a mount of another process lists it", || files().len() == 1);
+    let file = files().remove(0);
+    let page = fs::read_to_string(&file).unwrap();
+    assert_eq!(page.len() as u64, fs::metadata(&file).unwrap().len());
+    assert!(page.contains("From a") && page.contains("From b") && page.contains("sync conflicts take"), "{page}");
+    assert!(file.to_str().unwrap().contains(&id[..6]), "{}", file.display());
+    assert!(fs::remove_file(&file).is_err(), "a command closes it");
     pair.sync();
     let titles = pair.both().map(|world| local(world, "SELECT title FROM cognitive_commits"));
     assert_eq!(titles[0], titles[1]);
@@ -146,6 +163,8 @@ fn of_two_edits_of_one_field_one_wins_on_both_machines_and_the_other_is_kept() {
     let other = if titles[0] == "From a" { "local" } else { "cloud" };
     let number = told[0]["conflict"].as_i64().unwrap().to_string();
     pair.b.run(&["sync", "conflicts", "take", &number, other]).exits(0);
+    wait_until(PATIENCE, "it is not listed any more", || files().is_empty() && !file.exists());
+    mount.unmount();
     pair.b.run(&["push"]).exits(0);
     sync(&pair.a);
     let taken = pair.both().map(|world| local(world, "SELECT title FROM cognitive_commits"));

@@ -1,21 +1,25 @@
 //! The fetches under way: each is made once for all who wait for it, by a few threads. Who waits takes no thread.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque, hash_map};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{FetchError, Fetcher, LIMIT, Missing, Outcome, Used, WORK_LIMIT};
+use super::{FetchError, Fetcher, LIMIT, Missing, Outcome, Used, WORK_LIMIT, reader};
 use crate::fs::gate::Gate;
 use crate::fs::lock;
+use crate::model::Id;
 
 /// Threads that fetch, at the most.
 const FETCHERS: usize = 8;
 
 /// A failure is the answer to who asks again within this time: the kernel does, page by page, when it is told of one.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// How soon it is seen that a reader was sent a signal.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// Failures that are remembered.
 const FAILURES: usize = 4096;
@@ -25,6 +29,15 @@ const USED: usize = 4096;
 
 /// Called once, with how it ended.
 pub(in crate::fs) type Then = Box<dyn FnOnce(Outcome) + Send>;
+
+/// Who waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fs) enum Who {
+    /// A thread that reads, as the kernel calls it; 0: it is not known.
+    Reader(u32),
+    /// Nobody: it comes when it comes.
+    Nobody,
+}
 
 /// Somebody who waits, for one thing or several.
 struct Wait {
@@ -60,6 +73,19 @@ struct Entry {
     waits: Vec<Arc<Wait>>,
 }
 
+/// Somebody who does not wait for ever.
+struct Timed {
+    until: Instant,
+    thread: u32,
+    wait: Arc<Wait>,
+}
+
+/// What a thread fetches at once.
+enum Work {
+    Sessions(Vec<Id>),
+    Blob { sha256: String, mime: String },
+}
+
 #[derive(Default)]
 struct State {
     entries: HashMap<Missing, Entry>,
@@ -67,7 +93,7 @@ struct State {
     threads: usize,
     failures: HashMap<Missing, (Instant, FetchError)>,
     /// Who waits until when.
-    until: Vec<(Instant, Arc<Wait>)>,
+    until: Vec<Timed>,
     is_timed: bool,
     is_tidying: bool,
 }
@@ -115,13 +141,19 @@ impl Fetching {
         }
     }
 
-    /// Calls `then` once all of it is here, or cannot be had: within the limit, unless the caller is patient.
-    pub fn wait(&self, missing: &[Missing], patient: bool, then: Then) {
+    /// Calls `then` once all of it is here, or cannot be had: for a reader within the limit, and no later than a signal.
+    pub fn wait(&self, missing: &[Missing], who: Who, then: Then) {
         let shared = &self.0;
         let wait = Arc::new(Wait { left: AtomicUsize::new(missing.len()), then: Mutex::new(Some(then)) });
         if !self.has_fetcher() {
             let why = "it is on another machine, and this mount is not connected to the cloud".to_owned();
             return wait.end(Err(FetchError::Unreachable(why)));
+        }
+        // Told that it is interrupted, the kernel asks again at once.
+        if let Who::Reader(thread) = who
+            && reader::is_interrupted(thread)
+        {
+            return wait.end(Err(FetchError::Interrupted));
         }
         let limit = shared.limit.get().copied().unwrap_or(LIMIT);
         let now = Instant::now();
@@ -147,10 +179,10 @@ impl Fetching {
                 state.queue.push_back(missing.clone());
             }
         }
-        if !patient {
-            state.until.push((until, Arc::clone(&wait)));
+        if let Who::Reader(thread) = who {
+            state.until.push(Timed { until, thread, wait: Arc::clone(&wait) });
         }
-        self.start_threads(&mut state);
+        shared.start_threads(&mut state);
         drop(state);
         shared.timed.notify_all();
         if missing.is_empty() {
@@ -158,9 +190,16 @@ impl Fetching {
         }
     }
 
-    fn start_threads(&self, state: &mut State) {
+    /// Has what was read noted, and room made.
+    pub fn tidy(&self) {
+        self.0.tidy();
+    }
+}
+
+impl Shared {
+    fn start_threads(self: &Arc<Self>, state: &mut State) {
         while state.threads < FETCHERS.min(state.entries.len()) && !state.queue.is_empty() {
-            let shared = Arc::clone(&self.0);
+            let shared = Arc::clone(self);
             state.threads += 1;
             if let Err(error) = thread::Builder::new().name("cogfs-fetch".to_owned()).spawn(move || shared.work()) {
                 state.threads -= 1;
@@ -169,70 +208,134 @@ impl Fetching {
             }
         }
         if !state.until.is_empty() && !state.is_timed {
-            let shared = Arc::clone(&self.0);
+            let shared = Arc::clone(self);
             state.is_timed = thread::Builder::new().name("cogfs-wait".to_owned()).spawn(move || shared.time()).is_ok();
         }
     }
-}
 
-impl Shared {
     /// Fetches until nothing is left to be fetched.
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let Some(fetcher) = self.fetcher.get() else { return };
-        while let Some(missing) = self.next() {
+        while let Some(work) = self.next(fetcher.as_ref()) {
             let deadline = Instant::now() + WORK_LIMIT;
-            let fetch = || match &missing {
-                Missing::Session(session) => fetcher.fetch(*session, deadline),
-                Missing::Blob { sha256, mime } => fetcher.blob(sha256, mime, deadline),
-            };
             let panicked = |_| Err(FetchError::Unreachable("the fetch failed".to_owned()));
-            let outcome = catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(panicked);
-            if outcome.is_ok() {
-                // Requests from here on see what came, whether anybody still waits for it or not.
-                self.gate.advance();
-            }
-            for wait in self.ended(&missing, &outcome) {
-                match &outcome {
-                    Ok(()) => wait.arrived(),
-                    Err(error) => wait.end(Err(error.clone())),
+            match work {
+                Work::Sessions(sessions) => {
+                    let mut left = sessions.clone();
+                    let mut came = |id: Id, outcome: Outcome| {
+                        if let Some(at) = left.iter().position(|other| *other == id) {
+                            self.end(&Missing::Session(left.swap_remove(at)), &outcome);
+                        }
+                    };
+                    let fetch = AssertUnwindSafe(|| fetcher.fetch(&sessions, deadline, &mut came));
+                    let outcome = catch_unwind(fetch).unwrap_or_else(panicked);
+                    for id in left {
+                        self.end(&Missing::Session(id), &outcome);
+                    }
+                }
+                Work::Blob { sha256, mime } => {
+                    let fetch = AssertUnwindSafe(|| fetcher.blob(&sha256, &mime, deadline));
+                    let outcome = catch_unwind(fetch).unwrap_or_else(panicked);
+                    self.end(&Missing::Blob { sha256, mime }, &outcome);
                 }
             }
         }
     }
 
-    /// The next thing to fetch that somebody still waits for. Without one the thread ends; the last one tidies up, as none of those
-    /// that are counted, so that nothing waits for that.
-    fn next(&self) -> Option<Missing> {
-        let mut state = lock(&self.state);
-        while let Some(missing) = state.queue.pop_front() {
-            if state.entries.get(&missing).is_some_and(|entry| entry.waits.iter().any(|wait| !wait.is_over())) {
-                return Some(missing);
+    fn end(&self, missing: &Missing, outcome: &Outcome) {
+        if outcome.is_ok() {
+            // Requests from here on see what came, whether anybody still waits for it or not.
+            self.gate.advance();
+        }
+        for wait in self.ended(missing, outcome) {
+            match outcome {
+                Ok(()) => wait.arrived(),
+                Err(error) => wait.end(Err(error.clone())),
             }
-            state.entries.remove(&missing);
+        }
+    }
+
+    /// The next thing to fetch that somebody still waits for, with what goes into the same request. Without one the thread ends; the last
+    /// one tidies up, as none of those that are counted, so that nothing waits for that.
+    fn next(self: &Arc<Self>, fetcher: &dyn Fetcher) -> Option<Work> {
+        let mut state = lock(&self.state);
+        let is_awaited = |state: &State, missing: &Missing| {
+            state.entries.get(missing).is_some_and(|entry| entry.waits.iter().any(|wait| !wait.is_over()))
+        };
+        while let Some(missing) = state.queue.pop_front() {
+            if !is_awaited(&state, &missing) {
+                state.entries.remove(&missing);
+                continue;
+            }
+            let session = match missing {
+                Missing::Session(session) => session,
+                Missing::Blob { sha256, mime } => return Some(Work::Blob { sha256, mime }),
+            };
+            // Held until it is known which go with it: another thread would fetch the next one alone.
+            let held: VecDeque<Missing> = std::mem::take(&mut state.queue);
+            let (sessions, blobs): (VecDeque<_>, VecDeque<_>) =
+                held.into_iter().partition(|other| matches!(other, Missing::Session(_)));
+            state.queue = blobs;
+            let waiting: Vec<Id> =
+                sessions.iter().filter(|other| is_awaited(&state, other)).filter_map(session_of).collect();
+            drop(state);
+            let chosen = AssertUnwindSafe(|| fetcher.together(session, &waiting));
+            let beside = catch_unwind(chosen).unwrap_or_default();
+            return Some(Work::Sessions(self.claim(session, &beside, sessions)));
         }
         state.threads -= 1;
-        if state.threads == 0 && !state.is_tidying {
-            state.is_tidying = true;
-            drop(state);
+        let is_last = state.threads == 0;
+        drop(state);
+        if is_last {
             self.tidy();
-            lock(&self.state).is_tidying = false;
         }
         None
     }
 
+    /// A session with those beside it that no other thread fetches. From here on they are under way: who asks for one waits for this.
+    /// The rest of what was held waits on.
+    fn claim(self: &Arc<Self>, session: Id, beside: &[Id], mut held: VecDeque<Missing>) -> Vec<Id> {
+        let mut state = lock(&self.state);
+        let mut claimed = vec![session];
+        for id in beside {
+            let missing = Missing::Session(*id);
+            if let Some(at) = held.iter().position(|other| *other == missing) {
+                held.remove(at);
+            } else if let Some(at) = state.queue.iter().position(|other| *other == missing) {
+                state.queue.remove(at);
+            } else if let hash_map::Entry::Vacant(free) = state.entries.entry(missing) {
+                free.insert(Entry { since: Instant::now(), waits: Vec::new() });
+            } else {
+                continue;
+            }
+            claimed.push(*id);
+        }
+        held.append(&mut state.queue);
+        state.queue = held;
+        self.start_threads(&mut state);
+        claimed
+    }
+
     fn tidy(&self) {
+        if std::mem::replace(&mut lock(&self.state).is_tidying, true) {
+            return;
+        }
         let used: Vec<Used> = lock(&self.used).drain().collect();
         if let Some(fetcher) = self.fetcher.get()
             && catch_unwind(AssertUnwindSafe(|| fetcher.behind(&used))).is_err()
         {
             tracing::error!("tidying up what was fetched panicked");
         }
+        lock(&self.state).is_tidying = false;
     }
 
     fn ended(&self, missing: &Missing, outcome: &Outcome) -> Vec<Arc<Wait>> {
         let mut state = lock(&self.state);
+        let waits = state.entries.remove(missing).map(|entry| entry.waits).unwrap_or_default();
         match outcome {
             Ok(()) => drop(state.failures.remove(missing)),
+            // Nobody asked for it.
+            Err(_) if waits.is_empty() => {}
             Err(error) => {
                 if state.failures.len() >= FAILURES {
                     state.failures.clear();
@@ -240,158 +343,51 @@ impl Shared {
                 state.failures.insert(missing.clone(), (Instant::now(), error.clone()));
             }
         }
-        state.entries.remove(missing).map(|entry| entry.waits).unwrap_or_default()
+        waits
     }
 
-    /// Tells those whose time is over, until nobody waits.
+    /// Tells those whose time is over or who were sent a signal, until nobody waits.
     fn time(&self) {
+        let mut looked = Instant::now();
         let mut state = lock(&self.state);
         loop {
-            state.until.retain(|(_, wait)| !wait.is_over());
-            let Some(next) = state.until.iter().map(|(until, _)| *until).min() else {
+            state.until.retain(|timed| !timed.wait.is_over());
+            let Some(next) = state.until.iter().map(|timed| timed.until).min() else {
                 state.is_timed = false;
                 return;
             };
             let now = Instant::now();
-            if next > now {
-                let waited = self.timed.wait_timeout(state, next - now);
+            let until = next.min(looked + LOOK_AGAIN);
+            if until > now {
+                let waited = self.timed.wait_timeout(state, until - now);
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
-            let due: Vec<Arc<Wait>> =
-                state.until.iter().filter(|(until, _)| *until <= now).map(|(_, wait)| Arc::clone(wait)).collect();
+            let waiting: Vec<(Instant, u32, Arc<Wait>)> =
+                state.until.iter().map(|timed| (timed.until, timed.thread, Arc::clone(&timed.wait))).collect();
             drop(state);
-            for wait in due {
-                wait.end(Err(FetchError::TimedOut));
+            let is_time_to_look = looked + LOOK_AGAIN <= now;
+            for (until, thread, wait) in waiting {
+                if until <= now {
+                    wait.end(Err(FetchError::TimedOut));
+                } else if is_time_to_look && reader::is_interrupted(thread) {
+                    wait.end(Err(FetchError::Interrupted));
+                }
+            }
+            if is_time_to_look {
+                looked = now;
             }
             state = lock(&self.state);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-    use crate::model::Id;
-
-    /// Waits until it is let go.
-    struct Gated {
-        asked: AtomicUsize,
-        most: AtomicUsize,
-        now: AtomicUsize,
-        open: (Mutex<bool>, Condvar),
-        fails: bool,
-    }
-
-    impl Gated {
-        fn new(fails: bool) -> Arc<Self> {
-            let zero = AtomicUsize::default;
-            Arc::new(Self { asked: zero(), most: zero(), now: zero(), open: Default::default(), fails })
-        }
-
-        fn let_go(&self) {
-            *lock(&self.open.0) = true;
-            self.open.1.notify_all();
-        }
-    }
-
-    impl Fetcher for Gated {
-        fn fetch(&self, _: Id, _: Instant) -> Outcome {
-            self.asked.fetch_add(1, Ordering::SeqCst);
-            let now = self.now.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most.fetch_max(now, Ordering::SeqCst);
-            drop(self.open.1.wait_while(lock(&self.open.0), |open| !*open).unwrap());
-            self.now.fetch_sub(1, Ordering::SeqCst);
-            if self.fails { Err(FetchError::Unreachable("no".to_owned())) } else { Ok(()) }
-        }
-
-        fn blob(&self, _: &str, _: &str, _: Instant) -> Outcome {
-            panic!("on purpose")
-        }
-    }
-
-    fn session(number: u32) -> Missing {
-        Missing::Session(Id::derive(&[&number.to_be_bytes()]))
-    }
-
-    fn ask(fetching: &Fetching, missing: &[Missing]) -> Receiver<Outcome> {
-        let (send, receive) = channel();
-        fetching.wait(missing, false, Box::new(move |outcome| drop(send.send(outcome))));
-        receive
-    }
-
-    fn with(fetcher: &Arc<Gated>, limit: Duration) -> Fetching {
-        let fetching = Fetching::default();
-        fetching.fetch_with(fetcher.clone());
-        fetching.wait_at_most(limit);
-        fetching
-    }
-
-    #[test]
-    fn many_wait_for_one_fetch_and_one_waits_for_many() {
-        let gated = Gated::new(false);
-        let fetching = with(&gated, LIMIT);
-        let one: Vec<_> = (0..30).map(|_| ask(&fetching, &[session(1)])).collect();
-        let many: Vec<Missing> = (1..=50).map(session).collect();
-        let many = ask(&fetching, &many);
-        gated.let_go();
-        for waiting in one.into_iter().chain([many]) {
-            assert_eq!(waiting.recv().unwrap(), Ok(()));
-        }
-        assert_eq!(gated.asked.load(Ordering::SeqCst), 50);
-        assert!(gated.most.load(Ordering::SeqCst) <= FETCHERS);
-    }
-
-    #[test]
-    fn nobody_waits_longer_than_the_limit_and_the_fetch_goes_on() {
-        let gated = Gated::new(false);
-        let fetching = with(&gated, Duration::from_millis(20));
-        assert_eq!(ask(&fetching, &[session(1)]).recv().unwrap(), Err(FetchError::TimedOut));
-        // As the kernel does.
-        let began = Instant::now();
-        assert_eq!(ask(&fetching, &[session(1)]).recv().unwrap(), Err(FetchError::TimedOut));
-        assert!(began.elapsed() < LIMIT);
-        gated.let_go();
-        while lock(&fetching.0.state).entries.contains_key(&session(1)) {
-            thread::yield_now();
-        }
-        assert_eq!(gated.asked.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn what_nobody_waits_for_any_more_is_not_begun() {
-        let gated = Gated::new(false);
-        let fetching = with(&gated, Duration::from_millis(20));
-        let all: Vec<_> = (0..40).map(|n| ask(&fetching, &[session(n)])).collect();
-        for waiting in all {
-            assert_eq!(waiting.recv().unwrap(), Err(FetchError::TimedOut));
-        }
-        gated.let_go();
-        while lock(&fetching.0.state).threads > 0 {
-            thread::yield_now();
-        }
-        assert_eq!(gated.asked.load(Ordering::SeqCst), FETCHERS);
-    }
-
-    #[test]
-    fn a_failure_is_the_answer_to_who_asks_again_at_once() {
-        let gated = Gated::new(true);
-        gated.let_go();
-        let fetching = with(&gated, LIMIT);
-        for _ in 0..5 {
-            assert_eq!(ask(&fetching, &[session(1)]).recv().unwrap(), Err(FetchError::Unreachable("no".to_owned())));
-        }
-        assert_eq!(gated.asked.load(Ordering::SeqCst), 1);
-    }
-
-    #[test]
-    fn a_fetcher_that_panics_brought_nothing_and_without_one_nothing_comes() {
-        let blob = || Missing::Blob { sha256: "0".repeat(64), mime: String::new() };
-        let fetching = with(&Gated::new(false), LIMIT);
-        assert!(matches!(ask(&fetching, &[blob()]).recv().unwrap(), Err(FetchError::Unreachable(_))));
-        let none = Fetching::default();
-        assert!(matches!(ask(&none, &[blob()]).recv().unwrap(), Err(FetchError::Unreachable(_))));
+fn session_of(missing: &Missing) -> Option<Id> {
+    match missing {
+        Missing::Session(session) => Some(*session),
+        Missing::Blob { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -331,7 +331,7 @@ impl Cycle<'_> {
         let tx = self.writer.begin()?;
         for waiting in waiting {
             batch.records += 1;
-            batch.add(fields::change(&tx, &waiting)?, After::Nothing);
+            batch.add(fields::change(&tx, &waiting, self.redact)?, After::Nothing);
             // From here on it is not known what the cloud has of it.
             outbox::set_sent(&tx, waiting.seq, true)?;
             if let Some(after) = batch.after.last_mut() {

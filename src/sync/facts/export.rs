@@ -126,6 +126,7 @@ pub(super) fn session(conn: &Connection, row: i64, redact: &dyn Redact) -> Resul
     let raw_bytes = if redact.is_identity() { session.raw_bytes } else { told::contents(conn, row)?.raw_bytes };
     let files = ingest::files_of(conn, &session)?.into_iter().map(|parts| parts.join("/")).collect();
     let (tokens, sections) = (session.tokens, session.sections);
+    let clean = |text: &str| redact.text(&project, text).into_owned();
     let facts = SessionFacts {
         agent: session.agent.as_str().to_owned(),
         native_id: session.native_id.clone(),
@@ -136,11 +137,12 @@ pub(super) fn session(conn: &Connection, row: i64, redact: &dyn Redact) -> Resul
         subagent_kind: session.subagent_kind.clone(),
         ordinal: hidden.ordinal,
         dir_name: session.dir_name.clone(),
-        title: session.title.as_deref().map(|title| redact.text(&project, title).into_owned()),
+        title: session.title.as_deref().map(clean),
         title_rank: hidden.title_rank,
         cwd: session.cwd.clone(),
-        git_branch: session.git_branch.clone(),
-        git_remote: hidden.git_remote,
+        git_branch: session.git_branch.as_deref().map(clean),
+        // An address may hold the password that goes with it.
+        git_remote: hidden.git_remote.as_deref().map(clean),
         agent_version: session.agent_version.clone(),
         models: session.models.clone(),
         closed: hidden.closed,

@@ -6,6 +6,7 @@
 //! also says "applied" where another machine made the same change and one more.
 
 pub mod record;
+mod secrets;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -17,9 +18,11 @@ use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, Rest, Waiting};
 use crate::store::told::{self, Facts};
-use crate::store::{EntityKind, Result, Transaction, gone, machines, projects, refused, sessions, turns};
+use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
+use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
 use record::{By, NotTaken, PROJECT};
+pub(crate) use secrets::tell_anew;
 
 /// Who merges, and by what clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,14 +93,16 @@ fn session_may_leave(conn: &Connection, row: i64) -> Result<bool> {
     let commit = sessions::get(conn, row)?.and_then(|session| session.commit_row);
     let commit = commit.map(|row| crate::store::commits::get(conn, row)).transpose()?.flatten();
     let Some(commit) = commit else { return Ok(false) };
-    Ok(told::is_known(conn, Facts::Session, row)? && projects::syncs(conn, commit.project_row)?)
+    Ok(!kept::is_kept(conn, row)?
+        && told::is_known(conn, Facts::Session, row)?
+        && projects::syncs(conn, commit.project_row)?)
 }
 
-/// What waits as a change of the wire.
+/// What waits as a change of the wire, without secrets.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn change(conn: &Connection, waiting: &Waiting) -> Result<Change> {
+pub fn change(conn: &Connection, waiting: &Waiting, redact: &dyn Redact) -> Result<Change> {
     let turn = match waiting.kind {
         EntityKind::Turn => {
             let (session, number) = turns::parts_of(waiting.entity_row);
@@ -105,11 +110,13 @@ pub fn change(conn: &Connection, waiting: &Waiting) -> Result<Change> {
         }
         _ => None,
     };
+    let project = record::project_id(conn, Entity { kind: waiting.kind, row: waiting.entity_row })?;
+    let fields = with_present_ids(conn, &waiting.fields)?;
     Ok(Change::Fields {
         kind: record::wire_kind(waiting.kind),
         id: waiting.entity_id,
         base_version: waiting.base_version,
-        fields: with_present_ids(conn, &waiting.fields)?,
+        fields: secrets::taken_out(fields, &project.unwrap_or(waiting.entity_id), redact),
         turn,
     })
 }
@@ -184,7 +191,11 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     if row.fields.is_empty() && waiting.is_none() {
         return Ok(Applied::Done(Taken::default()));
     }
-    let cloud = with_present_ids(tx, &row.fields)?;
+    let cloud = secrets::put_back(with_present_ids(tx, &row.fields)?, |field| {
+        // Of a field that waits, what the cloud has is likeliest what was before: if it is not, sending it again changes nothing.
+        let waits = waiting.as_ref().map(|waiting| [waiting.base.get(field), waiting.fields.get(field)]);
+        waits.into_iter().flatten().chain([now.get(field)]).flatten().collect()
+    });
     let merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
     if !is_placed(tx, entity, &merged.take)? {
         return Ok(Applied::Later);
@@ -294,8 +305,9 @@ pub fn delete_what_came(tx: &mut Transaction<'_>) -> Result<()> {
     Ok(())
 }
 
-fn keep_lost(tx: &Transaction<'_>, entity: Entity, id: Id, merged: &Merged, machine: &str) -> Result<u64> {
+fn keep_lost(tx: &mut Transaction<'_>, entity: Entity, id: Id, merged: &Merged, machine: &str) -> Result<u64> {
     for lost in &merged.lost {
+        let name = record::place_name(tx, entity)?;
         let new = Conflict {
             row: 0,
             kind: entity.kind,
@@ -307,6 +319,7 @@ fn keep_lost(tx: &Transaction<'_>, entity: Entity, id: Id, merged: &Merged, mach
             cloud: lost.cloud.clone(),
             kept: lost.kept,
             machine: machine.to_owned(),
+            name,
             at: Millis::now(),
         };
         conflicts::add(tx, &new)?;

@@ -78,6 +78,32 @@ pub fn id(conn: &Connection, entity: Entity) -> Result<Option<Id>> {
     })
 }
 
+/// The project that a record lies in.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub(super) fn project_id(conn: &Connection, entity: Entity) -> Result<Option<Id>> {
+    let row = crate::sync::engine::project_of(conn, entity.kind, entity.row)?;
+    Ok(row.map(|row| projects::get(conn, row)).transpose()?.flatten().map(|project| project.id))
+}
+
+/// The name of the directory that people know a record by: of a commit or project its own, of all else its commit's.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn place_name(conn: &Connection, entity: Entity) -> Result<String> {
+    let commit = match entity.kind {
+        EntityKind::Project => {
+            return Ok(projects::get(conn, entity.row)?.map(|project| project.dir_name).unwrap_or_default());
+        }
+        EntityKind::Commit => Some(entity.row),
+        EntityKind::Session => sessions::get(conn, entity.row)?.and_then(|session| session.commit_row),
+        EntityKind::Turn => sessions::get(conn, turns::parts_of(entity.row).0)?.and_then(|session| session.commit_row),
+    };
+    let commit = commit.map(|row| commits::get(conn, row)).transpose()?.flatten();
+    Ok(commit.map(|commit| commit.dir_name).unwrap_or_default())
+}
+
 /// Whether a turn's contents are elsewhere. The first turns of the session may be here nonetheless.
 ///
 /// # Errors

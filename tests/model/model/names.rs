@@ -34,7 +34,7 @@ impl Model {
                 all
             }
             Node::Fixed(".cogfs") => {
-                let mut all = fixed(&["trash", "drafts"]);
+                let mut all = fixed(&["trash", "drafts", "conflicts"]);
                 all.extend(["status.json", "errors.jsonl", "queue.jsonl"].map(|n| (n.to_owned(), Node::Other(false))));
                 all.push(("ctl".to_owned(), Node::Fixed("ctl")));
                 all
