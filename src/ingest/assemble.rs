@@ -342,7 +342,7 @@ impl Assembler {
                 }
                 continue;
             }
-            match turns::row_by_id(tx, &id)? {
+            match turns::row_by_id_in(tx, &id)? {
                 None => return Ok(forgotten.map_or(Seen::New(id), Seen::Forgotten)),
                 Some(row) => match turns::get(tx, row)? {
                     Some(stored) if content(&stored) == content(turn) => return Ok(Seen::Stored(row)),

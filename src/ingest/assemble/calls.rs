@@ -238,7 +238,7 @@ impl Assembler {
         let ToolResult { call_id, stream, at, output, status, images, .. } = result;
         let agent = self.head.agent.as_str().as_bytes();
         let id = Id::derive(&[agent, self.head.native_id.as_bytes(), b"result", call_id.as_bytes(), output.as_bytes()]);
-        if let Some(row) = turns::row_by_id(tx, &id)? {
+        if let Some(row) = turns::row_by_id_in(tx, &id)? {
             return match turns::get(tx, row)? {
                 Some(_) => Ok(()),
                 None => self.meet_forgotten(tx, row),
