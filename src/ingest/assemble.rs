@@ -342,7 +342,7 @@ impl Assembler {
                 }
                 continue;
             }
-            match turns::row_by_id(tx, &id)? {
+            match turns::row_by_id_in(tx, &id)? {
                 None => return Ok(forgotten.map_or(Seen::New(id), Seen::Forgotten)),
                 Some(row) => match turns::get(tx, row)? {
                     Some(stored) if content(&stored) == content(turn) => return Ok(Seen::Stored(row)),
@@ -468,10 +468,10 @@ impl Assembler {
         let session = &mut part.session;
         // The folder a part began in names its project; branch and version are the latest.
         session.cwd = session.cwd.take().or_else(|| self.context.cwd.clone());
-        session.git_branch = self.context.git_branch.clone().or(session.git_branch.take());
-        session.agent_version = self.context.agent_version.clone().or(session.agent_version.take());
-        part.hidden.git_remote = self.context.git_remote.clone().or(part.hidden.git_remote.take());
-        part.hidden.project_hash = self.context.project_hash.clone().or(part.hidden.project_hash.take());
+        replace(&mut session.git_branch, self.context.git_branch.as_ref());
+        replace(&mut session.agent_version, self.context.agent_version.as_ref());
+        replace(&mut part.hidden.git_remote, self.context.git_remote.as_ref());
+        replace(&mut part.hidden.project_hash, self.context.project_hash.as_ref());
     }
 
     /// Gives a part its place in the tree: a commit of its own, or for a subagent the session that started it.
@@ -658,6 +658,13 @@ impl Assembler {
             super::link::name_commit(tx, commit_row)?;
         }
         Ok(())
+    }
+}
+
+/// Takes what is known now, if anything: nearly always what was known before.
+fn replace(known: &mut Option<String>, now: Option<&String>) {
+    if now.is_some() && known.as_ref() != now {
+        *known = now.cloned();
     }
 }
 

@@ -221,8 +221,7 @@ impl Part {
     /// Appends a record of the source.
     pub fn append_raw(&mut self, tx: &Transaction<'_>, record: &RawRecord) -> Result<()> {
         if self.raw.capacity() == 0 {
-            // Most parts have more: grown step by step, each byte would be copied twice.
-            self.raw.reserve(raw::CHUNK_BYTES);
+            self.raw = raw::buffer(tx);
         }
         record.pieces(|piece| {
             self.raw.extend_from_slice(piece);

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +13,7 @@ use super::assemble::{Assembler, State};
 use super::discover::{self, Candidate};
 use super::link;
 use super::project::Resolver;
-use super::record::{Parser, SessionHead};
+use super::record::SessionHead;
 use super::source::{self, Recognised, Stamp};
 use super::summary::{FileRead, Summary};
 use crate::model::Millis;
@@ -22,9 +22,11 @@ use crate::store::sources::{self, Source};
 use crate::store::{self, Layout, StoreError, Transaction, Writer, sessions, stats};
 use crate::sync::fields;
 
+mod ahead;
 mod database;
 mod read;
 
+use self::ahead::{Ahead, Found};
 use self::database::is_older_copy;
 use self::read::{Batch, Input};
 
@@ -100,7 +102,8 @@ pub fn import(
     }
     let trial = if options.dry_run { Some(tempfile::tempdir().map_err(ImportError::Temporary)?) } else { None };
     let mut writer = Writer::open(&trial_layout(layout, trial.as_ref().map(tempfile::TempDir::path)))?;
-    let mut run = Run { stop, progress, summary, projects: Resolver::default(), done: 0, total: 0 };
+    let mut run =
+        Run { stop, progress, summary, projects: Resolver::default(), next: None, ahead: None, done: 0, total: 0 };
     run.total = candidates.iter().map(|c| c.size).sum();
     match &trial {
         Some(dir) => run.all_in_one(&mut writer, &candidates, dir.path())?,
@@ -141,7 +144,16 @@ pub fn import_files(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> store::Result<Summary> {
     let began = Instant::now();
-    let mut run = Run { stop, progress, summary: Summary::default(), projects: Resolver::default(), done: 0, total: 0 };
+    let mut run = Run {
+        stop,
+        progress,
+        summary: Summary::default(),
+        projects: Resolver::default(),
+        next: None,
+        ahead: None,
+        done: 0,
+        total: 0,
+    };
     run.total = candidates.iter().map(|c| c.size).sum();
     run.all(writer, candidates)?;
     run.summary.seconds = began.elapsed().as_secs_f64();
@@ -173,6 +185,9 @@ struct Run<'a> {
     progress: &'a mut dyn FnMut(Progress<'_>),
     summary: Summary,
     projects: Resolver,
+    /// The log behind the one at hand, and what was read of it.
+    next: Option<Candidate>,
+    ahead: Option<Ahead>,
     done: u64,
     total: u64,
 }
@@ -190,8 +205,9 @@ impl Run<'_> {
                     break;
                 }
                 bytes += candidate.size;
-                tx = self.file(tx, candidate, true)?;
                 next = rest.next();
+                self.next = next.cloned();
+                tx = self.file(tx, candidate, true)?;
             }
             if next.is_none() || self.stopped() {
                 link::link_all(&mut tx, &mut self.projects)?;
@@ -270,29 +286,29 @@ impl Run<'_> {
             self.summary.files += 1;
             return Ok((tx, Ok(())));
         }
-        let recognised = match source::recognise(&candidate.path) {
-            Ok(recognised) => recognised,
-            Err(e) => return Ok((tx, Err(e))),
-        };
-        let (head, parser, input) = match recognised {
-            Recognised::Lines(head, parser) => (head, parser, Input::Lines),
-            Recognised::Document(head, parser, value) => (head, parser, Input::Document(value)),
-            Recognised::Tree(head, parser, value, problems) => {
+        let ahead = self.ahead.take().filter(|ahead| known.is_none() && ahead.is_of(candidate, stamp));
+        let found = ahead.map_or_else(|| Found::Other(source::recognise(&candidate.path)), Ahead::found);
+        let (head, input) = match found {
+            Found::Begun(head, begun) => (head, Input::Begun(begun)),
+            Found::Other(Err(e)) => return Ok((tx, Err(e))),
+            Found::Other(Ok(Recognised::Lines(head, parser))) => (head, Input::Lines(parser)),
+            Found::Other(Ok(Recognised::Document(head, parser, value))) => (head, Input::Document(parser, value)),
+            Found::Other(Ok(Recognised::Tree(head, parser, value, problems))) => {
                 for problem in problems {
                     self.summary.skip(name, 0, problem);
                 }
-                (head, parser, Input::Document(value))
+                (head, Input::Document(parser, value))
             }
-            Recognised::Database => return self.database(tx, candidate, name, stamp, may_commit),
-            Recognised::Empty => {
+            Found::Other(Ok(Recognised::Database)) => return self.database(tx, candidate, name, stamp, may_commit),
+            Found::Other(Ok(Recognised::Empty)) => {
                 self.summary.files += 1;
                 return Ok((tx, Ok(())));
             }
-            Recognised::Other if candidate.named => {
+            Found::Other(Ok(Recognised::Other)) if candidate.named => {
                 self.summary.skip(name, 0, NOT_A_LOG);
                 return Ok((tx, Ok(())));
             }
-            Recognised::Other => {
+            Found::Other(Ok(Recognised::Other)) => {
                 self.summary.other_files += 1;
                 return Ok((tx, Ok(())));
             }
@@ -300,7 +316,7 @@ impl Run<'_> {
         self.summary.files += 1;
         self.summary.files_read += 1;
         let grown = match grown_from(&candidate.path, known, stamp) {
-            Ok(grown) => grown.filter(|g| matches!(input, Input::Lines) && g.native_id == head.native_id),
+            Ok(grown) => grown.filter(|g| matches!(input, Input::Lines(_)) && g.native_id == head.native_id),
             Err(e) => return Ok((tx, Err(e))),
         };
         // Two copies of a session that grow: only reading all of it tells which records the other one brought.
@@ -312,7 +328,7 @@ impl Run<'_> {
         };
         let (path, size, modified) = (&candidate.path, stamp.size, candidate.modified);
         let job = Job { path, name, head, stamp, size, modified, grown, may_commit };
-        self.take(tx, job, parser, input)
+        self.take(tx, job, input)
     }
 
     /// Starts the reader and writes what it sends.
@@ -320,29 +336,33 @@ impl Run<'_> {
         &mut self,
         mut tx: Transaction<'c>,
         job: Job<'_>,
-        mut parser: Box<dyn Parser>,
-        input: Input<'_>,
+        mut input: Input<'_>,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
         let (offset, line) = job.grown.as_ref().map_or((0, 1), |g| (g.offset, g.line));
         let state = job.grown.as_ref().and_then(|g| serde_json::from_str::<Value>(&g.state).ok());
         if let Some(state) = &state {
-            parser.restore(&state["parser"]);
+            input.restore(&state["parser"]);
         }
         let assembler_state: Option<State> = state.and_then(|s| serde_json::from_value(s["assembler"].clone()).ok());
         let mut assembler =
             Assembler::new(&mut tx, job.head.clone(), job.name, job.written_at(), assembler_state.as_ref())?;
-        if job.grown.is_none() && is_older_copy(&tx, &job, &parser.state())? {
+        if job.grown.is_none() && is_older_copy(&tx, &job, &input.parser_state())? {
             assembler.is_older_copy();
+        }
+        // What a large log takes is enough in memory.
+        if let Some(next) = self.next.take().filter(|_| job.size <= ahead::LARGEST) {
+            self.ahead = Ahead::begin(&tx, &next)?;
         }
         let path = job.path.to_owned();
         thread::scope(|scope| {
             let (send, receive) = sync_channel(BATCHES);
-            scope.spawn(move || match input {
-                Input::Lines => read::lines(&path, offset, line, parser, &send),
-                Input::Document(document) => read::document(document, parser, &send),
-                Input::Session(session) => database::read_session(session, parser, &send),
-            });
-            self.write(tx, &job, assembler, &receive)
+            match input {
+                Input::Begun(begun) => return self.write(tx, &job, assembler, || begun.next()),
+                Input::Lines(parser) => scope.spawn(move || read::lines(&path, offset, line, parser, &send)),
+                Input::Document(parser, document) => scope.spawn(move || read::document(document, parser, &send)),
+                Input::Session(parser, session) => scope.spawn(move || database::read_session(session, parser, &send)),
+            };
+            self.write(tx, &job, assembler, || receive.recv().ok())
         })
     }
 
@@ -351,13 +371,13 @@ impl Run<'_> {
         mut tx: Transaction<'c>,
         job: &Job<'_>,
         mut assembler: Assembler,
-        batches: &Receiver<Batch>,
+        mut next: impl FnMut() -> Option<Batch>,
     ) -> store::Result<(Transaction<'c>, io::Result<()>)> {
         let began = self.done;
         let (mut bytes, mut committed) = (0, 0);
         let mut outcome = Ok(());
         let mut skipped = job.grown.as_ref().map_or(0, |g| g.skipped);
-        while let Ok(batch) = batches.recv() {
+        while let Some(batch) = next() {
             for record in batch.records {
                 bytes += record.raw.len();
                 self.summary.records += u64::from(record.raw.len() > 0);

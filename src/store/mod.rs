@@ -20,6 +20,7 @@ pub mod git;
 pub mod gone;
 pub mod index;
 pub mod kept;
+mod known;
 pub mod lock;
 pub mod machines;
 pub mod objects;
@@ -50,6 +51,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
 use self::checkpoint::Checkpointer;
+use self::known::Known;
 use self::raw::Packer;
 
 pub use changes::{Change, ChangeKind, ChangeSet};
@@ -197,6 +199,7 @@ pub struct Writer {
     checkpointer: RefCell<Checkpointer>,
     /// See [`gathered`].
     gathered: Cell<Option<u64>>,
+    known: RefCell<Known>,
     waiting: lock::Waiting,
 }
 
@@ -230,6 +233,7 @@ impl Writer {
             packer: RefCell::new(Packer::start()),
             checkpointer,
             gathered: Cell::new(None),
+            known: RefCell::new(Known::default()),
             waiting: lock::Waiting::new(layout),
         })
     }
@@ -263,7 +267,7 @@ impl Writer {
         let layout = self.layout.clone();
         self.waiting.give_way();
         begin_immediate(&self.conn).map_err(|e| locked(e, path))?;
-        Ok(self.transaction(layout))
+        self.transaction(layout)
     }
 
     /// Begins a write transaction that a person waits for: a long import of another process or thread makes room for it.
@@ -282,22 +286,26 @@ impl Writer {
         let begun = begin_immediate(&self.conn).map_err(|e| locked(e, path));
         self.conn.busy_timeout(BUSY_TIMEOUT)?;
         begun?;
-        Ok(self.transaction(layout))
+        self.transaction(layout)
     }
 
-    fn transaction(&self, layout: Layout) -> Transaction<'_> {
-        Transaction {
+    fn transaction(&self, layout: Layout) -> Result<Transaction<'_>> {
+        let tx = Transaction {
             conn: &self.conn,
             packer: &self.packer,
             checkpointer: &self.checkpointer,
             gathered: &self.gathered,
+            known: &self.known,
             waiting: &self.waiting,
             layout,
             changes: ChangeSet::default(),
             written_turns: Vec::new(),
             insert_turn: turns::Insert::default(),
             open: true,
-        }
+        };
+        // Where this fails the transaction is dropped, and rolled back.
+        tx.known.borrow_mut().begin(tx.conn)?;
+        Ok(tx)
     }
 }
 
@@ -337,6 +345,7 @@ pub struct Transaction<'conn> {
     packer: &'conn RefCell<Packer>,
     checkpointer: &'conn RefCell<Checkpointer>,
     gathered: &'conn Cell<Option<u64>>,
+    known: &'conn RefCell<Known>,
     waiting: &'conn lock::Waiting,
     layout: Layout,
     /// What a mount must be told.
@@ -383,6 +392,7 @@ impl Transaction<'_> {
         self.waiting.give_way();
         begin_immediate(self.conn).map_err(|e| locked(e, self.layout.database()))?;
         self.open = true;
+        self.known.borrow_mut().begin(self.conn)?;
         Ok(self)
     }
 

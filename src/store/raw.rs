@@ -32,6 +32,8 @@ pub(super) struct Packer {
     thread: Option<JoinHandle<()>>,
     /// Chunks sent and not come back.
     away: usize,
+    /// Buffers of those that came back, to be filled again: memory that is new costs a fault a page.
+    spare: Vec<Vec<u8>>,
 }
 
 /// A chunk to be compressed.
@@ -47,6 +49,8 @@ struct Packed {
     start: u64,
     length: usize,
     data: std::io::Result<Vec<u8>>,
+    /// It was in it; empty where that was large.
+    buffer: Vec<u8>,
 }
 
 impl Packer {
@@ -61,12 +65,24 @@ impl Packer {
                     Ok(compressor) => compressor.compress(&bytes),
                     Err(error) => Err(std::io::Error::other(error.to_string())),
                 };
-                if done.send(Packed { session_row, start, length: bytes.len(), data }).is_err() {
+                let length = bytes.len();
+                // That of a large record is given back here, not held until the writer asks.
+                let buffer = if bytes.capacity() <= 2 * CHUNK_BYTES { bytes } else { Vec::new() };
+                let packed = Packed { session_row, start, length, data, buffer };
+                if done.send(packed).is_err() {
                     return;
                 }
             }
         });
-        Self { jobs: Some(jobs), packed, thread: Some(thread), away: 0 }
+        Self { jobs: Some(jobs), packed, thread: Some(thread), away: 0, spare: Vec::new() }
+    }
+
+    /// Keeps a buffer, unless there are enough.
+    fn keep(&mut self, mut buffer: Vec<u8>) {
+        if buffer.capacity() >= CHUNK_BYTES && self.spare.len() < AWAY {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
     }
 
     /// False when the thread is gone: the chunk would be lost.
@@ -100,6 +116,12 @@ impl Drop for Packer {
 /// Chunks that are compressed while others are written.
 const AWAY: usize = 4;
 
+/// An empty buffer for a chunk, with room for all of one: grown step by step, each byte would be copied twice.
+#[must_use]
+pub fn buffer(tx: &Transaction<'_>) -> Vec<u8> {
+    tx.packer.borrow_mut().spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK_BYTES))
+}
+
 /// Appends bytes to a session's records. They are compressed meanwhile, and written by [`settle`] at the latest.
 ///
 /// # Errors
@@ -130,7 +152,8 @@ fn not_compressed() -> StoreError {
 }
 
 fn write_next(conn: &Connection, packer: &mut Packer) -> Result<()> {
-    let Packed { session_row, start, length, data } = packer.next().ok_or_else(not_compressed)?;
+    let Packed { session_row, start, length, data, buffer } = packer.next().ok_or_else(not_compressed)?;
+    packer.keep(buffer);
     let data = data.map_err(|e| StoreError::Damaged { what: format!("compression of raw records ({e})") })?;
     let last: Option<i64> = conn
         .prepare_cached("SELECT max(row) FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535")?

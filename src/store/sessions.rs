@@ -574,12 +574,13 @@ impl Usage {
 /// # Errors
 /// When SQLite cannot write.
 pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
-    // Nearly all are new: one statement for these.
+    // Nearly all are new: one statement for these, and one row each, of which SQLite keeps no journal to take it back by.
     let mut add_unknown = conn.prepare_cached(
-        "INSERT INTO usage_new(key, session_row, model, input, output, cache_read, cache_write)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM usage_sorted WHERE key = ?1)
-         ON CONFLICT(key) DO NOTHING",
+        "INSERT OR IGNORE INTO usage_new(key, session_row, model, input, output, cache_read, cache_write)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
+    let any_sorted = conn.prepare_cached("SELECT 1 FROM usage_sorted LIMIT 1")?.exists([])?;
+    let mut is_sorted = conn.prepare_cached("SELECT 1 FROM usage_sorted WHERE key = ?1")?;
     let mut find = conn.prepare_cached(
         "SELECT session_row, input, output, cache_read, cache_write, 0 FROM usage_new WHERE key = ?1
          UNION ALL SELECT session_row, input, output, cache_read, cache_write, 1 FROM usage_sorted WHERE key = ?1",
@@ -596,7 +597,10 @@ pub fn add_usage(conn: &Connection, usage: &[(Id, Usage)]) -> Result<Vec<i64>> {
     let mut new: BTreeMap<i64, Tokens> = BTreeMap::new();
     for (key, Usage { session_row, model, tokens }) in usage {
         let Tokens { input, output, cache_read, cache_write } = *tokens;
-        if add_unknown.execute(params![key.0, session_row, model, input, output, cache_read, cache_write])? > 0 {
+        let is_known = any_sorted && is_sorted.exists([key.0])?;
+        if !is_known
+            && add_unknown.execute(params![key.0, session_row, model, input, output, cache_read, cache_write])? > 0
+        {
             *new.entry(*session_row).or_default() += *tokens;
             tell.execute(params![session_row, key.0])?;
             continue;

@@ -153,6 +153,14 @@ pub fn row_by_id(conn: &Connection, id: &Id) -> Result<Option<i64>> {
     Ok(conn.prepare_cached("SELECT row FROM turn_ids WHERE id = ?1")?.query_row([id.0], |r| r.get(0)).optional()?)
 }
 
+/// As [`row_by_id`], where ids are nearly all new.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn row_by_id_in(tx: &Transaction<'_>, id: &Id) -> Result<Option<i64>> {
+    if tx.known.borrow_mut().may_have(tx.conn, id)? { row_by_id(tx, id) } else { Ok(None) }
+}
+
 /// The turns of a session part whose call has this id. Reads the part's rows: for the few results whose call is not at hand.
 ///
 /// # Errors
@@ -298,6 +306,7 @@ pub fn put(tx: &mut Transaction<'_>, session_row: i64, turn: &Whole) -> Result<(
         turn.tool_output,
     ])?;
     tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![own.0, row])?;
+    tx.known.borrow_mut().add(&own);
     tx.written_turns.push(row);
     Ok(())
 }
@@ -379,6 +388,7 @@ pub fn create(
         tool.map(|t| &t.output),
     ])?;
     insert_id.execute(params![id.0, row])?;
+    tx.known.borrow_mut().add(id);
     tx.written_turns.push(row);
     Ok(())
 }
@@ -391,6 +401,7 @@ pub fn create_forgotten(tx: &Transaction<'_>, row: i64, id: &Id, at: Millis) -> 
     tx.prepare_cached("INSERT INTO turns(row, id, role, at) VALUES (?1, ?2, 0, ?3)")?
         .execute(params![row, id.0, at.0])?;
     tx.prepare_cached("INSERT INTO turn_ids_new(id, row) VALUES (?1, ?2)")?.execute(params![id.0, row])?;
+    tx.known.borrow_mut().add(id);
     Ok(())
 }
 

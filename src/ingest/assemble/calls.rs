@@ -194,18 +194,22 @@ impl Assembler {
         tx: &mut Transaction<'_>,
         projects: &mut Resolver,
         pending: Pending,
-        result: ToolResult,
+        mut result: ToolResult,
     ) -> Result<()> {
         let row = pending.part;
         self.met.live = true;
         self.load(tx, row)?;
+        let found = match &pending.shell {
+            Some(shell) if result.status != ToolStatus::Error => carve::git_commits(shell, &result.output),
+            _ => Vec::new(),
+        };
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
         if let Some(subagent) = &result.subagent {
             sessions::link_subagent(tx, self.head.agent, subagent, row)?;
         }
         let turn_row = match pending.place {
             Place::Held { id, mut turn } => {
-                set_result(&mut turn, &result);
+                set_result(&mut turn, &mut result);
                 part.wrote(files::written_by(&turn, self.context.cwd.as_deref()));
                 self.held_ids.remove(&id);
                 part.write(tx, &id, &mut turn, Some(&result.call_id), &result.images)?;
@@ -215,7 +219,7 @@ impl Assembler {
                 let turn_row = part.turn_row(number);
                 if let Some(before) = turns::get(tx, turn_row)? {
                     let mut after = before.clone();
-                    set_result(&mut after, &result);
+                    set_result(&mut after, &mut result);
                     part.wrote(files::written_by(&after, self.context.cwd.as_deref()));
                     part.complete(tx, &before, &mut after, &result.images)?;
                 }
@@ -224,13 +228,7 @@ impl Assembler {
             Place::Done { row } | Place::Forgotten { row } => row,
         };
         self.pending.entry(result.call_id).or_default().answered.push(turn_row);
-        match pending.shell {
-            Some(shell) if result.status != ToolStatus::Error => {
-                let found = carve::git_commits(&shell, &result.output);
-                self.git_commits(tx, projects, row, &result.stream, &found)
-            }
-            _ => Ok(()),
-        }
+        self.git_commits(tx, projects, row, &result.stream, &found)
     }
 
     /// A result whose call is in no log: kept as a turn of its own.
@@ -238,7 +236,7 @@ impl Assembler {
         let ToolResult { call_id, stream, at, output, status, images, .. } = result;
         let agent = self.head.agent.as_str().as_bytes();
         let id = Id::derive(&[agent, self.head.native_id.as_bytes(), b"result", call_id.as_bytes(), output.as_bytes()]);
-        if let Some(row) = turns::row_by_id(tx, &id)? {
+        if let Some(row) = turns::row_by_id_in(tx, &id)? {
             return match turns::get(tx, row)? {
                 Some(_) => Ok(()),
                 None => self.meet_forgotten(tx, row),
@@ -295,9 +293,10 @@ fn has_output(tx: &Transaction<'_>, row: i64, output: &str) -> Result<bool> {
     Ok(turns::get(tx, row)?.and_then(|t| t.tool).is_some_and(|t| t.output == output))
 }
 
-fn set_result(turn: &mut Turn, result: &ToolResult) {
+/// Gives a turn its result, whose output is the turn's from here on.
+fn set_result(turn: &mut Turn, result: &mut ToolResult) {
     if let Some(tool) = &mut turn.tool {
-        tool.output.clone_from(&result.output);
+        tool.output = std::mem::take(&mut result.output);
         tool.status = match result.status {
             // A result is there, so the call is not pending, whatever the log leaves unsaid.
             ToolStatus::Pending => ToolStatus::Ok,

@@ -17,7 +17,7 @@ impl Assembler {
             return Ok(Seen::Held);
         }
         self.write_held(tx, &id)?;
-        if let Some(row) = turns::row_by_id(tx, &id)?
+        if let Some(row) = turns::row_by_id_in(tx, &id)?
             && turns::get(tx, row)?.is_some_and(|stored| same_name(&stored, turn))
         {
             return Ok(Seen::Stored(row));

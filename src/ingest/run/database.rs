@@ -112,7 +112,7 @@ impl Run<'_> {
             grown: known.filter(|_| since.is_some()),
             may_commit,
         };
-        self.take(tx, job, parser, Input::Session(Session { database, id: log.id.clone(), since }))
+        self.take(tx, job, Input::Session(parser, Session { database, id: log.id.clone(), since }))
     }
 }
 

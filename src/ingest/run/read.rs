@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use serde_json::Value;
 
+use super::ahead::Begun;
 use super::database::Session;
 use crate::ingest::lines::{self, Line, Lines, Records};
 use crate::ingest::raw_record::RawRecord;
@@ -24,9 +25,29 @@ const HELD_LINE: u64 = 4 * 1024 * 1024;
 
 /// Where the records of a log are.
 pub(super) enum Input<'d> {
-    Lines,
-    Document(Value),
-    Session(Session<'d>),
+    Lines(Box<dyn Parser>),
+    Document(Box<dyn Parser>, Value),
+    Session(Box<dyn Parser>, Session<'d>),
+    /// They come already.
+    Begun(Begun),
+}
+
+impl Input<'_> {
+    /// What the parser knows before the first record.
+    pub(super) fn parser_state(&self) -> Value {
+        match self {
+            Self::Lines(parser) | Self::Document(parser, _) | Self::Session(parser, _) => parser.state(),
+            Self::Begun(begun) => begun.parser_state.clone(),
+        }
+    }
+
+    /// Goes on where a state was taken. What has begun has begun at its start.
+    pub(super) fn restore(&mut self, state: &Value) {
+        match self {
+            Self::Lines(parser) | Self::Document(parser, _) | Self::Session(parser, _) => parser.restore(state),
+            Self::Begun(_) => {}
+        }
+    }
 }
 
 /// A record on its way from the reader to the writer.

@@ -58,6 +58,9 @@ pub fn settle(tx: &mut Transaction<'_>, into: i64) -> Result<()> {
     if commit.deleted_at.is_some() {
         facets::refresh(tx, into, &commit.link_name)?;
     }
+    if !is_touched(tx, into)? {
+        return Ok(());
+    }
     for sql in [
         "UPDATE sync_queue SET entity_id = ?2 WHERE kind = 2 AND entity_row = ?1 AND entity_id <> ?2",
         "UPDATE edits SET entity_id = ?2 WHERE kind = 2 AND entity_row = ?1 AND entity_id <> ?2",
@@ -142,6 +145,9 @@ fn revive(tx: &mut Transaction<'_>, commit: &Commit, at: Millis) -> Result<()> {
 
 /// Gives the log of a commit's edits, its draft and its former names to another.
 fn hand_over(tx: &Transaction<'_>, from: i64, into: i64) -> Result<()> {
+    if !is_touched(tx, from)? {
+        return Ok(());
+    }
     for sql in [
         "UPDATE edits SET entity_row = ?2 WHERE kind = 2 AND entity_row = ?1",
         "UPDATE conflicts SET entity_row = ?2 WHERE kind = 2 AND entity_row = ?1",
@@ -158,9 +164,27 @@ fn hand_over(tx: &Transaction<'_>, from: i64, into: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn remove(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    if !is_touched(tx, row)? {
+        return Ok(());
+    }
     former_names::remove_of(tx, row)?;
     trash::remove(tx, EntityKind::Commit, row)?;
     outbox::remove(tx, EntityKind::Commit, row)?;
     tx.prepare_cached("DELETE FROM saved_documents WHERE commit_row = ?1")?.execute([row])?;
     Ok(())
+}
+
+/// Whether anything is kept beside a commit: of most that are merged there is nothing, and one look takes less than a dozen
+/// statements that change nothing.
+fn is_touched(tx: &Transaction<'_>, row: i64) -> Result<bool> {
+    let mut query = tx.prepare_cached(
+        "SELECT EXISTS (SELECT 1 FROM edits WHERE kind = 2 AND entity_row = ?1)
+             OR EXISTS (SELECT 1 FROM conflicts WHERE kind = 2 AND entity_row = ?1)
+             OR EXISTS (SELECT 1 FROM sync_queue WHERE kind = 2 AND entity_row = ?1)
+             OR EXISTS (SELECT 1 FROM trash WHERE kind = 2 AND entity_row = ?1)
+             OR EXISTS (SELECT 1 FROM former_names WHERE commit_row = ?1)
+             OR EXISTS (SELECT 1 FROM drafts WHERE commit_row = ?1)
+             OR EXISTS (SELECT 1 FROM saved_documents WHERE commit_row = ?1)",
+    )?;
+    Ok(query.query_row([row], |r| r.get(0))?)
 }
