@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use cogfs::cloud::wire::{
     Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row, Status,
@@ -37,6 +38,8 @@ struct Record {
     usage: BTreeMap<Id, UsageContents>,
     /// Of a session without facts, its commit.
     parent: Option<Id>,
+    /// When its facts were read.
+    as_of: Millis,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +47,13 @@ struct State {
     records: BTreeMap<(Kind, Id), Record>,
     seq: i64,
     min_seq: i64,
-    clock: i64,
+    /// What its clock said when it was set.
+    clock: (i64, Option<Instant>),
+    /// By machine: when it read what it pushed last.
+    pushed: BTreeMap<Id, Millis>,
+    asks_whose: bool,
     faults: Vec<Fault>,
-    late: Vec<(Id, Vec<Change>)>,
+    late: Vec<(Id, Millis, Vec<Change>)>,
     requests: Vec<String>,
     objects: BTreeMap<String, Vec<u8>>,
     user: String,
@@ -64,7 +71,7 @@ impl MemoryCloud {
     pub fn new() -> Self {
         let cloud = Self::default();
         cloud.state().user = Id([1; 16]).to_string();
-        cloud.state().clock = 1_800_000_000_000;
+        cloud.state().clock = (1_800_000_000_000, Some(Instant::now()));
         cloud
     }
 
@@ -83,11 +90,16 @@ impl MemoryCloud {
 
     pub fn set_clock(&self, millis: i64) {
         let mut state = self.state();
-        state.clock = state.clock.max(millis);
+        state.clock = (state.now().0.max(millis), Some(Instant::now()));
     }
 
     pub fn set_user(&self, user: Id) {
         self.state().user = user.to_string();
+    }
+
+    /// Whose it is is known to who asks for it alone.
+    pub fn asks_whose(&self) {
+        self.state().asks_whose = true;
     }
 
     pub fn set_protocol(&self, min: u32, max: u32) {
@@ -150,8 +162,8 @@ impl MemoryCloud {
     /// Delivers what is late.
     pub fn deliver(&self) {
         let mut state = self.state();
-        for (machine, changes) in std::mem::take(&mut state.late) {
-            state.push(machine, &changes);
+        for (machine, as_of, changes) in std::mem::take(&mut state.late) {
+            let _ = state.push(machine, as_of, &changes);
         }
     }
 }
@@ -164,12 +176,23 @@ impl State {
 
     fn fault(&mut self, request: &str) -> Option<Fault> {
         self.requests.push(request.to_owned());
-        self.clock += 1;
         self.faults.pop()
     }
 
-    fn push(&mut self, machine: Id, changes: &[Change]) -> Vec<Outcome> {
-        changes.iter().map(|change| self.change(machine, change)).collect()
+    fn now(&self) -> Millis {
+        let (set, at) = self.clock;
+        Millis(set + at.map_or(0, |at| i64::try_from(at.elapsed().as_millis()).unwrap_or(0)))
+    }
+
+    /// All changes, unless a later request of the machine came before.
+    fn push(&mut self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
+        let as_of = as_of.min(self.now());
+        let last = self.pushed.entry(machine).or_default();
+        if as_of < *last {
+            return Err(CloudError::Unreachable("a later push of this machine came before this one".to_owned()));
+        }
+        *last = as_of;
+        Ok(changes.iter().map(|change| self.change(machine, as_of, change)).collect())
     }
 
     fn record(&mut self, kind: Kind, id: Id) -> &mut Record {
@@ -193,6 +216,7 @@ impl State {
             raw: BTreeMap::new(),
             usage: BTreeMap::new(),
             parent: None,
+            as_of: Millis(0),
         })
     }
 
@@ -218,7 +242,7 @@ impl State {
         id
     }
 
-    fn change(&mut self, machine: Id, change: &Change) -> Outcome {
+    fn change(&mut self, machine: Id, as_of: Millis, change: &Change) -> Outcome {
         let (kind, id) = match change {
             Change::Facts { kind, id, .. }
             | Change::Fields { kind, id, .. }
@@ -241,7 +265,7 @@ impl State {
         }
         match change {
             Change::Facts { rank, facts, parent, .. } => {
-                self.facts(machine, (kind, id), *rank, facts.as_ref(), *parent)
+                self.facts((machine, as_of), (kind, id), *rank, facts.as_ref(), *parent)
             }
             Change::Fields { base_version, fields, turn, .. } => {
                 self.fields(machine, (kind, id), *base_version, fields, *turn)
@@ -270,7 +294,7 @@ impl State {
 
     fn facts(
         &mut self,
-        machine: Id,
+        (machine, as_of): (Id, Millis),
         (kind, id): (Kind, Id),
         rank: i64,
         facts: Option<&Value>,
@@ -295,8 +319,12 @@ impl State {
         if let Some(facts) = facts {
             let is_new = record.row.facts.is_none();
             let is_other = record.row.facts.as_ref() != Some(facts);
-            if is_other && (is_new || rank >= record.row.rank) {
-                (record.row.facts, record.row.rank, record.row.facts_by) = (Some(facts.clone()), rank, Some(machine));
+            let is_newer = (rank, as_of) >= (record.row.rank, record.as_of);
+            if is_new || is_newer {
+                (record.row.rank, record.as_of) = (rank, as_of);
+            }
+            if is_other && (is_new || is_newer) {
+                (record.row.facts, record.row.facts_by) = (Some(facts.clone()), Some(machine));
                 let seq = self.next_seq();
                 self.record(kind, id).row.seq = seq;
             }
@@ -325,7 +353,7 @@ impl State {
             _ if !self.records.contains_key(&(kind, id)) => return unknown_parent(),
             _ => {}
         }
-        let now = self.clock;
+        let now = self.now();
         let row = &self.record(kind, id).row;
         if fields.iter().all(|(field, value)| row.fields.get(field) == Some(value)) {
             return self.applied(kind, id);
@@ -337,7 +365,7 @@ impl State {
         let row = &mut self.record(kind, id).row;
         row.fields.extend(fields.clone());
         (row.seq, row.version) = (seq, row.version + 1);
-        (row.fields_at, row.fields_by) = (Some(Millis(now)), Some(machine));
+        (row.fields_at, row.fields_by) = (Some(now), Some(machine));
         self.applied(kind, id)
     }
 
@@ -440,6 +468,11 @@ impl Cloud for MemoryCloud {
         "memory:"
     }
 
+    fn user(&self) -> Option<Id> {
+        let state = self.state();
+        Id::parse(&state.user).filter(|_| !state.asks_whose)
+    }
+
     fn status(&self) -> Result<Status> {
         let mut state = self.state();
         let fault = state.fault("status");
@@ -452,30 +485,30 @@ impl Cloud for MemoryCloud {
             min_seq: state.min_seq,
             usage: Usage { commits, bytes: 0 },
             limits: Limits::default(),
-            now: Millis(state.clock),
+            now: state.now(),
         };
         read(fault, answer)
     }
 
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
         let mut state = self.state();
         let fault = state.fault(&format!("push {}", changes.len()));
         match fault {
             Some(Fault::LostRequest) => return lost(),
             Some(Fault::Busy) => return Err(CloudError::Busy { wait: None }),
             Some(Fault::Late) => {
-                state.late.push((machine, changes.to_vec()));
+                state.late.push((machine, as_of, changes.to_vec()));
                 return lost();
             }
             _ => {}
         }
-        for (machine, changes) in std::mem::take(&mut state.late) {
-            state.push(machine, &changes);
+        for (machine, as_of, changes) in std::mem::take(&mut state.late) {
+            let _ = state.push(machine, as_of, &changes);
         }
-        let outcomes = state.push(machine, changes);
+        let outcomes = state.push(machine, as_of, changes)?;
         match fault {
             Some(Fault::LostAnswer) => lost(),
-            Some(Fault::Doubled) => Ok(state.push(machine, changes)),
+            Some(Fault::Doubled) => state.push(machine, as_of, changes),
             _ => Ok(outcomes),
         }
     }
@@ -491,7 +524,7 @@ impl Cloud for MemoryCloud {
         let is_more = rows.len() > max as usize;
         rows.truncate(max as usize);
         let next = rows.last().filter(|_| is_more).map_or(state.seq, |row| row.seq);
-        let (protocol, now) = (state.protocol(), Millis(state.clock));
+        let (protocol, now) = (state.protocol(), state.now());
         read(fault, Pulled { protocol, rows, next, head: state.seq, min_seq: state.min_seq, now })
     }
 

@@ -30,11 +30,14 @@ impl Cloud for Skewed {
     fn url(&self) -> &str {
         self.cloud.url()
     }
+    fn user(&self) -> Option<Id> {
+        self.cloud.user()
+    }
     fn status(&self) -> Result<Status> {
         self.cloud.status()
     }
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
-        self.cloud.push(machine, changes)
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
+        self.cloud.push(machine, as_of, changes)
     }
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
         let mut page = self.cloud.pull(since, max.min(self.page))?;
