@@ -176,7 +176,7 @@ create table if not exists public.turns (
     session_id   uuid not null,
     number       integer not null check (number >= 0),
     id           uuid not null,
-    role         smallint,                            -- null: known as a record, its contents are not here; 0: forgotten
+    role         smallint,                            -- null: known as a record, its contents are not here; 0: forgotten, or purged
     at           bigint not null default 0,
     model        text,
     label        text,

@@ -286,13 +286,13 @@ create or replace function cogfs.close_account(machine uuid, as_of bigint) retur
 language plpgsql security definer set search_path = '' as $$
 declare
     open jsonb := nullif(current_setting('cogfs.account', true), '')::jsonb;
-    pushed jsonb := jsonb_build_object(machine::text, as_of);
+    sent jsonb := case when as_of is null then '{}' else jsonb_build_object(machine::text, as_of) end;
 begin
     update public.accounts a set commits = (open ->> 'commits')::bigint, bytes = (open ->> 'bytes')::bigint,
-        pushed = a.pushed || close_account.pushed
+        pushed = a.pushed || sent
     where a.user_id = auth.uid() and open ->> 'user' = a.user_id::text
       and ((a.commits, a.bytes) is distinct from ((open ->> 'commits')::bigint, (open ->> 'bytes')::bigint)
-           or not a.pushed @> close_account.pushed);
+           or not a.pushed @> sent);
     perform set_config('cogfs.account', '', true);
 end
 $$;

@@ -42,6 +42,10 @@ begin
     -- later hold: a request may have been on its way while a newer one came.
     if was.id is not null and (facts is null or (was.facts is not null and (was.rank > rank or was.facts = facts
             or was.facts - 'updated_at' = facts - 'updated_at' or (was.rank = rank and as_of < known_as_of)))) then
+        if was.rank > rank and facts is not null then
+            -- The machine has less than it was told once, or was never told: it gets what there is.
+            return jsonb_build_object('status', 'conflict', 'row', cogfs.row_json(was));
+        end if;
         if facts is not null and (was.rank < rank or (was.rank = rank and known_as_of < as_of)) then
             -- Known at a higher rank now, or as of a later time; nothing to tell anybody.
             execute format('update public.%I r set rank = $3, as_of = greatest(r.as_of, $4) where r.user_id = $1 and r.id = $2',
@@ -50,6 +54,7 @@ begin
         return cogfs.applied(was.version, was.seq);
     end if;
 
+    as_of := coalesce(as_of, cogfs.millis_of(clock_timestamp()));
     if kind = 'session' and facts is not null then
         -- A machine that did not send itself yet is known by its id.
         if not exists (select from public.machines m where m.user_id = uid and m.id = (push_facts.facts ->> 'machine')::uuid) then
@@ -431,13 +436,13 @@ begin
     end if;
     perform cogfs.lock_head();
     -- Nothing was read later than now.
-    as_of := least(coalesce(as_of, present), present);
+    as_of := case when as_of is not null then least(as_of, present) end;
     -- A machine sends one request after the other: one that a later one overtook was given up, and says what is no more.
     if as_of < cogfs.open_account(machine) then
         raise sqlstate 'PT503' using message = 'a later push of this machine came before this one';
     end if;
     perform set_config('cogfs.machine', machine::text, true),
-            set_config('cogfs.as_of', as_of::text, true),
+            set_config('cogfs.as_of', coalesce(as_of::text, ''), true),
             set_config('cogfs.held', '', true),
             set_config('cogfs.wanted', (select count(*) from jsonb_array_elements(changes) c
                                         where c ->> 'op' not in ('turns', 'raw', 'usage'))::text, true);

@@ -96,6 +96,16 @@ pub fn met(conn: &Connection, kind: Facts, row: i64, hash: &Id) -> Result<()> {
     Ok(())
 }
 
+/// Has facts taken again that came from the cloud once: what is here is not made of them any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn forget_pulled(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE sent_facts SET pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
+        .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
 /// Whether these are the facts that came from the cloud last.
 ///
 /// # Errors

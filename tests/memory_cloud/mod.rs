@@ -25,7 +25,7 @@ pub enum Fault {
     LostAnswer,
     /// It arrives twice.
     Doubled,
-    /// It arrives when the sender has long given up: before the next request that pushes.
+    /// It arrives when the sender has long given up, behind some of the next requests.
     Late,
     Busy,
 }
@@ -40,6 +40,8 @@ struct Record {
     parent: Option<Id>,
     /// When its facts were read.
     as_of: Millis,
+    /// Of a turn: its contents were purged.
+    is_emptied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +55,9 @@ struct State {
     pushed: BTreeMap<Id, Millis>,
     asks_whose: bool,
     faults: Vec<Fault>,
-    late: Vec<(Id, Millis, Vec<Change>)>,
+    late: Vec<Late>,
+    /// How many requests the next late one lets go first.
+    lateness: usize,
     requests: Vec<String>,
     objects: BTreeMap<String, Vec<u8>>,
     user: String,
@@ -61,6 +65,15 @@ struct State {
     /// Refuses what this says, with code and message.
     refuses: BTreeMap<Id, (String, String)>,
     refuses_pictures: bool,
+}
+
+/// A request that comes when so many others were made.
+#[derive(Debug)]
+struct Late {
+    behind: usize,
+    machine: Id,
+    as_of: Millis,
+    changes: Vec<Change>,
 }
 
 /// A handle on it; clones are of the same cloud.
@@ -91,6 +104,12 @@ impl MemoryCloud {
     pub fn set_clock(&self, millis: i64) {
         let mut state = self.state();
         state.clock = (state.now().0.max(millis), Some(Instant::now()));
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, millis: i64) {
+        let mut state = self.state();
+        state.clock = (state.now().0 + millis, Some(Instant::now()));
     }
 
     pub fn set_user(&self, user: Id) {
@@ -162,8 +181,42 @@ impl MemoryCloud {
     /// Delivers what is late.
     pub fn deliver(&self) {
         let mut state = self.state();
-        for (machine, as_of, changes) in std::mem::take(&mut state.late) {
-            let _ = state.push(machine, as_of, &changes);
+        state.deliver(usize::MAX);
+    }
+
+    /// Removes what was deleted 30 days ago, as `purge_tombstones` does.
+    pub fn purge_tombstones(&self) {
+        let mut state = self.state();
+        let old = Millis(state.now().0 - 30 * 24 * 3600 * 1000);
+        let is_old = |record: &Record| {
+            let row = &record.row;
+            let is_deleted = row.fields.get("deleted_at").is_some_and(|at| !at.is_null());
+            is_deleted && row.fields_at.is_some_and(|at| at < old) && !row.forgotten && row.merged_into.is_none()
+        };
+        let mut gone: Vec<(Kind, Id)> = Vec::new();
+        for ((kind, id), record) in &state.records {
+            if matches!(kind, Kind::Commit | Kind::Session) && is_old(record) {
+                gone.push((*kind, *id));
+                gone.extend(state.children(*kind, *id));
+            }
+        }
+        let merged = |state: &State, gone: &[(Kind, Id)]| -> Vec<(Kind, Id)> {
+            let is_of = |(kind, _): &(Kind, Id), into: Id| gone.contains(&(*kind, into));
+            let parts = state.records.iter().filter(|(key, r)| r.row.merged_into.is_some_and(|into| is_of(key, into)));
+            parts.map(|(key, _)| *key).collect()
+        };
+        gone.extend(merged(&state, &gone));
+        for (_, record) in state.records.iter_mut().filter(|((kind, _), r)| *kind == Kind::Turn && is_old(r)) {
+            record.is_emptied = true;
+        }
+        for key in gone {
+            if state.records.get(&key).is_some_and(|record| !record.row.forgotten)
+                && let Some(record) = state.records.remove(&key)
+            {
+                state.min_seq = state.min_seq.max(record.row.seq);
+                let turns = |r: &Record| r.row.turn.is_none_or(|(session, _)| session != key.1);
+                state.records.retain(|_, record| turns(record));
+            }
         }
     }
 }
@@ -174,7 +227,20 @@ impl State {
         self.seq
     }
 
+    /// Makes the late requests that so many requests more were to come before.
+    fn deliver(&mut self, requests: usize) {
+        let (come, wait) = std::mem::take(&mut self.late).into_iter().partition(|late| late.behind <= requests);
+        self.late = wait;
+        for late in &mut self.late {
+            late.behind -= requests;
+        }
+        for Late { machine, as_of, changes, .. } in come {
+            let _ = self.push(machine, as_of, &changes);
+        }
+    }
+
     fn fault(&mut self, request: &str) -> Option<Fault> {
+        self.deliver(1);
         self.requests.push(request.to_owned());
         self.faults.pop()
     }
@@ -217,6 +283,7 @@ impl State {
             usage: BTreeMap::new(),
             parent: None,
             as_of: Millis(0),
+            is_emptied: false,
         })
     }
 
@@ -314,11 +381,21 @@ impl State {
                 Some(_) => {}
             }
         }
+        // A parent that was merged is followed.
+        let parent = parent.map(|parent| above.map_or(parent, |(kind, _)| self.target(kind, parent)));
+        let mut facts = facts.cloned();
+        if let (Some(facts), Some((above_kind, id))) = (&mut facts, above) {
+            facts[if above_kind == Kind::Project { "project" } else { "commit" }] =
+                json!(self.target(above_kind, id).to_string());
+        }
         let record = self.record(kind, id);
         record.parent = parent.or(record.parent);
-        if let Some(facts) = facts {
+        if let Some(facts) = &facts {
             let is_new = record.row.facts.is_none();
-            let is_other = record.row.facts.as_ref() != Some(facts);
+            if !is_new && rank < record.row.rank {
+                return Outcome::Conflict { row: Box::new(record.row.clone()) };
+            }
+            let is_other = record.row.facts.as_ref().map(without_time) != Some(without_time(facts));
             let is_newer = (rank, as_of) >= (record.row.rank, record.as_of);
             if is_new || is_newer {
                 (record.row.rank, record.as_of) = (rank, as_of);
@@ -441,9 +518,27 @@ impl State {
         self.applied(kind, id)
     }
 
+    /// A turn, or what a purge left of it.
+    fn as_kept(&self, turn: &TurnContents) -> TurnContents {
+        if self.records.get(&(Kind::Turn, turn.id)).is_none_or(|record| !record.is_emptied) {
+            return turn.clone();
+        }
+        let (text, role) = (String::new(), 0);
+        TurnContents { role, text, tool_input: None, tool_output: None, tool_name: None, tool_call_id: None, ..turn.clone() }
+    }
+
     fn protocol(&self) -> Protocol {
         self.protocol.unwrap_or(Protocol { min: PROTOCOL, max: PROTOCOL })
     }
+}
+
+/// Facts without when a machine last wrote them down.
+fn without_time(facts: &Value) -> Value {
+    let mut facts = facts.clone();
+    if let Some(facts) = facts.as_object_mut() {
+        facts.remove("updated_at");
+    }
+    facts
 }
 
 fn unknown_parent() -> Outcome {
@@ -497,13 +592,12 @@ impl Cloud for MemoryCloud {
             Some(Fault::LostRequest) => return lost(),
             Some(Fault::Busy) => return Err(CloudError::Busy { wait: None }),
             Some(Fault::Late) => {
-                state.late.push((machine, as_of, changes.to_vec()));
+                state.lateness = (state.lateness + 3) % 8;
+                let behind = state.lateness + 1;
+                state.late.push(Late { behind, machine, as_of, changes: changes.to_vec() });
                 return lost();
             }
             _ => {}
-        }
-        for (machine, as_of, changes) in std::mem::take(&mut state.late) {
-            let _ = state.push(machine, as_of, &changes);
         }
         let outcomes = state.push(machine, as_of, changes)?;
         match fault {
@@ -534,7 +628,7 @@ impl Cloud for MemoryCloud {
         let found = sessions.iter().filter_map(|id| state.records.get(&(Kind::Session, *id)));
         let fetched = found.filter(|record| record.row.facts.is_some()).map(|record| FetchedSession {
             row: record.row.clone(),
-            turns: record.turns.values().cloned().collect(),
+            turns: record.turns.values().map(|turn| state.as_kept(turn)).collect(),
             raw: record.raw.values().cloned().collect(),
             usage: record.usage.values().cloned().collect(),
         });

@@ -196,6 +196,8 @@ pub fn take_over(tx: &mut Transaction<'_>, parts: &[Session]) -> Result<()> {
         }
         give_away(tx, part.row)?;
         sessions::set_contents(tx, part.row, ContentsAt::Elsewhere)?;
+        // The log may be shorter than another machine's: then that one's facts come again, with the answer to this one's.
+        told::forget_pulled(tx, told::Facts::Session, part.row)?;
         tx.changes.add(ChangeKind::Session, part.row);
     }
     Ok(())

@@ -283,8 +283,14 @@ impl Cycle<'_> {
                     pen.summary.refused += u64::from(is_record(change) && code != refused::UNKNOWN_PARENT);
                 }
                 Outcome::Refused { .. } => pen.summary.refused += 1,
-                // Facts never conflict.
-                Outcome::Conflict { .. } => {}
+                // Of a record's facts there are better ones: a machine knew of them before it read a shorter log, or they are on their
+                // way to it. That it has others is told.
+                Outcome::Conflict { row } => {
+                    if let After::Mark(receipt) = after {
+                        facts::sent(&tx, receipt)?;
+                        pen.take(&mut tx, row)?;
+                    }
+                }
             }
             if let After::Fields(sent) = after
                 && let fields::Applied::Done(taken) = fields::settle(&mut tx, pen.here, sent, outcome)?
