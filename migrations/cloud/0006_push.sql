@@ -42,7 +42,7 @@ begin
     -- later hold: a request may have been on its way while a newer one came.
     if was.id is not null and (facts is null or (was.facts is not null and (was.rank > rank or was.facts = facts
             or was.facts - 'updated_at' = facts - 'updated_at' or (was.rank = rank and as_of < known_as_of)))) then
-        if was.rank > rank and facts is not null then
+        if was.rank > rank and was.facts is not null then
             -- The machine has less than it was told once, or was never told: it gets what there is.
             return jsonb_build_object('status', 'conflict', 'row', cogfs.row_json(was));
         end if;
@@ -388,13 +388,17 @@ declare
     change jsonb;
     outcome jsonb;
     outcomes jsonb[] := '{}';
+    fuller jsonb := '{}';                             -- sessions of which there is more than this machine has
     lacking jsonb := '{}';                            -- sessions whose contents were refused here, and why
     state text;
     said text;
     detail text;
 begin
     for change in select c from jsonb_array_elements(changes) c loop
-        if change ->> 'op' = 'facts' and lacking ? coalesce(change ->> 'id', '') and jsonb_typeof(change -> 'facts') = 'object' then
+        if change ->> 'op' in ('turns', 'raw', 'usage') and fuller ? coalesce(change ->> 'session', '') then
+            -- A shorter log's contents would cut what is here.
+            outcome := fuller -> (change ->> 'session');
+        elsif change ->> 'op' = 'facts' and lacking ? coalesce(change ->> 'id', '') and jsonb_typeof(change -> 'facts') = 'object' then
             -- Facts make a session visible: not without its contents.
             outcome := lacking -> (change ->> 'id');
         elsif guarded then
@@ -409,6 +413,9 @@ begin
             end;
         else
             outcome := cogfs.push_change(uid, machine, change);
+        end if;
+        if change ->> 'op' = 'facts' and outcome ->> 'status' = 'conflict' then
+            fuller := fuller || jsonb_build_object(coalesce(change ->> 'id', ''), outcome);
         end if;
         if change ->> 'op' in ('turns', 'raw', 'usage') and outcome ->> 'status' = 'refused' then
             lacking := lacking || jsonb_build_object(coalesce(change ->> 'session', ''), outcome);

@@ -194,7 +194,8 @@ pub struct UsageContents {
 pub enum Change {
     /// A record with its facts. Facts of a lower rank than those there change nothing, and are answered with those; equal facts
     /// change nothing either, nor do those of the same rank that were read before those there. A session whose `facts`
-    /// are left out is made known so that its contents can be sent; it is given to nobody until its facts come.
+    /// are left out is made known so that its contents can be sent; it is given to nobody until its facts come. Where there is
+    /// more of it already, by the rank, its contents are not taken.
     Facts {
         kind: Kind,
         id: Id,

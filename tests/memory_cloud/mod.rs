@@ -258,7 +258,22 @@ impl State {
             return Err(CloudError::Unreachable("a later push of this machine came before this one".to_owned()));
         }
         *last = as_of;
-        Ok(changes.iter().map(|change| self.change(machine, as_of, change)).collect())
+        let mut fuller: BTreeMap<Id, Outcome> = BTreeMap::new();
+        let mut one = |change: &Change| match change {
+            Change::Turns { session, .. } | Change::Raw { session, .. } | Change::Usage { session, .. }
+                if fuller.contains_key(session) =>
+            {
+                fuller[session].clone()
+            }
+            _ => {
+                let outcome = self.change(machine, as_of, change);
+                if let (Change::Facts { id, .. }, Outcome::Conflict { .. }) = (change, &outcome) {
+                    fuller.insert(*id, outcome.clone());
+                }
+                outcome
+            }
+        };
+        Ok(changes.iter().map(&mut one).collect())
     }
 
     fn record(&mut self, kind: Kind, id: Id) -> &mut Record {
@@ -390,11 +405,11 @@ impl State {
         }
         let record = self.record(kind, id);
         record.parent = parent.or(record.parent);
+        if record.row.facts.is_some() && rank < record.row.rank {
+            return Outcome::Conflict { row: Box::new(record.row.clone()) };
+        }
         if let Some(facts) = &facts {
             let is_new = record.row.facts.is_none();
-            if !is_new && rank < record.row.rank {
-                return Outcome::Conflict { row: Box::new(record.row.clone()) };
-            }
             let is_other = record.row.facts.as_ref().map(without_time) != Some(without_time(facts));
             let is_newer = (rank, as_of) >= (record.row.rank, record.as_of);
             if is_new || is_newer {

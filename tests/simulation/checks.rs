@@ -271,11 +271,13 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
             other.commit == event.commit
                 && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && before == after)
         });
+        // Of two commits that became one both notes are kept.
+        let is_joined = now[*field].as_str().zip(after.as_str()).is_some_and(|(now, after)| now.contains(after));
         let is_kept = [event.commit, now_id(event.commit)]
             .iter()
             .any(|id| kept.contains(&(*id, (*field).to_owned(), after.to_string())));
         assert!(
-            now[*field] == *after || overwritten || is_kept,
+            now[*field] == *after || is_joined || overwritten || is_kept,
             "{field} {after} of {} by {} is lost: it says {}",
             event.commit,
             event.machine,

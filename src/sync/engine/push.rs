@@ -286,7 +286,7 @@ impl Cycle<'_> {
                 // Of a record's facts there are better ones: a machine knew of them before it read a shorter log, or they are on their
                 // way to it. That it has others is told.
                 Outcome::Conflict { row } => {
-                    if let After::Mark(receipt) = after {
+                    if let (Change::Facts { .. }, After::Mark(receipt)) = (change, after) {
                         facts::sent(&tx, receipt)?;
                         pen.take(&mut tx, row)?;
                     }

@@ -42,13 +42,6 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     Ok(WRITTEN)
 }
 
-fn rank(rank: u8) -> TitleRank {
-    [TitleRank::None, TitleRank::Answer, TitleRank::GitSubject, TitleRank::Prompt, TitleRank::Agent]
-        .into_iter()
-        .find(|known| *known as u8 == rank)
-        .unwrap_or(TitleRank::None)
-}
-
 /// The sent name, where it is one and free; else the usual one.
 fn dir_name(tx: &Transaction<'_>, id: &Id, project_row: i64, facts: &CommitFacts) -> Result<String> {
     let made = || render::commit_dir_name(facts.started_at, &facts.title, &id.short());
@@ -73,7 +66,7 @@ fn create(tx: &mut Transaction<'_>, row: &Row, project_row: i64, facts: &CommitF
         project_row,
         dir_name: &dir_name,
         title: &facts.title,
-        title_rank: rank(facts.title_rank),
+        title_rank: TitleRank::from_u8(facts.title_rank),
         started_at: facts.started_at,
     };
     let commit_row = commits::create(tx, &new)?;
@@ -116,7 +109,7 @@ fn replace(tx: &mut Transaction<'_>, known: &Commit, project_row: i64, facts: &C
         false => known.dir_name.clone(),
     };
     if (known.title.as_str(), known.dir_name.as_str()) != (facts.title.as_str(), name.as_str()) {
-        commits::set_title(tx, &known, &facts.title, rank(facts.title_rank), &name)?;
+        commits::set_title(tx, &known, &facts.title, TitleRank::from_u8(facts.title_rank), &name)?;
     }
     Ok(())
 }
@@ -157,7 +150,7 @@ fn meet(tx: &mut Transaction<'_>, known: &Commit, facts: &CommitFacts) -> Result
     }
     if facts.title_rank > found_rank || is_earlier {
         let name = dir_name(tx, &known.id, known.project_row, facts)?;
-        commits::retitle(tx, known, &facts.title, rank(facts.title_rank), &name)?;
+        commits::retitle(tx, known, &facts.title, TitleRank::from_u8(facts.title_rank), &name)?;
         changed = true;
     }
     Ok(changed)
