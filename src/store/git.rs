@@ -101,8 +101,10 @@ pub fn merge(tx: &mut Transaction<'_>, from: i64, into: i64) -> Result<()> {
         .collect::<rusqlite::Result<_>>()?;
     for (a, a_name, b, b_name) in both {
         let (gone, gone_name, kept) = if a_name.len() < b_name.len() { (b, b_name, a) } else { (a, a_name, b) };
-        tx.prepare_cached("UPDATE git_commits SET at = min(at, (SELECT at FROM git_commits WHERE row = ?1)) WHERE row = ?2")?
-            .execute([gone, kept])?;
+        tx.prepare_cached(
+            "UPDATE git_commits SET at = min(at, (SELECT at FROM git_commits WHERE row = ?1)) WHERE row = ?2",
+        )?
+        .execute([gone, kept])?;
         tx.prepare_cached("DELETE FROM git_commits WHERE row = ?1")?.execute([gone])?;
         tx.changes.add_full(ChangeKind::Git, gone, 0, Some(gone_name));
     }

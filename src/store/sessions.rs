@@ -696,7 +696,9 @@ pub fn linked_parent(conn: &Connection, agent: Agent, native_id: &str) -> Result
 /// When SQLite cannot write.
 pub fn number_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let machines: i64 = tx
-        .prepare_cached("SELECT count(DISTINCT machine_row) FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL")?
+        .prepare_cached(
+            "SELECT count(DISTINCT machine_row) FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL",
+        )?
         .query_row([commit_row], |r| r.get(0))?;
     if machines > 1 { number_all_by_time(tx, commit_row) } else { Ok(()) }
 }

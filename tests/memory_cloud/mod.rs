@@ -539,7 +539,15 @@ impl State {
             return turn.clone();
         }
         let (text, role) = (String::new(), 0);
-        TurnContents { role, text, tool_input: None, tool_output: None, tool_name: None, tool_call_id: None, ..turn.clone() }
+        TurnContents {
+            role,
+            text,
+            tool_input: None,
+            tool_output: None,
+            tool_name: None,
+            tool_call_id: None,
+            ..turn.clone()
+        }
     }
 
     fn protocol(&self) -> Protocol {

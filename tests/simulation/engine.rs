@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cogfs::cloud::{Cloud, CloudError};
 use cogfs::cloud::wire::{Kind, Outcome};
+use cogfs::cloud::{Cloud, CloudError};
 use cogfs::curation::{Edit, Entity, Origin, Title, TrashName, undo};
 use cogfs::model::{Commit, Id};
 use cogfs::store::conflicts::{self, Side};

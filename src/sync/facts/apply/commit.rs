@@ -143,7 +143,8 @@ fn meet(tx: &mut Transaction<'_>, known: &Commit, facts: &CommitFacts) -> Result
     // Of two commits that became one, the earlier one's title holds, and the first time that a git commit was told of.
     let (found, found_rank) = curated::found_title(tx, known)?;
     let is_earlier = facts.title_rank == found_rank && facts.started_at < known.started_at && facts.title != found;
-    let knows_earlier = |made: &GitFacts| git::at(tx, known.row, &made.hash).map(|at| at.is_some_and(|at| at < made.at));
+    let knows_earlier =
+        |made: &GitFacts| git::at(tx, known.row, &made.hash).map(|at| at.is_some_and(|at| at < made.at));
     let is_later = facts.title_rank == found_rank && facts.started_at > known.started_at && facts.title != found;
     if is_later || facts.git_commits.iter().map(knows_earlier).collect::<Result<Vec<_>>>()?.contains(&true) {
         told::changed(tx, Facts::Commit, known.row)?;

@@ -10,7 +10,9 @@ use crate::curation::{Edit, Editor, Elsewhere, Entity};
 use crate::model::{Commit, Id, Project};
 use crate::store::forget::{self, Removed};
 use crate::store::told::{self, Facts};
-use crate::store::{ChangeKind, EntityKind, Result, Transaction, commits, gone, machines, outbox, projects, sessions, trash};
+use crate::store::{
+    ChangeKind, EntityKind, Result, Transaction, commits, gone, machines, outbox, projects, sessions, trash,
+};
 use crate::{forget as forgetting, render};
 
 pub(super) fn machine(tx: &Transaction<'_>, row: &Row) -> Result<Applied> {
@@ -136,7 +138,9 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
         }
         None => {
             // Of two one of which is deleted the whole is not: what is to be known of the other comes with it.
-            if trash::find(tx, EntityKind::Commit, from.row)?.is_some() && !outbox::waits(tx, EntityKind::Commit, from.row)? {
+            if trash::find(tx, EntityKind::Commit, from.row)?.is_some()
+                && !outbox::waits(tx, EntityKind::Commit, from.row)?
+            {
                 let mut editor = Editor::of_cloud(tx, Elsewhere { machine: String::new() });
                 if let Err(error) = editor.apply(&Edit::Restore { entity: Entity::commit(from.row) }) {
                     tracing::warn!(%error, "a commit that is a part of another is still deleted");
