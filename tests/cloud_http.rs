@@ -98,7 +98,7 @@ fn a_call_has_the_key_the_token_and_the_arguments_of_the_function() {
     machine.double.answers(|asked| {
         asked.path.ends_with("/sync_push").then(|| Answer::Json(200, json!([{"status": "forgotten"}])))
     });
-    let outcomes = machine.cloud().push(Id([1; 16]), &[change()]).unwrap();
+    let outcomes = machine.cloud().push(Id([1; 16]), Millis(7), &[change()]).unwrap();
     assert_eq!(outcomes.len(), 1);
     let asked = machine.double.asked().pop().unwrap();
     assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/rest/v1/rpc/sync_push"));
@@ -119,7 +119,7 @@ fn a_call_has_the_key_the_token_and_the_arguments_of_the_function() {
 fn a_push_whose_outcomes_are_not_as_many_as_its_changes_is_not_believed() {
     let machine = Machine::new();
     machine.double.answers(|asked| is_rpc(asked).then(|| Answer::Json(200, json!([]))));
-    assert!(matches!(machine.cloud().push(Id([1; 16]), &[change()]), Err(CloudError::Garbled(_))));
+    assert!(matches!(machine.cloud().push(Id([1; 16]), Millis(7), &[change()]), Err(CloudError::Garbled(_))));
 }
 
 #[test]
@@ -438,7 +438,7 @@ fn no_secret_and_nothing_of_a_body_gets_into_an_error() {
         });
         let cloud = machine.cloud();
         let errors = [
-            cloud.push(Id([1; 16]), std::slice::from_ref(&change)).unwrap_err(),
+            cloud.push(Id([1; 16]), Millis(7), std::slice::from_ref(&change)).unwrap_err(),
             cloud.status().unwrap_err(),
             cloud.upload(&"ab".repeat(32), "image/png", words.as_bytes()).err().unwrap_or(CloudError::Gone),
         ];

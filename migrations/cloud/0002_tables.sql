@@ -19,6 +19,7 @@ create table if not exists public.accounts (
     plan       text not null default 'free' references public.limits(plan),
     commits    bigint not null default 0,
     bytes      bigint not null default 0,
+    pushed     jsonb not null default '{}',           -- by machine: when it read what it pushed last, in milliseconds
     created_at timestamptz not null default now()
 );
 
@@ -41,6 +42,7 @@ create table if not exists public.machines (
     facts       jsonb,
     facts_by    uuid,
     rank        bigint not null default 0,
+    as_of       bigint not null default 0,            -- when the machine read the facts, by this server's clock
     merged_into uuid,
     forgotten   boolean not null default false,
     touched     integer not null default 0,           -- raised to have the record told again
@@ -62,6 +64,7 @@ create table if not exists public.projects (
     facts       jsonb,
     facts_by    uuid,
     rank        bigint not null default 0,
+    as_of       bigint not null default 0,
     merged_into uuid,
     forgotten   boolean not null default false,
     touched     integer not null default 0,
@@ -87,6 +90,7 @@ create table if not exists public.cognitive_commits (
     facts         jsonb,
     facts_by      uuid,
     rank          bigint not null default 0,
+    as_of         bigint not null default 0,
     merged_into   uuid,
     forgotten     boolean not null default false,
     touched       integer not null default 0,
@@ -125,6 +129,7 @@ create table if not exists public.sessions (
     facts              jsonb,
     facts_by           uuid,
     rank               bigint not null default 0,
+    as_of              bigint not null default 0,
     merged_into        uuid,
     forgotten          boolean not null default false,
     touched            integer not null default 0,
@@ -171,7 +176,7 @@ create table if not exists public.turns (
     session_id   uuid not null,
     number       integer not null check (number >= 0),
     id           uuid not null,
-    role         smallint,                            -- null: known as a record, its contents are not here; 0: forgotten
+    role         smallint,                            -- null: known as a record, its contents are not here; 0: forgotten, or purged
     at           bigint not null default 0,
     model        text,
     label        text,

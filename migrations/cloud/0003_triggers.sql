@@ -267,24 +267,32 @@ begin
 end
 $$;
 
--- Begins and ends keeping the sum apart. The head is locked meanwhile, so nobody else writes it.
-create or replace function cogfs.open_account() returns void
+-- Begins and ends keeping the sum apart. The head is locked meanwhile, so nobody else writes it. Gives when the machine read what it
+-- sent last.
+create or replace function cogfs.open_account(machine uuid) returns bigint
 language plpgsql security definer set search_path = '' as $$
+declare
+    account public.accounts;
 begin
-    perform set_config('cogfs.account', jsonb_build_object('user', a.user_id, 'plan', a.plan, 'commits', a.commits, 'bytes', a.bytes,
-        'allowed_commits', l.commits, 'allowed_bytes', l.bytes)::text, true)
-    from public.accounts a join public.limits l on l.plan = a.plan where a.user_id = auth.uid();
+    select * into account from public.accounts a where a.user_id = auth.uid();
+    perform set_config('cogfs.account', jsonb_build_object('user', account.user_id, 'plan', account.plan, 'commits', account.commits,
+        'bytes', account.bytes, 'allowed_commits', l.commits, 'allowed_bytes', l.bytes)::text, true)
+    from public.limits l where l.plan = account.plan;
+    return coalesce((account.pushed ->> machine::text)::bigint, 0);
 end
 $$;
 
-create or replace function cogfs.close_account() returns void
+create or replace function cogfs.close_account(machine uuid, as_of bigint) returns void
 language plpgsql security definer set search_path = '' as $$
 declare
     open jsonb := nullif(current_setting('cogfs.account', true), '')::jsonb;
+    sent jsonb := case when as_of is null then '{}' else jsonb_build_object(machine::text, as_of) end;
 begin
-    update public.accounts a set commits = (open ->> 'commits')::bigint, bytes = (open ->> 'bytes')::bigint
+    update public.accounts a set commits = (open ->> 'commits')::bigint, bytes = (open ->> 'bytes')::bigint,
+        pushed = a.pushed || sent
     where a.user_id = auth.uid() and open ->> 'user' = a.user_id::text
-      and (a.commits, a.bytes) is distinct from ((open ->> 'commits')::bigint, (open ->> 'bytes')::bigint);
+      and ((a.commits, a.bytes) is distinct from ((open ->> 'commits')::bigint, (open ->> 'bytes')::bigint)
+           or not a.pushed @> sent);
     perform set_config('cogfs.account', '', true);
 end
 $$;

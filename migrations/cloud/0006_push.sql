@@ -2,7 +2,7 @@
 -- security. The JSON is that of src/cloud/wire.rs; docs/CLOUD.md says what holds.
 
 create or replace function cogfs.push_facts(
-    uid uuid, machine uuid, kind text, id uuid, rank bigint, facts jsonb, parent uuid
+    uid uuid, machine uuid, kind text, id uuid, rank bigint, as_of bigint, facts jsonb, parent uuid
 ) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
@@ -13,6 +13,7 @@ declare
     seq bigint;
     raw_bytes bigint;
     unused jsonb := '[]';
+    known_as_of bigint := 0;
 begin
     if id is null or kind = 'turn' or (facts is not null and jsonb_typeof(facts) <> 'object') then
         return cogfs.refused('invalid', 'a record has an id, and its facts are an object; a turn has none');
@@ -33,16 +34,27 @@ begin
         end if;
         parent := above.id;
     end if;
-    -- Facts that are as they were, but for when a machine last wrote them down, are no news.
-    if was.id is not null and (facts is null or (was.facts is not null and
-            (was.rank > rank or was.facts = facts or was.facts - 'updated_at' = facts - 'updated_at'))) then
-        if facts is not null and was.rank < rank then
-            -- Known at a higher rank now; nothing to tell anybody.
-            execute format('update public.%I set rank = $3 where user_id = $1 and id = $2', cogfs.table_of(kind)) using uid, id, rank;
+    if was.facts is not null and facts is not null and was.rank <= rank then
+        execute format('select r.as_of from public.%I r where r.user_id = $1 and r.id = $2', cogfs.table_of(kind))
+        into known_as_of using uid, id;
+    end if;
+    -- Facts that are as they were, but for when a machine last wrote them down, are no news. Of two of one rank those that were read
+    -- later hold: a request may have been on its way while a newer one came.
+    if was.id is not null and (facts is null or (was.facts is not null and (was.rank > rank or was.facts = facts
+            or was.facts - 'updated_at' = facts - 'updated_at' or (was.rank = rank and as_of < known_as_of)))) then
+        if was.rank > rank and was.facts is not null then
+            -- The machine has less than it was told once, or was never told: it gets what there is.
+            return jsonb_build_object('status', 'conflict', 'row', cogfs.row_json(was));
+        end if;
+        if facts is not null and (was.rank < rank or (was.rank = rank and known_as_of < as_of)) then
+            -- Known at a higher rank now, or as of a later time; nothing to tell anybody.
+            execute format('update public.%I r set rank = $3, as_of = greatest(r.as_of, $4) where r.user_id = $1 and r.id = $2',
+                           cogfs.table_of(kind)) using uid, id, rank, as_of;
         end if;
         return cogfs.applied(was.version, was.seq);
     end if;
 
+    as_of := coalesce(as_of, cogfs.millis_of(clock_timestamp()));
     if kind = 'session' and facts is not null then
         -- A machine that did not send itself yet is known by its id.
         if not exists (select from public.machines m where m.user_id = uid and m.id = (push_facts.facts ->> 'machine')::uuid) then
@@ -51,24 +63,26 @@ begin
     end if;
     -- Not by `on conflict`: its trigger for new rows would take a number as well. Sessions are many: their statements are planned once.
     if kind = 'session' and was.id is not null then
-        update public.sessions r set rank = push_facts.rank, facts = push_facts.facts, facts_by = push_facts.machine
+        update public.sessions r set rank = push_facts.rank, as_of = push_facts.as_of, facts = push_facts.facts, facts_by = push_facts.machine
         where r.user_id = uid and r.id = push_facts.id returning r.version, r.seq into version, seq;
     elsif kind = 'session' then
-        insert into public.sessions as r(user_id, id, rank, facts, facts_by, commit_id)
-        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.facts, machine, parent)
+        insert into public.sessions as r(user_id, id, rank, as_of, facts, facts_by, commit_id)
+        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.as_of, push_facts.facts,
+                machine, parent)
         returning r.version, r.seq into version, seq;
     elsif was.id is not null then
-        execute format('update public.%I r set rank = $3, facts = $4, facts_by = $5 where user_id = $1 and id = $2
-            returning r.version, r.seq', cogfs.table_of(kind))
-        into version, seq using uid, id, rank, facts, machine;
+        execute format('update public.%I r set rank = $3, facts = $4, facts_by = $5, as_of = $6
+            where user_id = $1 and id = $2 returning r.version, r.seq', cogfs.table_of(kind))
+        into version, seq using uid, id, rank, facts, machine, as_of;
     elsif kind = 'commit' then
-        insert into public.cognitive_commits as r(user_id, id, rank, facts, facts_by, project_id)
-        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.facts, machine, parent)
+        insert into public.cognitive_commits as r(user_id, id, rank, as_of, facts, facts_by, project_id)
+        values (uid, push_facts.id, case when push_facts.facts is null then 0 else push_facts.rank end, push_facts.as_of, push_facts.facts,
+                machine, parent)
         returning r.version, r.seq into version, seq;
     else
-        execute format('insert into public.%I as r(user_id, id, rank, facts, facts_by) values ($1, $2, $3, $4, $5)
-            returning r.version, r.seq', cogfs.table_of(kind))
-        into version, seq using uid, id, case when facts is null then 0 else rank end, facts, machine;
+        execute format('insert into public.%I as r(user_id, id, rank, facts, facts_by, as_of)
+            values ($1, $2, $3, $4, $5, $6) returning r.version, r.seq', cogfs.table_of(kind))
+        into version, seq using uid, id, case when facts is null then 0 else rank end, facts, machine, as_of;
     end if;
     if kind = 'session' and facts is not null then
         -- Records that were cut anew may be fewer.
@@ -344,7 +358,8 @@ language plpgsql set search_path = '' as $$
 begin
     return case change ->> 'op'
         when 'facts' then cogfs.push_facts(uid, machine, change ->> 'kind', (change ->> 'id')::uuid,
-            coalesce((change ->> 'rank')::bigint, 0), nullif(change -> 'facts', 'null'), (change ->> 'parent')::uuid)
+            coalesce((change ->> 'rank')::bigint, 0), nullif(current_setting('cogfs.as_of', true), '')::bigint,
+            nullif(change -> 'facts', 'null'), (change ->> 'parent')::uuid)
         when 'fields' then cogfs.push_fields(uid, change ->> 'kind', (change ->> 'id')::uuid, (change ->> 'base_version')::bigint,
             change -> 'fields', (change -> 'turn' ->> 0)::uuid, (change -> 'turn' ->> 1)::integer)
         when 'turns' then cogfs.push_contents(uid, 'turns', (change ->> 'session')::uuid, change -> 'turns')
@@ -373,13 +388,17 @@ declare
     change jsonb;
     outcome jsonb;
     outcomes jsonb[] := '{}';
+    fuller jsonb := '{}';                             -- sessions of which there is more than this machine has
     lacking jsonb := '{}';                            -- sessions whose contents were refused here, and why
     state text;
     said text;
     detail text;
 begin
     for change in select c from jsonb_array_elements(changes) c loop
-        if change ->> 'op' = 'facts' and lacking ? coalesce(change ->> 'id', '') and jsonb_typeof(change -> 'facts') = 'object' then
+        if change ->> 'op' in ('turns', 'raw', 'usage') and fuller ? coalesce(change ->> 'session', '') then
+            -- A shorter log's contents would cut what is here.
+            outcome := fuller -> (change ->> 'session');
+        elsif change ->> 'op' = 'facts' and lacking ? coalesce(change ->> 'id', '') and jsonb_typeof(change -> 'facts') = 'object' then
             -- Facts make a session visible: not without its contents.
             outcome := lacking -> (change ->> 'id');
         elsif guarded then
@@ -395,6 +414,9 @@ begin
         else
             outcome := cogfs.push_change(uid, machine, change);
         end if;
+        if change ->> 'op' = 'facts' and outcome ->> 'status' = 'conflict' then
+            fuller := fuller || jsonb_build_object(coalesce(change ->> 'id', ''), outcome);
+        end if;
         if change ->> 'op' in ('turns', 'raw', 'usage') and outcome ->> 'status' = 'refused' then
             lacking := lacking || jsonb_build_object(coalesce(change ->> 'session', ''), outcome);
         end if;
@@ -404,10 +426,13 @@ begin
 end
 $$;
 
-create or replace function public.sync_push(protocol integer, machine uuid, changes jsonb) returns jsonb
+drop function if exists public.sync_push(integer, uuid, jsonb);
+-- `as_of`: when the machine read what it sends, by this server's clock as its last pull told it.
+create or replace function public.sync_push(protocol integer, machine uuid, changes jsonb, as_of bigint default null) returns jsonb
 language plpgsql set search_path = '' as $$
 declare
     uid uuid := cogfs.check_caller(protocol);
+    present bigint := cogfs.millis_of(clock_timestamp());
     outcomes jsonb;
     state text;
     said text;
@@ -417,8 +442,14 @@ begin
         raise sqlstate 'PT400' using message = 'a push has a machine and a list of changes';
     end if;
     perform cogfs.lock_head();
-    perform cogfs.open_account();
+    -- Nothing was read later than now.
+    as_of := case when as_of is not null then least(as_of, present) end;
+    -- A machine sends one request after the other: one that a later one overtook was given up, and says what is no more.
+    if as_of < cogfs.open_account(machine) then
+        raise sqlstate 'PT503' using message = 'a later push of this machine came before this one';
+    end if;
     perform set_config('cogfs.machine', machine::text, true),
+            set_config('cogfs.as_of', coalesce(as_of::text, ''), true),
             set_config('cogfs.held', '', true),
             set_config('cogfs.wanted', (select count(*) from jsonb_array_elements(changes) c
                                         where c ->> 'op' not in ('turns', 'raw', 'usage'))::text, true);
@@ -433,11 +464,11 @@ begin
         end if;
         outcomes := cogfs.push_all(uid, machine, changes, true);
     end;
-    perform cogfs.close_account();
-    perform set_config('cogfs.machine', '', true), set_config('cogfs.held', '', true), set_config('cogfs.wanted', '', true);
+    perform cogfs.close_account(machine, as_of);
+    perform set_config('cogfs.machine', '', true), set_config('cogfs.as_of', '', true), set_config('cogfs.held', '', true), set_config('cogfs.wanted', '', true);
     return outcomes;
 end
 $$;
 
-revoke all on function public.sync_push(integer, uuid, jsonb) from public, anon;
-grant execute on function public.sync_push(integer, uuid, jsonb) to authenticated;
+revoke all on function public.sync_push(integer, uuid, jsonb, bigint) from public, anon;
+grant execute on function public.sync_push(integer, uuid, jsonb, bigint) to authenticated;

@@ -66,9 +66,9 @@ begin
         removed := removed + count;
         newest := greatest(newest, last);
         -- Of a turn the mark stays: its session's facts count it.
-        update public.turns t set role = null, model = null, label = null, tool_name = null, tool_call_id = null, text = '',
+        update public.turns t set role = 0, model = null, label = null, tool_name = null, tool_call_id = null, text = '',
             tool_input = null, tool_output = null
-        where t.user_id = uid and t.deleted_at is not null and t.fields_at < old and not t.forgotten and t.role is not null;
+        where t.user_id = uid and t.deleted_at is not null and t.fields_at < old and not t.forgotten and t.role <> 0;
         get diagnostics count = row_count;
         removed := removed + count;
 

@@ -15,7 +15,7 @@ use super::auth::Auth;
 use super::auth::session::Session;
 use super::wire::{Change, Fetched, Mark, Outcome, PROTOCOL, Protocol, Pulled, Status};
 use super::{Cloud, CloudError, Result, nul};
-use crate::model::Id;
+use crate::model::{Id, Millis};
 use errors::{Failure, Service};
 use transport::{Method, Reply, Request, Transport};
 
@@ -211,14 +211,15 @@ impl Cloud for HttpCloud {
         Ok(status)
     }
 
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
         #[derive(Serialize)]
         struct Push<'a> {
             protocol: u32,
             machine: Id,
+            as_of: Millis,
             changes: &'a [Change],
         }
-        let push = Push { protocol: PROTOCOL, machine, changes };
+        let push = Push { protocol: PROTOCOL, machine, as_of, changes };
         let outcomes: Vec<Outcome> = self.rpc("sync_push", &push, self.deadlines.push)?;
         if outcomes.len() != changes.len() {
             let (has, wants) = (outcomes.len(), changes.len());

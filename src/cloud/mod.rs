@@ -11,7 +11,7 @@ pub mod wire;
 
 use std::time::Duration;
 
-use crate::model::Id;
+use crate::model::{Id, Millis};
 use wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
 
 /// Why the cloud did not do it, as far as a caller has to act differently.
@@ -59,11 +59,12 @@ pub trait Cloud: Send + Sync {
     /// See [`CloudError`]; the same for all that follow.
     fn status(&self) -> Result<Status>;
 
-    /// Makes changes, in their order, in one transaction; an outcome for each. Doing it twice changes nothing.
+    /// Makes changes, in their order, in one transaction; an outcome for each. Doing it twice changes nothing. `as_of`: when they were
+    /// read here, by the server's clock: of a machine's requests one that comes behind a later one is not made.
     ///
     /// # Errors
     /// When nothing was made, or it is not known whether it was.
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>>;
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>>;
 
     /// The records behind a cursor, in the order of their numbers.
     ///

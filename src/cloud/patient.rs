@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::retry::{Next, Retry, dice};
 use super::wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
 use super::{Cloud, CloudError, Result};
-use crate::model::Id;
+use crate::model::{Id, Millis};
 
 /// How often a call is tried again at the most, whatever the server asks for.
 const MOST: u32 = 5;
@@ -90,8 +90,8 @@ impl Cloud for Patient<'_> {
         self.call(|| self.cloud.status())
     }
 
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
-        self.call(|| self.cloud.push(machine, changes))
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
+        self.call(|| self.cloud.push(machine, as_of, changes))
     }
 
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {

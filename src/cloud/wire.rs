@@ -192,8 +192,10 @@ pub struct UsageContents {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case")]
 pub enum Change {
-    /// A record with its facts. Facts of a lower rank than those there change nothing; equal facts neither. A session whose `facts`
-    /// are left out is made known so that its contents can be sent; it is given to nobody until its facts come.
+    /// A record with its facts. Facts of a lower rank than those there change nothing, and are answered with those; equal facts
+    /// change nothing either, nor do those of the same rank that were read before those there. A session whose `facts`
+    /// are left out is made known so that its contents can be sent; it is given to nobody until its facts come. Where there is
+    /// more of it already, by the rank, its contents are not taken.
     Facts {
         kind: Kind,
         id: Id,
@@ -239,7 +241,7 @@ pub enum Outcome {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unused: Vec<String>,
     },
-    /// The record is at another version.
+    /// The record is at another version; of facts: there are some of a higher rank.
     Conflict { row: Box<Row> },
     /// The record is a part of another now.
     Merged { into: Id },

@@ -22,6 +22,17 @@ pub enum TitleRank {
     User = 5,
 }
 
+impl TitleRank {
+    /// The rank of a number, as the database and the wire have it; of any other one: none.
+    #[must_use]
+    pub fn from_u8(rank: u8) -> Self {
+        [Self::Answer, Self::GitSubject, Self::Prompt, Self::Agent]
+            .into_iter()
+            .find(|known| *known as u8 == rank)
+            .unwrap_or(Self::None)
+    }
+}
+
 /// The directory a commit lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -514,6 +525,7 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
+    let (title, rank) = curated::found_title(tx, from)?;
     curated::merged::merge(tx, from, into)?;
     for session in super::sessions::all_of_commit(tx, from.row)? {
         let ordinal = super::sessions::next_ordinal(tx, into.row, None)?;
@@ -535,9 +547,17 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
             .execute(params![into.row, from.id.0])?;
         tx.changes.add_full(ChangeKind::Id, 0, 0, Some(into.id.to_string()));
         tx.changes.add(ChangeKind::Commit, into.row);
+        // So does its title, on whichever machine they meet.
+        if let Some(known) = get(tx, into.row)?.filter(|_| !title.is_empty())
+            && rank >= curated::found_title(tx, &known)?.1
+        {
+            let name = known.dir_name.clone();
+            retitle(tx, &known, &title, TitleRank::from_u8(rank), &name)?;
+        }
     } else {
         gone::merge(tx, Facts::Commit, &from.id, &into.id, is_from_known)?;
     }
+    super::sessions::number_all_by_time(tx, into.row)?;
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     curated::merged::settle(tx, into.row)?;
     refresh(tx, into.row)

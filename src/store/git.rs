@@ -59,11 +59,12 @@ pub fn add(
 /// # Errors
 /// When SQLite cannot write.
 pub fn put(tx: &mut Transaction<'_>, commit_row: i64, git: &GitCommit, name: Option<&str>, at: Millis) -> Result<bool> {
-    let mut known = tx.prepare_cached("SELECT 1 FROM git_commits WHERE commit_row = ?1 AND hash = ?2")?;
-    if known.exists(params![commit_row, git.hash])? {
-        return Ok(false);
+    if let Some(known) = self::at(tx, commit_row, &git.hash)? {
+        // Two sessions may tell of it: it was made when the first of them did.
+        tx.prepare_cached("UPDATE git_commits SET at = ?3 WHERE commit_row = ?1 AND hash = ?2 AND at > ?3")?
+            .execute(params![commit_row, git.hash, at.0])?;
+        return Ok(known > at);
     }
-    drop(known);
     let Some(name) = name else { return add(tx, commit_row, git, None, at).map(|()| true) };
     if by_name(tx, name)?.is_some() {
         let hash = name.split('-').next().filter(|hash| hash.len() >= SHORTEST_HASH);
@@ -75,6 +76,15 @@ pub fn put(tx: &mut Transaction<'_>, commit_row: i64, git: &GitCommit, name: Opt
     .execute(params![commit_row, git.hash, name, git.branch, git.subject, at.0])?;
     tx.changes.add(ChangeKind::Views, commit_row);
     Ok(true)
+}
+
+/// When a git commit was made, as far as a commit tells of it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn at(conn: &Connection, commit_row: i64, hash: &str) -> Result<Option<Millis>> {
+    let mut query = conn.prepare_cached("SELECT at FROM git_commits WHERE commit_row = ?1 AND hash = ?2")?;
+    Ok(query.query_row(params![commit_row, hash], |r| r.get(0)).optional()?.map(Millis))
 }
 
 /// Gives the git commits of a commit to the one it is merged with. Of two links of one hash the one with the plain name stays.
@@ -90,7 +100,11 @@ pub fn merge(tx: &mut Transaction<'_>, from: i64, into: i64) -> Result<()> {
         .query_map([from, into], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
     for (a, a_name, b, b_name) in both {
-        let (gone, gone_name) = if a_name.len() < b_name.len() { (b, b_name) } else { (a, a_name) };
+        let (gone, gone_name, kept) = if a_name.len() < b_name.len() { (b, b_name, a) } else { (a, a_name, b) };
+        tx.prepare_cached(
+            "UPDATE git_commits SET at = min(at, (SELECT at FROM git_commits WHERE row = ?1)) WHERE row = ?2",
+        )?
+        .execute([gone, kept])?;
         tx.prepare_cached("DELETE FROM git_commits WHERE row = ?1")?.execute([gone])?;
         tx.changes.add_full(ChangeKind::Git, gone, 0, Some(gone_name));
     }

@@ -698,17 +698,27 @@ pub fn linked_parent(conn: &Connection, agent: Agent, native_id: &str) -> Result
 /// # Errors
 /// When SQLite cannot write.
 pub fn number_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
-    let all: Vec<(i64, i64, u32, String, bool)> = tx
+    let machines: i64 = tx
         .prepare_cached(
-            "SELECT row, machine_row, ordinal, dir_name, contents = 0 FROM sessions
+            "SELECT count(DISTINCT machine_row) FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL",
+        )?
+        .query_row([commit_row], |r| r.get(0))?;
+    if machines > 1 { number_all_by_time(tx, commit_row) } else { Ok(()) }
+}
+
+/// The same, also where all are of one machine: another one numbers them so.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn number_all_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+    let all: Vec<(i64, u32, String, bool)> = tx
+        .prepare_cached(
+            "SELECT row, ordinal, dir_name, contents = 0 FROM sessions
              WHERE commit_row = ?1 AND parent_row IS NULL ORDER BY started_at, id",
         )?
-        .query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?)))?
+        .query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?)))?
         .collect::<rusqlite::Result<_>>()?;
-    if all.windows(2).all(|pair| pair[0].1 == pair[1].1) {
-        return Ok(());
-    }
-    for (ordinal, (row, _, known, dir_name, is_own)) in (1..).zip(all) {
+    for (ordinal, (row, known, dir_name, is_own)) in (1..).zip(all) {
         let rest = dir_name.split_once('_').map_or(dir_name.as_str(), |(_, rest)| rest);
         let name = format!("{ordinal:02}_{rest}");
         if (known, &dir_name) == (ordinal, &name) {

@@ -96,6 +96,26 @@ pub fn met(conn: &Connection, kind: Facts, row: i64, hash: &Id) -> Result<()> {
     Ok(())
 }
 
+/// The cloud does not have a record any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn unknown(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE sent_facts SET sent = 0, pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
+        .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
+/// Has facts taken again that came from the cloud once: what is here is not made of them any more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn forget_pulled(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE sent_facts SET pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
+        .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
 /// Whether these are the facts that came from the cloud last.
 ///
 /// # Errors
@@ -248,9 +268,7 @@ pub fn superseded(conn: &Connection, session_row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn no_contents(conn: &Connection, session_row: i64) -> Result<()> {
-    conn.prepare_cached("DELETE FROM sent_contents WHERE session_row = ?1")?.execute([session_row])?;
-    conn.prepare_cached("DELETE FROM unsent_usage WHERE session_row = ?1")?.execute([session_row])?;
-    Ok(())
+    superseded(conn, session_row)
 }
 
 /// What a message cost, by its key.

@@ -170,7 +170,7 @@ def session(id, of, by, rank=1, **more):
 
 
 def stub(id, of):
-    return facts("session", id, 0, parent=of)
+    return facts("session", id, 99, parent=of)
 
 
 def turn(number, text="hello", **more):

@@ -286,7 +286,8 @@ class Purge(CloudTest):
         self.assertEqual(account.rpc("purge_tombstones"), (200, 1))
         self.assertEqual(account.rpc("purge_tombstones"), (200, 0))
         self.assertEqual(account.row(id)["fields"], {"deleted_at": 5})
-        self.assertEqual([t["number"] for t in account.fetch(world.session)["sessions"][0]["turns"]], [1])
+        self.assertEqual([(t["number"], t["role"], t["text"] == "") for t in account.fetch(world.session)["sessions"][0]["turns"]],
+                         [(1, 1, False), (2, 0, True)])
 
     def test_it_is_the_caller_s_alone(self):
         world = World()

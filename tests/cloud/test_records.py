@@ -39,7 +39,8 @@ class Records(CloudTest):
     def test_facts_of_the_higher_rank_stay_and_equal_ones_are_no_news(self):
         world = World()
         account, head = world.account, world.account.head()
-        self.assert_status(account.push_one(commit(world.commit, world.project, "older", rank=0)), "applied")
+        older = account.push_one(commit(world.commit, world.project, "older", rank=0))
+        self.assertEqual((older["status"], older["row"]["facts"]["title"], account.head()), ("conflict", "Watering", head))
         account.push(commit(world.commit, world.project, rank=1), commit(world.commit, world.project, rank=2))
         self.assertEqual(account.head(), head)
         account.push(commit(world.commit, world.project, rank=2, updated_at=9))
@@ -49,6 +50,26 @@ class Records(CloudTest):
         outcome = account.push_one(commit(world.commit, world.project, "later", rank=2))
         self.assertEqual((outcome["seq"], outcome["version"]), (head + 1, 0))
         self.assertEqual(account.row(world.commit)["facts"]["title"], "later")
+
+    def push_at(self, account, machine, as_of, *changes):
+        return account.rpc("sync_push", {"protocol": 1, "machine": machine, "as_of": as_of, "changes": list(changes)})
+
+    def test_of_equal_ranks_what_was_read_later_holds_and_an_overtaken_push_is_not_made(self):
+        account, id, a, b = Account(), new_id(), new_id(), new_id()
+        title = lambda: account.row(id)["facts"]["name"]
+        for machine, as_of, name in ((a, 2000, "later"), (b, 1500, "read before"), (b, 2500, "again"), (b, 2500, "again")):
+            self.assertEqual(self.push_at(account, machine, as_of, project(id, name))[0], 200)
+        self.assertEqual(title(), "again")
+        head = account.head()
+        # Of a's, the one of 2000 may come again; one from before it never.
+        self.assertEqual(self.push_at(account, a, 2000, project(id, "later"))[0], 200)
+        status, said = self.push_at(account, a, 1000, project(id, "given up"), project(new_id(), "another"))
+        self.assertEqual((status, said["code"]), (503, "PT503"))
+        self.assertEqual((title(), account.head()), ("again", head))
+        # No clock is ahead of the server's.
+        self.push_at(account, a, 1 << 52, project(id, "from the future"))
+        account.push(project(id, "now"))
+        self.assertEqual(title(), "now")
 
     def test_a_session_without_facts_is_told_to_nobody(self):
         world = World()

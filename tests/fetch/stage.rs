@@ -183,7 +183,9 @@ fn answer(cloud: &MemoryCloud, weather: &(Mutex<Weather>, Condvar), asked: &Aske
     }
     Some(match asked.path.as_str() {
         "/rest/v1/rpc/sync_status" => said(cloud.status()),
-        "/rest/v1/rpc/sync_push" => said(cloud.push(of(&body, "machine"), &of::<Vec<Change>>(&body, "changes"))),
+        "/rest/v1/rpc/sync_push" => {
+            said(cloud.push(of(&body, "machine"), of(&body, "as_of"), &of::<Vec<Change>>(&body, "changes")))
+        }
         "/rest/v1/rpc/sync_pull" => said(cloud.pull(of(&body, "since"), of(&body, "max"))),
         FETCH => {
             let ids: Vec<Id> = of(&body, "ids");

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use cogfs::cloud::wire::{
     Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row, Status,
@@ -24,7 +25,7 @@ pub enum Fault {
     LostAnswer,
     /// It arrives twice.
     Doubled,
-    /// It arrives when the sender has long given up: before the next request that pushes.
+    /// It arrives when the sender has long given up, behind some of the next requests.
     Late,
     Busy,
 }
@@ -37,6 +38,10 @@ struct Record {
     usage: BTreeMap<Id, UsageContents>,
     /// Of a session without facts, its commit.
     parent: Option<Id>,
+    /// When its facts were read.
+    as_of: Millis,
+    /// Of a turn: its contents were purged.
+    is_emptied: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,9 +49,15 @@ struct State {
     records: BTreeMap<(Kind, Id), Record>,
     seq: i64,
     min_seq: i64,
-    clock: i64,
+    /// What its clock said when it was set.
+    clock: (i64, Option<Instant>),
+    /// By machine: when it read what it pushed last.
+    pushed: BTreeMap<Id, Millis>,
+    asks_whose: bool,
     faults: Vec<Fault>,
-    late: Vec<(Id, Vec<Change>)>,
+    late: Vec<Late>,
+    /// How many requests the next late one lets go first.
+    lateness: usize,
     requests: Vec<String>,
     objects: BTreeMap<String, Vec<u8>>,
     user: String,
@@ -54,6 +65,15 @@ struct State {
     /// Refuses what this says, with code and message.
     refuses: BTreeMap<Id, (String, String)>,
     refuses_pictures: bool,
+}
+
+/// A request that comes when so many others were made.
+#[derive(Debug)]
+struct Late {
+    behind: usize,
+    machine: Id,
+    as_of: Millis,
+    changes: Vec<Change>,
 }
 
 /// A handle on it; clones are of the same cloud.
@@ -64,7 +84,7 @@ impl MemoryCloud {
     pub fn new() -> Self {
         let cloud = Self::default();
         cloud.state().user = Id([1; 16]).to_string();
-        cloud.state().clock = 1_800_000_000_000;
+        cloud.state().clock = (1_800_000_000_000, Some(Instant::now()));
         cloud
     }
 
@@ -83,11 +103,22 @@ impl MemoryCloud {
 
     pub fn set_clock(&self, millis: i64) {
         let mut state = self.state();
-        state.clock = state.clock.max(millis);
+        state.clock = (state.now().0.max(millis), Some(Instant::now()));
+    }
+
+    /// Lets so many milliseconds pass.
+    pub fn pass(&self, millis: i64) {
+        let mut state = self.state();
+        state.clock = (state.now().0 + millis, Some(Instant::now()));
     }
 
     pub fn set_user(&self, user: Id) {
         self.state().user = user.to_string();
+    }
+
+    /// Whose it is is known to who asks for it alone.
+    pub fn asks_whose(&self) {
+        self.state().asks_whose = true;
     }
 
     pub fn set_protocol(&self, min: u32, max: u32) {
@@ -150,8 +181,42 @@ impl MemoryCloud {
     /// Delivers what is late.
     pub fn deliver(&self) {
         let mut state = self.state();
-        for (machine, changes) in std::mem::take(&mut state.late) {
-            state.push(machine, &changes);
+        state.deliver(usize::MAX);
+    }
+
+    /// Removes what was deleted 30 days ago, as `purge_tombstones` does.
+    pub fn purge_tombstones(&self) {
+        let mut state = self.state();
+        let old = Millis(state.now().0 - 30 * 24 * 3600 * 1000);
+        let is_old = |record: &Record| {
+            let row = &record.row;
+            let is_deleted = row.fields.get("deleted_at").is_some_and(|at| !at.is_null());
+            is_deleted && row.fields_at.is_some_and(|at| at < old) && !row.forgotten && row.merged_into.is_none()
+        };
+        let mut gone: Vec<(Kind, Id)> = Vec::new();
+        for ((kind, id), record) in &state.records {
+            if matches!(kind, Kind::Commit | Kind::Session) && is_old(record) {
+                gone.push((*kind, *id));
+                gone.extend(state.children(*kind, *id));
+            }
+        }
+        let merged = |state: &State, gone: &[(Kind, Id)]| -> Vec<(Kind, Id)> {
+            let is_of = |(kind, _): &(Kind, Id), into: Id| gone.contains(&(*kind, into));
+            let parts = state.records.iter().filter(|(key, r)| r.row.merged_into.is_some_and(|into| is_of(key, into)));
+            parts.map(|(key, _)| *key).collect()
+        };
+        gone.extend(merged(&state, &gone));
+        for (_, record) in state.records.iter_mut().filter(|((kind, _), r)| *kind == Kind::Turn && is_old(r)) {
+            record.is_emptied = true;
+        }
+        for key in gone {
+            if state.records.get(&key).is_some_and(|record| !record.row.forgotten)
+                && let Some(record) = state.records.remove(&key)
+            {
+                state.min_seq = state.min_seq.max(record.row.seq);
+                let turns = |r: &Record| r.row.turn.is_none_or(|(session, _)| session != key.1);
+                state.records.retain(|_, record| turns(record));
+            }
         }
     }
 }
@@ -162,14 +227,53 @@ impl State {
         self.seq
     }
 
+    /// Makes the late requests that so many requests more were to come before.
+    fn deliver(&mut self, requests: usize) {
+        let (come, wait) = std::mem::take(&mut self.late).into_iter().partition(|late| late.behind <= requests);
+        self.late = wait;
+        for late in &mut self.late {
+            late.behind -= requests;
+        }
+        for Late { machine, as_of, changes, .. } in come {
+            let _ = self.push(machine, as_of, &changes);
+        }
+    }
+
     fn fault(&mut self, request: &str) -> Option<Fault> {
+        self.deliver(1);
         self.requests.push(request.to_owned());
-        self.clock += 1;
         self.faults.pop()
     }
 
-    fn push(&mut self, machine: Id, changes: &[Change]) -> Vec<Outcome> {
-        changes.iter().map(|change| self.change(machine, change)).collect()
+    fn now(&self) -> Millis {
+        let (set, at) = self.clock;
+        Millis(set + at.map_or(0, |at| i64::try_from(at.elapsed().as_millis()).unwrap_or(0)))
+    }
+
+    /// All changes, unless a later request of the machine came before.
+    fn push(&mut self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
+        let as_of = as_of.min(self.now());
+        let last = self.pushed.entry(machine).or_default();
+        if as_of < *last {
+            return Err(CloudError::Unreachable("a later push of this machine came before this one".to_owned()));
+        }
+        *last = as_of;
+        let mut fuller: BTreeMap<Id, Outcome> = BTreeMap::new();
+        let mut one = |change: &Change| match change {
+            Change::Turns { session, .. } | Change::Raw { session, .. } | Change::Usage { session, .. }
+                if fuller.contains_key(session) =>
+            {
+                fuller[session].clone()
+            }
+            _ => {
+                let outcome = self.change(machine, as_of, change);
+                if let (Change::Facts { id, .. }, Outcome::Conflict { .. }) = (change, &outcome) {
+                    fuller.insert(*id, outcome.clone());
+                }
+                outcome
+            }
+        };
+        Ok(changes.iter().map(&mut one).collect())
     }
 
     fn record(&mut self, kind: Kind, id: Id) -> &mut Record {
@@ -193,6 +297,8 @@ impl State {
             raw: BTreeMap::new(),
             usage: BTreeMap::new(),
             parent: None,
+            as_of: Millis(0),
+            is_emptied: false,
         })
     }
 
@@ -218,7 +324,7 @@ impl State {
         id
     }
 
-    fn change(&mut self, machine: Id, change: &Change) -> Outcome {
+    fn change(&mut self, machine: Id, as_of: Millis, change: &Change) -> Outcome {
         let (kind, id) = match change {
             Change::Facts { kind, id, .. }
             | Change::Fields { kind, id, .. }
@@ -241,7 +347,7 @@ impl State {
         }
         match change {
             Change::Facts { rank, facts, parent, .. } => {
-                self.facts(machine, (kind, id), *rank, facts.as_ref(), *parent)
+                self.facts((machine, as_of), (kind, id), *rank, facts.as_ref(), *parent)
             }
             Change::Fields { base_version, fields, turn, .. } => {
                 self.fields(machine, (kind, id), *base_version, fields, *turn)
@@ -270,7 +376,7 @@ impl State {
 
     fn facts(
         &mut self,
-        machine: Id,
+        (machine, as_of): (Id, Millis),
         (kind, id): (Kind, Id),
         rank: i64,
         facts: Option<&Value>,
@@ -290,13 +396,27 @@ impl State {
                 Some(_) => {}
             }
         }
+        // A parent that was merged is followed.
+        let parent = parent.map(|parent| above.map_or(parent, |(kind, _)| self.target(kind, parent)));
+        let mut facts = facts.cloned();
+        if let (Some(facts), Some((above_kind, id))) = (&mut facts, above) {
+            facts[if above_kind == Kind::Project { "project" } else { "commit" }] =
+                json!(self.target(above_kind, id).to_string());
+        }
         let record = self.record(kind, id);
         record.parent = parent.or(record.parent);
-        if let Some(facts) = facts {
+        if record.row.facts.is_some() && rank < record.row.rank {
+            return Outcome::Conflict { row: Box::new(record.row.clone()) };
+        }
+        if let Some(facts) = &facts {
             let is_new = record.row.facts.is_none();
-            let is_other = record.row.facts.as_ref() != Some(facts);
-            if is_other && (is_new || rank >= record.row.rank) {
-                (record.row.facts, record.row.rank, record.row.facts_by) = (Some(facts.clone()), rank, Some(machine));
+            let is_other = record.row.facts.as_ref().map(without_time) != Some(without_time(facts));
+            let is_newer = (rank, as_of) >= (record.row.rank, record.as_of);
+            if is_new || is_newer {
+                (record.row.rank, record.as_of) = (rank, as_of);
+            }
+            if is_other && (is_new || is_newer) {
+                (record.row.facts, record.row.facts_by) = (Some(facts.clone()), Some(machine));
                 let seq = self.next_seq();
                 self.record(kind, id).row.seq = seq;
             }
@@ -325,7 +445,7 @@ impl State {
             _ if !self.records.contains_key(&(kind, id)) => return unknown_parent(),
             _ => {}
         }
-        let now = self.clock;
+        let now = self.now();
         let row = &self.record(kind, id).row;
         if fields.iter().all(|(field, value)| row.fields.get(field) == Some(value)) {
             return self.applied(kind, id);
@@ -337,7 +457,7 @@ impl State {
         let row = &mut self.record(kind, id).row;
         row.fields.extend(fields.clone());
         (row.seq, row.version) = (seq, row.version + 1);
-        (row.fields_at, row.fields_by) = (Some(Millis(now)), Some(machine));
+        (row.fields_at, row.fields_by) = (Some(now), Some(machine));
         self.applied(kind, id)
     }
 
@@ -413,9 +533,35 @@ impl State {
         self.applied(kind, id)
     }
 
+    /// A turn, or what a purge left of it.
+    fn as_kept(&self, turn: &TurnContents) -> TurnContents {
+        if self.records.get(&(Kind::Turn, turn.id)).is_none_or(|record| !record.is_emptied) {
+            return turn.clone();
+        }
+        let (text, role) = (String::new(), 0);
+        TurnContents {
+            role,
+            text,
+            tool_input: None,
+            tool_output: None,
+            tool_name: None,
+            tool_call_id: None,
+            ..turn.clone()
+        }
+    }
+
     fn protocol(&self) -> Protocol {
         self.protocol.unwrap_or(Protocol { min: PROTOCOL, max: PROTOCOL })
     }
+}
+
+/// Facts without when a machine last wrote them down.
+fn without_time(facts: &Value) -> Value {
+    let mut facts = facts.clone();
+    if let Some(facts) = facts.as_object_mut() {
+        facts.remove("updated_at");
+    }
+    facts
 }
 
 fn unknown_parent() -> Outcome {
@@ -440,6 +586,11 @@ impl Cloud for MemoryCloud {
         "memory:"
     }
 
+    fn user(&self) -> Option<Id> {
+        let state = self.state();
+        Id::parse(&state.user).filter(|_| !state.asks_whose)
+    }
+
     fn status(&self) -> Result<Status> {
         let mut state = self.state();
         let fault = state.fault("status");
@@ -452,30 +603,29 @@ impl Cloud for MemoryCloud {
             min_seq: state.min_seq,
             usage: Usage { commits, bytes: 0 },
             limits: Limits::default(),
-            now: Millis(state.clock),
+            now: state.now(),
         };
         read(fault, answer)
     }
 
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
         let mut state = self.state();
         let fault = state.fault(&format!("push {}", changes.len()));
         match fault {
             Some(Fault::LostRequest) => return lost(),
             Some(Fault::Busy) => return Err(CloudError::Busy { wait: None }),
             Some(Fault::Late) => {
-                state.late.push((machine, changes.to_vec()));
+                state.lateness = (state.lateness + 3) % 8;
+                let behind = state.lateness + 1;
+                state.late.push(Late { behind, machine, as_of, changes: changes.to_vec() });
                 return lost();
             }
             _ => {}
         }
-        for (machine, changes) in std::mem::take(&mut state.late) {
-            state.push(machine, &changes);
-        }
-        let outcomes = state.push(machine, changes);
+        let outcomes = state.push(machine, as_of, changes)?;
         match fault {
             Some(Fault::LostAnswer) => lost(),
-            Some(Fault::Doubled) => Ok(state.push(machine, changes)),
+            Some(Fault::Doubled) => state.push(machine, as_of, changes),
             _ => Ok(outcomes),
         }
     }
@@ -491,7 +641,7 @@ impl Cloud for MemoryCloud {
         let is_more = rows.len() > max as usize;
         rows.truncate(max as usize);
         let next = rows.last().filter(|_| is_more).map_or(state.seq, |row| row.seq);
-        let (protocol, now) = (state.protocol(), Millis(state.clock));
+        let (protocol, now) = (state.protocol(), state.now());
         read(fault, Pulled { protocol, rows, next, head: state.seq, min_seq: state.min_seq, now })
     }
 
@@ -501,7 +651,7 @@ impl Cloud for MemoryCloud {
         let found = sessions.iter().filter_map(|id| state.records.get(&(Kind::Session, *id)));
         let fetched = found.filter(|record| record.row.facts.is_some()).map(|record| FetchedSession {
             row: record.row.clone(),
-            turns: record.turns.values().cloned().collect(),
+            turns: record.turns.values().map(|turn| state.as_kept(turn)).collect(),
             raw: record.raw.values().cloned().collect(),
             usage: record.usage.values().cloned().collect(),
         });

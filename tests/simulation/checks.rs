@@ -5,10 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use cogfs::cloud::wire::Kind;
 use cogfs::curation::Entity;
 use cogfs::model::Id;
-use cogfs::store::{conflicts, outbox, refused, sessions};
+use cogfs::store::commits::{self, curated};
+use cogfs::store::{EntityKind, conflicts, outbox, projects, refused, sessions};
+use cogfs::sync::contents::Stored;
 use cogfs::sync::fields::record;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 
+use crate::common::ClaudeLog;
 use crate::machine::Machine;
 use crate::run::{Did, World};
 
@@ -56,27 +60,66 @@ pub fn tell(world: &World) {
 
 pub fn all(world: &mut World) {
     for machine in &world.machines {
-        nothing_is_left(machine);
+        nothing_is_left(machine, world.purged);
     }
     let states: Vec<_> = world.machines.iter().map(state).collect();
+    let mut differing = Vec::new();
     for (machine, state) in world.machines.iter().zip(&states).skip(1) {
         for (id, value) in state {
-            assert_eq!(Some(value), states[0].get(id), "{id} on {}, and on {}", machine.name, world.machines[0].name);
+            let of_first = states[0].get(id).unwrap_or(&Value::Null);
+            let of_id = differences(value, of_first)
+                .into_iter()
+                .filter(|what| !is_open(world, id, what))
+                .map(|what| format!("{id} on {}: {what}", machine.name));
+            differing.extend(of_id);
         }
         let missing: Vec<_> = states[0].keys().filter(|id| !state.contains_key(*id)).collect();
         assert_eq!(missing, Vec::<&String>::new(), "what {} does not have", machine.name);
     }
+    assert_eq!(differing, Vec::<String>::new(), "beside machine a");
     the_cloud_says_the_same(world, &states[0]);
     no_edit_is_lost_unseen(world, &states[0]);
     what_was_deleted_alone_is_deleted(world, &states[0]);
     what_was_forgotten_is_nowhere(world);
     a_cycle_more_asks_once_and_changes_nothing(world);
+    contents_are_the_logs(world);
 }
 
-fn nothing_is_left(machine: &Machine) {
+/// What two values say differently.
+fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let (Some(of_a), Some(of_b)) = (a.as_object(), b.as_object()) else {
+        return if a == b { Vec::new() } else { vec![format!("{a} and {b}")] };
+    };
+    let keys: BTreeSet<&String> = of_a.keys().chain(of_b.keys()).collect();
+    let of = |key: &String| {
+        let inner = differences(of_a.get(key).unwrap_or(&Value::Null), of_b.get(key).unwrap_or(&Value::Null));
+        inner.into_iter().map(|inner| format!("{key}: {inner}")).collect::<Vec<_>>()
+    };
+    keys.into_iter().flat_map(of).collect()
+}
+
+/// What machines may still say differently, each for a reason of its own:
+/// * of two commits that became one on several machines at once, the fields that were set on the one that is no more, and which of two
+///   titles of one rank was found;
+/// * whether something is deleted that was purged while a machine was away that had it from a log of its own.
+fn is_open(world: &World, id: &str, what: &str) -> bool {
+    let is_target = world
+        .cloud
+        .rows()
+        .iter()
+        .any(|row| row.kind == Kind::Commit && row.merged_into.is_some_and(|into| id == format!("commit {into}")));
+    let fields = ["facts: title", "title", "tags", "note", "hidden", "deleted_at", "project"];
+    (is_target && fields.iter().any(|field| what.starts_with(field)))
+        || (world.purged && what.starts_with("deleted_at"))
+}
+
+fn nothing_is_left(machine: &Machine, purged: bool) {
     let conn = machine.writer.conn();
-    assert_eq!(outbox::all(conn).unwrap(), vec![], "waits on {}", machine.name);
-    assert_eq!(refused::all(conn).unwrap(), vec![], "refused on {}", machine.name);
+    let mut waiting = outbox::all(conn).unwrap();
+    // An edit of what was purged waits where nothing is left to send it with; so does the name of a project of which nothing was sent.
+    waiting.retain(|waiting| !purged && (waiting.kind != EntityKind::Project || waiting.base_version > 0));
+    assert_eq!(waiting, vec![], "waits on {}", machine.name);
+    assert!(purged || refused::all(conn).unwrap().is_empty(), "refused on {}", machine.name);
     assert_eq!(machine.number("SELECT count(*) FROM parked"), 0, "parked on {}", machine.name);
     assert_eq!(machine.number("SELECT count(*) FROM awaited"), 0, "awaited on {}", machine.name);
 }
@@ -88,10 +131,13 @@ fn state(machine: &Machine) -> BTreeMap<String, Value> {
     let rows = |sql: &str| -> Vec<i64> {
         conn.prepare(sql).unwrap().query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
     };
-    for row in rows("SELECT row FROM cognitive_commits") {
+    // One whose last session turned out to lie in another may stay behind, empty.
+    for row in rows("SELECT DISTINCT commit_row FROM sessions WHERE commit_row IS NOT NULL") {
         let entity = Entity::commit(row);
         let id = record::id(conn, entity).unwrap().unwrap();
-        state.insert(format!("commit {id}"), json!(record::values(conn, entity).unwrap().unwrap()));
+        let mut value = json!(record::values(conn, entity).unwrap().unwrap());
+        value["facts"] = commit_facts(conn, row);
+        state.insert(format!("commit {id}"), value);
     }
     for row in rows("SELECT row FROM sessions WHERE forgotten = 0 AND commit_row IS NOT NULL") {
         let entity = Entity::session(row);
@@ -100,11 +146,117 @@ fn state(machine: &Machine) -> BTreeMap<String, Value> {
         let mut value = json!(record::values(conn, entity).unwrap().unwrap());
         value["commit"] = json!(commit.to_string());
         let index = sessions::turn_index(conn, row).unwrap().unwrap();
-        // The same log may be longer on another machine; every one has these turns.
-        value["deleted_turns"] = json!((1..=2).filter(|n| index.is_deleted(*n)).collect::<Vec<_>>());
+        value["deleted_turns"] = json!((1..=index.len()).filter(|n| index.is_deleted(*n)).collect::<Vec<_>>());
+        value["facts"] = session_facts(conn, row);
         state.insert(format!("session {}", session.id), value);
     }
+    // One that only holds what was forgotten, or nothing, is known where it was seen.
+    for row in rows("SELECT DISTINCT project_row FROM cognitive_commits") {
+        let project = projects::get(conn, row).unwrap().unwrap();
+        let mut paths = projects::paths(conn, row).unwrap();
+        paths.sort();
+        let mut value = columns(conn, "projects", row, &["identity", "name", "remote"]);
+        value["paths"] = json!(paths);
+        state.insert(format!("project {}", project.id), value);
+    }
     state
+}
+
+/// Columns of a row, as JSON.
+fn columns(conn: &Connection, table: &str, row: i64, names: &[&str]) -> Value {
+    let read = |r: &rusqlite::Row<'_>| {
+        let mut value = json!({});
+        for (nth, name) in names.iter().enumerate() {
+            value[*name] = match r.get(nth)? {
+                rusqlite::types::Value::Null => Value::Null,
+                rusqlite::types::Value::Integer(number) => json!(number),
+                rusqlite::types::Value::Real(number) => json!(number),
+                rusqlite::types::Value::Text(text) => json!(text),
+                rusqlite::types::Value::Blob(bytes) => {
+                    json!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>())
+                }
+            };
+        }
+        Ok(value)
+    };
+    let sql = format!("SELECT {} FROM {table} WHERE row = ?1", names.join(", "));
+    conn.prepare_cached(&sql).unwrap().query_row([row], read).unwrap()
+}
+
+fn commit_facts(conn: &Connection, row: i64) -> Value {
+    let names = ["git_hash", "git_subject", "closed_by", "started_at", "closed_at", "parallel"];
+    let mut facts = columns(conn, "cognitive_commits", row, &names);
+    let commit = commits::get(conn, row).unwrap().unwrap();
+    facts["title"] = json!(curated::found_title(conn, &commit).unwrap());
+    let sql = "SELECT lower(hex(p.id)) FROM cognitive_commits c JOIN projects p ON p.row = coalesce(c.found_project, c.project_row)
+         WHERE c.row = ?1";
+    facts["found_in"] = conn.prepare_cached(sql).unwrap().query_row([row], |r| r.get::<_, String>(0)).unwrap().into();
+    let sql = "SELECT group_concat(hash || ' ' || subject || ' ' || at, ', ') FROM
+        (SELECT * FROM git_commits WHERE commit_row = ?1 ORDER BY hash)";
+    let made: Option<String> = conn.prepare_cached(sql).unwrap().query_row([row], |r| r.get(0)).unwrap();
+    facts["made"] = json!(made);
+    facts
+}
+
+fn session_facts(conn: &Connection, row: i64) -> Value {
+    let names = "agent native_id part subagent_kind ordinal dir_name title title_rank cwd git_branch git_remote agent_version models
+        closed started_at ended_at turns prompts tool_calls images tokens_input tokens_output tokens_cache_read tokens_cache_write
+        section_bytes raw_bytes raw_records render_version turn_index tool_names";
+    columns(conn, "sessions", row, &names.split_whitespace().collect::<Vec<_>>())
+}
+
+/// Every machine can have every conversation, and has the same of it: what the longest log says that any of them read.
+fn contents_are_the_logs(world: &mut World) {
+    let forgotten = world.forgotten_sessions.clone();
+    let mut told: BTreeMap<(String, i64, i64), Vec<Value>> = BTreeMap::new();
+    for machine in &mut world.machines {
+        for id in ids_elsewhere(machine) {
+            let became = machine.fetch(id, false);
+            assert_eq!(became, Some(Stored::Done), "session {id} on {}", machine.name);
+        }
+        let sql =
+            "SELECT s.native_id, s.part, t.row & 65535, t.row, s.id FROM sessions s JOIN turns t ON t.row >> 16 = s.row
+             JOIN cognitive_commits c ON c.row = s.commit_row
+             WHERE s.forgotten = 0 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND t.deleted_at IS NULL";
+        let conn = machine.writer.conn();
+        let mut query = conn.prepare_cached(sql).unwrap();
+        let mut rows = query.query([]).unwrap();
+        while let Some(r) = rows.next().unwrap() {
+            let key = (r.get(0).unwrap(), r.get(1).unwrap(), r.get(2).unwrap());
+            let turn =
+                columns(conn, "turns", r.get(3).unwrap(), &["id", "role", "at", "text", "tool_input", "tool_output"]);
+            told.entry(key).or_default().push(turn);
+        }
+    }
+    let number = world.machines.len();
+    for (key, turns) in &told {
+        assert!(turns.len() == number && turns.iter().all(|turn| turn == &turns[0]), "{key:?}: {turns:#?}");
+    }
+    if !forgotten.is_empty() || world.purged {
+        return;
+    }
+    for (log, length) in &world.imported {
+        let native = ClaudeLog::new("", log + 1).session().to_owned();
+        let of_log = || {
+            world.machines[0].number(&format!(
+                "SELECT count(*) FROM turns t JOIN sessions s ON s.row = t.row >> 16
+            WHERE s.native_id = '{native}' AND t.role <> 0"
+            ))
+        };
+        // What was deleted is not fetched.
+        let is_whole = world.machines[0].number(&format!(
+            "SELECT count(*) FROM sessions s JOIN cognitive_commits c ON c.row = s.commit_row
+            WHERE s.native_id = '{native}' AND (s.deleted_at IS NOT NULL OR c.deleted_at IS NOT NULL)"
+        )) == 0;
+        assert!(!is_whole || of_log() == [2, 4, 5, 7][*length], "{} turns of log {log}-{length}", of_log());
+    }
+}
+
+fn ids_elsewhere(machine: &Machine) -> Vec<Id> {
+    let sql = "SELECT s.id FROM sessions s JOIN cognitive_commits c ON c.row = s.commit_row
+         WHERE s.contents = 1 AND s.forgotten = 0 AND s.deleted_at IS NULL AND c.deleted_at IS NULL";
+    let mut query = machine.writer.conn().prepare_cached(sql).unwrap();
+    query.query_map([], |r| r.get(0).map(Id)).unwrap().map(Result::unwrap).collect()
 }
 
 fn the_cloud_says_the_same(world: &World, state: &BTreeMap<String, Value>) {
@@ -133,16 +285,21 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
         }
         drop(conflicts::open(machine.writer.conn()).unwrap());
     }
+    let now_id = |id: Id| world.cloud.row(Kind::Commit, id).and_then(|row| row.merged_into).unwrap_or(id);
     for event in &world.events {
         let Did::Edited { field: field @ ("title" | "note"), after, .. } = &event.did else { continue };
-        let Some(now) = state.get(&format!("commit {}", event.commit)) else { continue };
+        let Some(now) = state.get(&format!("commit {}", now_id(event.commit))) else { continue };
         let overwritten = world.events.iter().any(|other| {
             other.commit == event.commit
                 && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && before == after)
         });
-        let is_kept = kept.contains(&(event.commit, (*field).to_owned(), after.to_string()));
+        // Of two commits that became one both notes are kept.
+        let is_joined = now[*field].as_str().zip(after.as_str()).is_some_and(|(now, after)| now.contains(after));
+        let is_kept = [event.commit, now_id(event.commit)]
+            .iter()
+            .any(|id| kept.contains(&(*id, (*field).to_owned(), after.to_string())));
         assert!(
-            now[*field] == *after || overwritten || is_kept,
+            now[*field] == *after || is_joined || overwritten || is_kept,
             "{field} {after} of {} by {} is lost: it says {}",
             event.commit,
             event.machine,
@@ -154,9 +311,12 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
 /// Deleted by one, touched by nobody else at all.
 fn what_was_deleted_alone_is_deleted(world: &World, state: &BTreeMap<String, Value>) {
     let mut events: BTreeMap<Id, Vec<&Did>> = BTreeMap::new();
+    let parts: BTreeSet<Id> = world.cloud.rows().iter().filter_map(|row| row.merged_into).collect();
     for event in &world.events {
         events.entry(event.commit).or_default().push(&event.did);
     }
+    // Of two that became one, one was not deleted.
+    events.retain(|id, _| !parts.contains(id));
     for (id, did) in events {
         let Some(now) = state.get(&format!("commit {id}")) else { continue };
         if did.iter().all(|did| **did == Did::Deleted) {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use cogfs::cloud::CloudError;
 use cogfs::cloud::wire::{Kind, Outcome};
+use cogfs::cloud::{Cloud, CloudError};
 use cogfs::curation::{Edit, Entity, Origin, Title, TrashName, undo};
 use cogfs::model::{Commit, Id};
 use cogfs::store::conflicts::{self, Side};
@@ -82,6 +82,76 @@ fn waiting(machine: &Machine) -> Vec<Value> {
     outbox::all(machine.writer.conn()).unwrap().into_iter().map(|waiting| Value::from(waiting.fields)).collect()
 }
 
+/// The files of a machine's folder, with their bytes' hash and the time they were written at.
+fn written(machine: &Machine) -> Vec<(PathBuf, u64, std::time::SystemTime)> {
+    let files = crate::common::files(machine.layout().dir());
+    let told = |path: PathBuf| {
+        let about = path.metadata().unwrap();
+        (path, about.len(), about.modified().unwrap())
+    };
+    files.into_iter().map(told).collect()
+}
+
+#[test]
+fn idle_cycles_write_nothing() {
+    let mut lab = Lab::shared();
+    lab.a.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    let (before, last) = (written(&lab.a), lab.a.last_sync());
+    for _ in 0..5 {
+        lab.a.sync(None).unwrap();
+    }
+    assert_eq!(written(&lab.a), before);
+    assert!(lab.a.last_sync() >= last && last.is_some());
+    note(&mut lab.a, "Something");
+    lab.a.sync(None).unwrap();
+    assert_ne!(written(&lab.a), before);
+}
+
+#[test]
+fn what_a_machine_sent_is_no_news_to_it() {
+    let mut lab = Lab::with(3);
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0);
+    lab.b.sync(None).unwrap();
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 1, "the other machine");
+    title(&mut lab.a, "Sail away");
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0, "a title");
+    let project = projects::all(lab.a.writer.conn()).unwrap().pop().unwrap();
+    assert!(lab.a.rename_project(project.row, "harbour"));
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0, "a project");
+    let first = all(&lab.a)[0].clone();
+    assert!(lab.a.edit(&Edit::Delete { entity: Entity::commit(first.row), name: TrashName::Own }));
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0);
+    assert!(lab.a.edit(&Edit::Restore { entity: Entity::commit(first.row) }));
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0);
+    lab.a.forget(first.id);
+    assert_eq!(lab.a.sync(None).unwrap().pulled, 0);
+    assert!(lab.b.sync(None).unwrap().pulled > 0);
+}
+
+#[test]
+fn a_late_push_changes_nothing() {
+    let lab = Lab::with(0);
+    let (machine, other) = (Id([7; 16]), Id([8; 16]));
+    let facts = |name: &str| cogfs::cloud::wire::Change::Facts {
+        kind: Kind::Project,
+        id: machine,
+        rank: 1,
+        facts: Some(json!({ "name": name })),
+        parent: None,
+    };
+    let at = |millis: i64| cogfs::model::Millis(millis);
+    let name = || lab.cloud.row(Kind::Project, machine).unwrap().facts.unwrap()["name"].clone();
+    let push = |by: Id, as_of: i64, name: &str| lab.cloud.push(by, at(as_of), &[facts(name)]);
+    push(machine, 20, "new").unwrap();
+    push(machine, 10, "old").unwrap_err();
+    push(other, 15, "older than the new one").unwrap();
+    assert_eq!(name(), "new");
+    push(other, 30, "newer").unwrap();
+    push(machine, 20, "new").unwrap();
+    assert_eq!(name(), "newer");
+}
+
 #[test]
 fn an_idle_cycle_asks_once() {
     let mut lab = Lab::shared();
@@ -96,11 +166,11 @@ fn an_idle_cycle_asks_once() {
 fn a_push_of_many_records_costs_a_request_for_a_hundred_of_them_and_few_more() {
     let mut lab = Lab::with(120);
     let summary = lab.a.sync_in_large_pages().unwrap();
-    // A machine, a project, 120 commits and 120 sessions. Beside their requests: the state of the account, two pulls, and one for
-    // the first contents, which go before the facts.
+    // A machine, a project, 120 commits and 120 sessions. Beside their requests there are two pulls.
     assert_eq!(summary.pushed, 242);
     let requests = lab.cloud.requests();
-    assert!(requests.len() as u64 <= summary.pushed.div_ceil(100) + 4, "{requests:?}");
+    assert!(requests.len() as u64 <= summary.pushed.div_ceil(100) + 3, "{requests:?}");
+    assert_eq!(summary.pulled, 0, "what comes back of it is no news");
     for commit in all(&lab.a) {
         lab.a.edit(&Edit::SetHidden { commit: commit.row, hidden: true });
     }
@@ -118,7 +188,7 @@ fn with_another_language_nothing_is_sent() {
     lab.cloud.set_protocol(2, 3);
     let refused = lab.a.sync(None).unwrap_err();
     assert!(matches!(&refused, SyncError::Cloud(CloudError::Protocol(text)) if text.contains("too old")), "{refused}");
-    assert_eq!(lab.cloud.requests(), ["status"]);
+    assert_eq!(lab.cloud.requests(), ["pull"]);
     assert_eq!(lab.cloud.head(), 0);
 }
 
@@ -128,6 +198,9 @@ fn with_another_account_nothing_is_sent_until_it_is_adopted() {
     note(&mut lab.a, "Mine");
     lab.cloud.set_user(Id([2; 16]));
     lab.a.dies();
+    assert!(matches!(lab.a.sync(None), Err(SyncError::OtherAccount { .. })));
+    assert_eq!(lab.cloud.requests(), Vec::<String>::new(), "the login says whose it is");
+    lab.cloud.asks_whose();
     assert!(matches!(lab.a.sync(None), Err(SyncError::OtherAccount { .. })));
     assert_eq!(lab.cloud.requests(), ["status"]);
     let tx = lab.a.writer.begin().unwrap();

@@ -8,8 +8,10 @@ use cogfs::cloud::{Cloud, Result};
 use cogfs::curation::{CurationError, Edit, Editor, Origin};
 use cogfs::forget::{self, Target};
 use cogfs::ingest::{self, discover};
-use cogfs::model::{Id, Millis};
-use cogfs::store::{Layout, Writer};
+use cogfs::model::{Id, Millis, Session};
+use cogfs::store::fetched::{self, Fetched as Kept};
+use cogfs::store::{Layout, Writer, sessions};
+use cogfs::sync::contents::{self, Stored};
 use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
 use cogfs::sync::facts::Nothing;
 
@@ -30,11 +32,14 @@ impl Cloud for Skewed {
     fn url(&self) -> &str {
         self.cloud.url()
     }
+    fn user(&self) -> Option<Id> {
+        self.cloud.user()
+    }
     fn status(&self) -> Result<Status> {
         self.cloud.status()
     }
-    fn push(&self, machine: Id, changes: &[Change]) -> Result<Vec<Outcome>> {
-        self.cloud.push(machine, changes)
+    fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
+        self.cloud.push(machine, as_of, changes)
     }
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
         let mut page = self.cloud.pull(since, max.min(self.page))?;
@@ -55,8 +60,21 @@ impl Cloud for Skewed {
     }
 }
 
+fn memory_dir() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+fn open(layout: &Layout) -> Writer {
+    let writer = Writer::open(layout).unwrap();
+    writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
+    // All there are: to prepare one takes longer than to run it.
+    writer.conn().set_prepared_statement_cache_capacity(1000);
+    writer
+}
+
 pub struct Machine {
     pub name: char,
+    /// In memory, where there is such a place.
     dir: tempfile::TempDir,
     pub writer: Writer,
     engine: Engine,
@@ -66,10 +84,9 @@ pub struct Machine {
 impl Machine {
     /// A machine with an empty database, a copy of `template`.
     pub fn new(name: char, template: &Path, cloud: &MemoryCloud, skew: i64) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = memory_dir();
         std::fs::copy(template, dir.path().join("cogfs.db")).unwrap();
-        let writer = Writer::open(&Layout::new(dir.path())).unwrap();
-        writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
+        let writer = open(&Layout::new(dir.path()));
         let machine = Self {
             name,
             dir,
@@ -90,15 +107,52 @@ impl Machine {
         machine
     }
 
+    pub fn last_sync(&self) -> Option<Millis> {
+        self.engine.last_sync()
+    }
+
     pub fn layout(&self) -> Layout {
         Layout::new(self.dir.path())
     }
 
     /// The process dies: what was not committed is gone.
     pub fn dies(&mut self) {
-        self.writer = Writer::open(&self.layout()).unwrap();
-        self.writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
+        self.writer = open(&self.layout());
         self.engine = Engine::new();
+    }
+
+    /// Brings a session's contents here, as a read of them does; or dies before they are stored. What became of them.
+    pub fn fetch(&mut self, id: Id, dies: bool) -> Option<Stored> {
+        let fetched = self.cloud.fetch(&[id], None).ok()?.sessions.pop()?;
+        let mut tx = self.writer.begin().unwrap();
+        let stored = contents::store(&mut tx, &fetched).unwrap();
+        if let Some(session) = sessions::by_id(&tx, &id).unwrap().filter(|_| stored == Stored::Done) {
+            fetched::add(&tx, &Kept { session_row: session.row, bytes: 1, used_at: Millis::now() }).unwrap();
+        }
+        if dies {
+            return None;
+        }
+        tx.commit().unwrap();
+        Some(stored)
+    }
+
+    /// Gives a session's contents away that were fetched.
+    pub fn give_back(&mut self, session: &Session) {
+        let mut tx = self.writer.begin().unwrap();
+        contents::give_back(&mut tx, session).unwrap();
+        tx.commit().unwrap();
+    }
+
+    pub fn rename_project(&mut self, row: i64, name: &str) -> bool {
+        let mut tx = self.writer.begin().unwrap();
+        match Editor::new(&mut tx, Origin::Command).rename_project(row, name, name) {
+            Ok(made) => {
+                tx.commit().unwrap();
+                made.is_some()
+            }
+            Err(CurationError::Store(error)) => panic!("{error}"),
+            Err(_) => false,
+        }
     }
 
     pub fn import(&mut self, log: &Path) {

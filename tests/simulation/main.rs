@@ -1,7 +1,7 @@
 //! Three machines and a cloud whose wire is bad: whatever they do, in whatever order, and wherever they die, they come to the same;
 //! no edit is lost without being kept as a conflict, nothing deleted comes back but by an edit, nothing forgotten comes back at all.
 //!
-//! A run is told by its seed. `COGFS_SEED=17 cargo test --test simulation` runs one, `COGFS_SEEDS=0..5000` many.
+//! A run is told by its seed. `COGFS_SEED=17 cargo test --test simulation three_machines` runs one, `COGFS_SEEDS=0..5000` many.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -14,9 +14,7 @@ mod machine;
 mod random;
 mod run;
 
-use std::collections::VecDeque;
 use std::ops::Range;
-use std::sync::Mutex;
 
 fn seeds(default: Range<u64>) -> Vec<u64> {
     if let Ok(seed) = std::env::var("COGFS_SEED") {
@@ -27,28 +25,40 @@ fn seeds(default: Range<u64>) -> Vec<u64> {
     (from.parse().expect("a number")..to.parse().expect("a number")).collect()
 }
 
-#[test]
-fn three_machines_converge_and_nothing_is_lost() {
-    let seeds = seeds(0..200);
-    let several = seeds.len() > 1;
-    let left = Mutex::new(seeds.into_iter().collect::<VecDeque<u64>>());
+/// Runs seeds one after the other; `COGFS_SEED` and `COGFS_SEEDS` are shared out among the parts.
+fn part(nth: u64) {
+    let all = seeds(0..PARTS * SEEDS);
+    let several = all.len() > 1;
     let logs = run::Logs::new();
-    std::thread::scope(|scope| {
-        let work = || {
-            loop {
-                let Some(seed) = left.lock().unwrap().pop_front() else { break };
-                if let Err(panic) = std::panic::catch_unwind(|| run::run(seed, &logs, !several)) {
-                    eprintln!("COGFS_SEED={seed} cargo test --test simulation");
-                    left.lock().unwrap().clear();
-                    std::panic::resume_unwind(panic);
-                }
-            }
-        };
-        let threads: Vec<_> = (0..2).map(|_| scope.spawn(work)).collect();
-        for thread in threads {
-            if let Err(panic) = thread.join() {
-                std::panic::resume_unwind(panic);
-            }
+    for seed in all.into_iter().filter(|seed| seed % PARTS == nth) {
+        if let Err(panic) = std::panic::catch_unwind(|| run::run(seed, &logs, !several)) {
+            eprintln!("COGFS_SEED={seed} cargo test --test simulation three_machines");
+            std::panic::resume_unwind(panic);
         }
-    });
+    }
+}
+
+/// Each part is a test of its own, so that they run beside each other.
+const PARTS: u64 = 4;
+/// What a run of all tests has time for; `scripts/soak` runs more.
+const SEEDS: u64 = 75;
+
+#[test]
+fn three_machines_converge_and_nothing_is_lost_1() {
+    part(0);
+}
+
+#[test]
+fn three_machines_converge_and_nothing_is_lost_2() {
+    part(1);
+}
+
+#[test]
+fn three_machines_converge_and_nothing_is_lost_3() {
+    part(2);
+}
+
+#[test]
+fn three_machines_converge_and_nothing_is_lost_4() {
+    part(3);
 }

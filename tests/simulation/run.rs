@@ -1,10 +1,11 @@
 //! One run: random work, then quiet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use cogfs::curation::{Edit, Entity, Title, TrashName};
-use cogfs::model::Id;
+use cogfs::model::{ContentsAt, Id};
 use cogfs::store::commits::curated;
 use cogfs::store::{Layout, Writer, commits, projects, sessions};
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use crate::random::Random;
 
 /// Sessions that the machines may have the logs of, each in several lengths.
 const SESSIONS: u32 = 4;
-const LENGTHS: usize = 3;
+const LENGTHS: usize = 4;
 
 /// The logs, and an empty database to begin with: made once.
 pub struct Logs {
@@ -35,17 +36,48 @@ impl Logs {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         template(dir.path());
+        // Two clones of one repository; and a folder that becomes one when a run says so.
+        for clone in ["one/boats", "two/boats"] {
+            Self::clone_at(&dir.path().join(clone), "boats");
+        }
         for number in 0..SESSIONS {
+            let folder = ["one/boats", "late/trains", "two/boats", "plain/cars"][number as usize];
             for length in 0..LENGTHS {
-                let mut log = ClaudeLog::new(if number % 2 == 0 { "boats" } else { "trains" }, number + 1);
+                let mut log = ClaudeLog::new("folder", number + 1);
                 log.user(&format!("Question {number}")).assistant("An answer.");
-                for more in 0..length {
-                    log.user(&format!("More {more}")).assistant("Another answer.");
+                if length > 0 {
+                    log.user("More").assistant("Another answer.");
+                }
+                // Both sessions in the boats end with one git commit, and what they are in is one cognitive commit then.
+                if length > 1 {
+                    log.git_commit(if number % 2 == 0 { "b0a7b0a7" } else { "7ea17ea1" }, "Set sail");
+                }
+                if length > 2 {
+                    log.user("What next?").assistant("The harbour.");
+                }
+                let folder = dir.path().join(folder);
+                for line in &mut log.lines {
+                    *line = line.replace("/w/folder", folder.to_str().unwrap());
                 }
                 log.write(&Self::place(dir.path(), number, length));
             }
         }
         Self { dir }
+    }
+
+    fn clone_at(folder: &Path, name: &str) {
+        fs::create_dir_all(folder.join(".git")).unwrap();
+        let config = format!("[remote \"origin\"]\n\turl = https://git.example/harbour/{name}.git\n");
+        fs::write(folder.join(".git/config"), config).unwrap();
+    }
+
+    fn late(&self) -> PathBuf {
+        self.dir.path().join("late/trains")
+    }
+
+    /// The folder that becomes a repository is none yet.
+    fn begin(&self) {
+        let _ = fs::remove_dir_all(self.late());
     }
 
     fn place(dir: &Path, number: u32, length: usize) -> PathBuf {
@@ -87,6 +119,9 @@ pub struct World {
     pub cloud: MemoryCloud,
     pub events: Vec<Event>,
     pub forgotten_sessions: BTreeSet<Id>,
+    /// The longest log of each session that any machine imported.
+    pub imported: BTreeMap<u32, usize>,
+    pub purged: bool,
     random: Random,
     told: bool,
     value: u64,
@@ -103,18 +138,29 @@ impl World {
         let who = self.random.below(self.machines.len());
         match self.random.below(20) {
             0..=2 => self.import(logs, who),
-            3..=9 => self.edit(who),
-            10..=12 => self.delete_or_restore(who),
-            13 if self.random.one_in(3) => self.forget(who),
+            3..=8 => self.edit(who),
+            9..=11 => self.delete_or_restore(who),
+            12 => match self.random.below(4) {
+                0 => self.forget(who),
+                1 => self.rename_project(who),
+                2 => self.a_month_passes(),
+                _ => Logs::clone_at(&logs.late(), "trains"),
+            },
+            13 => self.fetch(who),
             _ => self.sync(who),
         }
     }
 
     fn import(&mut self, logs: &Logs, who: usize) {
         let number = u32::try_from(self.random.below(SESSIONS as usize)).unwrap();
+        // A folder that becomes a repository does so on the machine that has it.
+        let who = if number == 1 { 0 } else { who };
         // The log of one session may be longer on another machine.
         let least = (who + number as usize) % 2;
-        let log = logs.log(number, least + self.random.below(LENGTHS - least));
+        let length = least + self.random.below(LENGTHS - least);
+        let log = logs.log(number, length);
+        let longest = self.imported.entry(number).or_default();
+        *longest = length.max(*longest);
         self.say(&format!("{who} imports {}", log.file_name().unwrap().to_string_lossy()));
         self.machines[who].import(&log);
     }
@@ -206,6 +252,38 @@ impl World {
         }
     }
 
+    /// What was deleted long ago goes, also for a machine that did not hear of it.
+    fn a_month_passes(&mut self) {
+        self.say("31 days pass");
+        self.cloud.pass(31 * 24 * 3600 * 1000);
+        self.cloud.purge_tombstones();
+        self.purged = true;
+    }
+
+    fn rename_project(&mut self, who: usize) {
+        let all = projects::all(self.machines[who].writer.conn()).unwrap();
+        let Some(project) = self.random.pick(&all) else { return };
+        let (row, id) = (project.row, project.id);
+        let name = self.fresh("project").replace(' ', "-");
+        if self.machines[who].rename_project(row, &name) {
+            self.say(&format!("{who} renames project {id}: {name}"));
+        }
+    }
+
+    fn fetch(&mut self, who: usize) {
+        let all = sessions::all_by_id_range(self.machines[who].writer.conn(), &[0; 16], &[255; 16], 100).unwrap();
+        let Some(session) = self.random.pick(&all).cloned() else { return };
+        if session.contents == ContentsAt::Fetched && self.random.one_in(2) {
+            self.say(&format!("{who} gives {} back", session.id));
+            return self.machines[who].give_back(&session);
+        }
+        let dies = self.random.one_in(3);
+        self.cloud.fail_next(if self.random.one_in(3) { &[Fault::LostAnswer] } else { &[] });
+        let became = self.machines[who].fetch(session.id, dies);
+        self.cloud.heal();
+        self.say(&format!("{who} fetches {}: {became:?}", session.id));
+    }
+
     fn forget(&mut self, who: usize) {
         let Some(commit) = self.commit(who) else { return };
         let ids = sessions::all_of_commit(self.machines[who].writer.conn(), commit.row).unwrap();
@@ -241,6 +319,7 @@ impl World {
 
 pub fn run(seed: u64, logs: &Logs, told: bool) {
     let mut random = Random::new(seed);
+    logs.begin();
     let cloud = MemoryCloud::new();
     cloud.set_clock(cogfs::model::Millis::now().0);
     let skews = [0, random.below(100_000) as i64 - 50_000, random.below(7_200_000) as i64 - 3_600_000];
@@ -253,13 +332,15 @@ pub fn run(seed: u64, logs: &Logs, told: bool) {
         cloud,
         events: Vec::new(),
         forgotten_sessions: BTreeSet::new(),
+        imported: BTreeMap::new(),
+        purged: false,
         random,
         told,
         value: 0,
     };
     world.import(logs, 0);
     world.import(logs, 1);
-    for _ in 0..10 + world.random.below(30) {
+    for _ in 0..8 + world.random.below(22) {
         world.step(logs);
     }
     world.say("quiet");

@@ -190,6 +190,8 @@ pub fn give_back(tx: &mut Transaction<'_>, session: &Session) -> Result<()> {
 /// When SQLite cannot write.
 pub fn take_over(tx: &mut Transaction<'_>, parts: &[Session]) -> Result<()> {
     for part in parts {
+        // The log may be shorter than another machine's: then that one's facts come again, with the answer to this one's.
+        told::forget_pulled(tx, told::Facts::Session, part.row)?;
         // What a shorter log brought before another machine's longer one superseded it is brought again.
         if part.contents == ContentsAt::Elsewhere && turns::last(tx, part.row)?.is_none() {
             continue;

@@ -31,5 +31,7 @@ pub struct Batch {
 pub fn stub(conn: &Connection, session_row: i64) -> Result<Option<Change>> {
     let Some(session) = sessions::get(conn, session_row)? else { return Ok(None) };
     let commit = session.commit_row.map(|row| commits::get(conn, row)).transpose()?.flatten();
-    Ok(commit.map(|commit| super::facts::stub(&session, commit.id)))
+    let last = sessions::turn_index(conn, session_row)?.map_or(0, |index| index.len());
+    let rank = super::facts::rank(last, session.raw_records);
+    Ok(commit.map(|commit| super::facts::stub(&session, commit.id, rank)))
 }

@@ -13,7 +13,7 @@ pub use push::{Unsent, project_of, unsent};
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,7 @@ const PAGE: u32 = 1000;
 
 /// The key in `state` of the last number that was pulled.
 const CURSOR: &str = "sync_cursor";
-/// The key in `state` of the time of the last cycle that ended well.
+/// The key in `state` of the time of the last cycle that ended well, as far as it was written: see [`Engine::last_sync`].
 pub const LAST_SYNC: &str = "last_sync";
 /// The key in `state` of what the account holds: JSON.
 const USAGE: &str = "account_usage";
@@ -144,7 +144,14 @@ impl Summary {
 pub struct Engine {
     /// The account was compared with the database's.
     checked: bool,
+    /// When a cycle ended well last.
+    last_sync: Option<Millis>,
+    /// When that was written.
+    written: Option<Instant>,
 }
+
+/// A cycle that changed nothing is noted in the database no more often than this: a machine at rest does not write.
+const NOTED_AGAIN: Duration = Duration::from_secs(60 * 60);
 
 impl Engine {
     /// A new one, which begins with comparing accounts.
@@ -169,17 +176,42 @@ impl Engine {
         let began = Instant::now();
         let machine = this_machine(writer)?;
         let here = Here { machine, ahead: 0 };
-        let (unbound, summary) = (None, Summary::default());
-        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, unbound, summary };
+        let before = writer.conn().total_changes();
+        let (unbound, heard, summary) = (None, None, Summary::default());
+        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, unbound, heard, summary };
         let done = cycle.run(&mut self.checked);
         if done.is_err() {
             self.checked = false;
         }
         let interrupted = done?.is_none();
         let mut summary = cycle.summary;
+        if !interrupted {
+            self.note(writer, before)?;
+        }
         summary.interrupted = interrupted;
         summary.seconds = began.elapsed().as_secs_f64();
         Ok(summary)
+    }
+
+    /// When a cycle of this engine ended well last. The database has it of the last one that changed something, or of an hour ago.
+    #[must_use]
+    pub fn last_sync(&self) -> Option<Millis> {
+        self.last_sync
+    }
+
+    /// Notes that a cycle ended well; in the database if it was written anyway, or not for long. `before`: what was changed before it.
+    fn note(&mut self, writer: &mut Writer, before: u64) -> Result<()> {
+        let now = Millis::now();
+        self.last_sync = Some(now);
+        let is_idle = writer.conn().total_changes() == before;
+        if is_idle && self.written.is_some_and(|at| at.elapsed() < NOTED_AGAIN) {
+            return Ok(());
+        }
+        let tx = writer.begin()?;
+        store::set_state(&tx, LAST_SYNC, &now.0.to_string())?;
+        tx.commit()?;
+        self.written = Some(Instant::now());
+        Ok(())
     }
 }
 
@@ -207,6 +239,8 @@ struct Cycle<'a> {
     here: Here,
     /// The account that the database is to belong to once a server answered, where it belongs to none.
     unbound: Option<Account>,
+    /// What the server's clock said, and when.
+    heard: Option<(Millis, Instant)>,
     summary: Summary,
 }
 
@@ -228,10 +262,14 @@ impl Cycle<'_> {
                 return Ok(None);
             }
         }
-        let tx = self.writer.begin()?;
-        store::set_state(&tx, LAST_SYNC, &Millis::now().0.to_string())?;
-        tx.commit()?;
         Ok(Some(()))
+    }
+
+    /// What the server's clock says, as the last pull told it: a request is of a later time than all that this machine sent before that
+    /// pull, whatever its own clock does.
+    fn now_there(&self) -> Millis {
+        let elapsed = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
+        self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + elapsed(at)))
     }
 
     /// Says that a step is about to be made; true when it is not to be.

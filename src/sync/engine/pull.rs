@@ -1,5 +1,7 @@
 //! Pulling: page after page, each in one transaction with the cursor behind it.
 
+use std::time::Instant;
+
 use rusqlite::params;
 
 use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
@@ -37,6 +39,7 @@ impl Cycle<'_> {
             let page = self.cloud.pull(since, PAGE)?;
             check_protocol(page.protocol)?;
             self.here.ahead = page.now.0 - Millis::now().0;
+            self.heard = Some((page.now, Instant::now()));
             if self.is_over() {
                 return Ok(None);
             }

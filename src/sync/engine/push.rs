@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::pull::Pen;
 use super::{Cycle, Progress, Result, Step, pictures};
 use crate::cloud::wire::{Change, Kind, Outcome};
-use crate::model::Id;
+use crate::model::{Id, Millis};
 use crate::store::outbox::{self, Waiting};
 use crate::store::{self, EntityKind, Transaction, commits, objects, projects, refused, sessions, turns};
 use crate::sync::facts::{self, Cursor, Receipt};
@@ -53,6 +53,8 @@ struct Batch {
     records: usize,
     /// Sessions of which contents are in it.
     sessions: Vec<(i64, Id)>,
+    /// When it was read here, by the server's clock.
+    as_of: Millis,
 }
 
 impl Batch {
@@ -136,7 +138,7 @@ impl Cycle<'_> {
 
     fn read_facts(&self, left: &mut Left) -> Result<Batch> {
         let conn = self.writer.conn();
-        let mut batch = Batch::default();
+        let mut batch = Batch { as_of: self.now_there(), ..Batch::default() };
         // Sessions whose contents arrived: more contents, or the facts.
         for _ in 0..left.open.len() {
             let Some(row) = left.open.pop_front() else { break };
@@ -237,7 +239,7 @@ impl Cycle<'_> {
             return Ok(None);
         }
         self.summary.requests += 1;
-        let outcomes = self.cloud.push(self.here.machine, &batch.changes)?;
+        let outcomes = self.cloud.push(self.here.machine, batch.as_of, &batch.changes)?;
         if outcomes.len() != batch.changes.len() {
             let what = format!("{} answers to {} changes", outcomes.len(), batch.changes.len());
             return Err(crate::cloud::CloudError::Garbled(what).into());
@@ -281,8 +283,14 @@ impl Cycle<'_> {
                     pen.summary.refused += u64::from(is_record(change) && code != refused::UNKNOWN_PARENT);
                 }
                 Outcome::Refused { .. } => pen.summary.refused += 1,
-                // Facts never conflict.
-                Outcome::Conflict { .. } => {}
+                // Of a record's facts there are better ones: a machine knew of them before it read a shorter log, or they are on their
+                // way to it. That it has others is told.
+                Outcome::Conflict { row } => {
+                    if let (Change::Facts { .. }, After::Mark(receipt)) = (change, after) {
+                        facts::sent(&tx, receipt)?;
+                        pen.take(&mut tx, row)?;
+                    }
+                }
             }
             if let After::Fields(sent) = after
                 && let fields::Applied::Done(taken) = fields::settle(&mut tx, pen.here, sent, outcome)?
@@ -327,7 +335,7 @@ impl Cycle<'_> {
     }
 
     fn fields_batch(&mut self, waiting: Vec<Waiting>) -> Result<Batch> {
-        let mut batch = Batch::default();
+        let mut batch = Batch { as_of: self.now_there(), ..Batch::default() };
         let tx = self.writer.begin()?;
         for waiting in waiting {
             batch.records += 1;

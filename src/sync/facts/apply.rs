@@ -88,6 +88,11 @@ fn one(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
             gone::forget(tx, of_kind(row.kind), &row.id, true)?;
             return Ok(Applied::Unchanged);
         }
+        // Here it became a part of another before the cloud was known to have it.
+        Some(Fate::Merged(into)) if row.facts.is_some() => {
+            gone::merge(tx, of_kind(row.kind), &row.id, &into, true)?;
+            return Ok(Applied::Unchanged);
+        }
         Some(_) => return Ok(Applied::Unchanged),
         None => {}
     }

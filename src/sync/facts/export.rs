@@ -242,8 +242,9 @@ fn visuals_of(conn: &Connection, row: i64) -> Result<Vec<VisualFacts>> {
 }
 
 /// A session's facts that are to be known before its contents are sent: none, and the commit it is in.
-pub(crate) fn stub(session: &Session, commit: Id) -> Change {
-    Change::Facts { kind: Kind::Session, id: session.id, rank: 0, facts: None, parent: Some(commit) }
+/// By its rank the cloud says whether it has more already.
+pub(crate) fn stub(session: &Session, commit: Id, rank: i64) -> Change {
+    Change::Facts { kind: Kind::Session, id: session.id, rank, facts: None, parent: Some(commit) }
 }
 
 /// Tells facts from others.

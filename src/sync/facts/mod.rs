@@ -17,7 +17,7 @@ use crate::store::told::{self, Facts};
 use crate::store::{Result, Transaction, gone};
 
 pub use apply::{Applied, apply};
-pub(crate) use export::{project_of, stub};
+pub(crate) use export::{project_of, rank, stub};
 pub use redact::{Nothing, Redact};
 
 /// Something the cloud is to be told.

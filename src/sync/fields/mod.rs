@@ -138,6 +138,10 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
     match outcome {
         Outcome::Applied { .. } => applied(tx, sent)?,
         Outcome::Conflict { row } => return apply(tx, here, row),
+        // The cloud had it, and has removed it since: with what this machine has of it, it is sent anew, and the edit behind it.
+        Outcome::Refused { code, .. } if code == refused::UNKNOWN_PARENT && tell_anew(tx, sent)? => {
+            outbox::set_sent(tx, sent.seq, false)?;
+        }
         Outcome::Refused { code, message } => {
             refused::add(tx, sent.kind as i64, &sent.entity_id, code, message)?;
             outbox::set_sent(tx, sent.seq, false)?;
@@ -145,6 +149,19 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
         Outcome::Merged { .. } | Outcome::Forgotten => {}
     }
     Ok(Applied::Done(Taken::default()))
+}
+
+/// Has a commit with its sessions sent again; false when nothing of it is this machine's.
+fn tell_anew(tx: &Transaction<'_>, sent: &Waiting) -> Result<bool> {
+    if sent.kind != EntityKind::Commit || !crate::store::commits::has_own_sessions(tx, sent.entity_row)? {
+        return Ok(false);
+    }
+    told::unknown(tx, Facts::Commit, sent.entity_row)?;
+    for session in sessions::rows_of_commit(tx, sent.entity_row)? {
+        told::unknown(tx, Facts::Session, session)?;
+        told::no_contents(tx, session)?;
+    }
+    Ok(true)
 }
 
 /// The cloud has what was sent: what the record says otherwise by now waits on.

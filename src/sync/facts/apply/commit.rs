@@ -4,12 +4,12 @@ use rusqlite::params;
 
 use super::super::checks::{self, is_git_name, safe_name};
 use super::{Applied, WRITTEN, read, refused, waits};
-use crate::cloud::wire::{CommitFacts, Row};
+use crate::cloud::wire::{CommitFacts, GitFacts, Row};
 use crate::model::{ClosedBy, Commit, Id};
 use crate::render;
 use crate::store::commits::{self, NewCommit, TitleRank, curated};
 use crate::store::told::{self, Facts};
-use crate::store::{ChangeKind, Result, Transaction, facets, git, gone, projects, sessions};
+use crate::store::{ChangeKind, Result, Transaction, facets, git, gone, machines, projects, sessions};
 
 pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     let (facts, hash): (CommitFacts, Id) = match read(row) {
@@ -24,7 +24,8 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     let commit_row = match commits::by_id(tx, &row.id)? {
         Some(known) if told::is_last_pulled(tx, Facts::Commit, known.row, &hash)? => return Ok(Applied::Unchanged),
         Some(known) if commits::has_own_sessions(tx, known.row)? => {
-            let changed = meet(tx, &known, &facts)?;
+            let is_own = row.facts_by.is_some() && row.facts_by == machines::local_id(tx)?;
+            let changed = !is_own && meet(tx, &known, &facts)?;
             told::met(tx, Facts::Commit, known.row, &hash)?;
             return Ok(if changed { WRITTEN } else { Applied::Unchanged });
         }
@@ -39,13 +40,6 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     told::pulled(tx, Facts::Commit, commit_row, &hash)?;
     meet_equal(tx, commit_row)?;
     Ok(WRITTEN)
-}
-
-fn rank(rank: u8) -> TitleRank {
-    [TitleRank::None, TitleRank::Answer, TitleRank::GitSubject, TitleRank::Prompt, TitleRank::Agent]
-        .into_iter()
-        .find(|known| *known as u8 == rank)
-        .unwrap_or(TitleRank::None)
 }
 
 /// The sent name, where it is one and free; else the usual one.
@@ -72,7 +66,7 @@ fn create(tx: &mut Transaction<'_>, row: &Row, project_row: i64, facts: &CommitF
         project_row,
         dir_name: &dir_name,
         title: &facts.title,
-        title_rank: rank(facts.title_rank),
+        title_rank: TitleRank::from_u8(facts.title_rank),
         started_at: facts.started_at,
     };
     let commit_row = commits::create(tx, &new)?;
@@ -115,7 +109,7 @@ fn replace(tx: &mut Transaction<'_>, known: &Commit, project_row: i64, facts: &C
         false => known.dir_name.clone(),
     };
     if (known.title.as_str(), known.dir_name.as_str()) != (facts.title.as_str(), name.as_str()) {
-        commits::set_title(tx, &known, &facts.title, rank(facts.title_rank), &name)?;
+        commits::set_title(tx, &known, &facts.title, TitleRank::from_u8(facts.title_rank), &name)?;
     }
     Ok(())
 }
@@ -146,10 +140,18 @@ fn meet(tx: &mut Transaction<'_>, known: &Commit, facts: &CommitFacts) -> Result
         commits::close(tx, known.row, &commits::GitCommit { hash: hash.clone(), branch: None, subject })?;
         changed = true;
     }
-    let (_, found_rank) = curated::found_title(tx, known)?;
-    if facts.title_rank > found_rank {
+    // Of two commits that became one, the earlier one's title holds, and the first time that a git commit was told of.
+    let (found, found_rank) = curated::found_title(tx, known)?;
+    let is_earlier = facts.title_rank == found_rank && facts.started_at < known.started_at && facts.title != found;
+    let knows_earlier =
+        |made: &GitFacts| git::at(tx, known.row, &made.hash).map(|at| at.is_some_and(|at| at < made.at));
+    let is_later = facts.title_rank == found_rank && facts.started_at > known.started_at && facts.title != found;
+    if is_later || facts.git_commits.iter().map(knows_earlier).collect::<Result<Vec<_>>>()?.contains(&true) {
+        told::changed(tx, Facts::Commit, known.row)?;
+    }
+    if facts.title_rank > found_rank || is_earlier {
         let name = dir_name(tx, &known.id, known.project_row, facts)?;
-        commits::retitle(tx, known, &facts.title, rank(facts.title_rank), &name)?;
+        commits::retitle(tx, known, &facts.title, TitleRank::from_u8(facts.title_rank), &name)?;
         changed = true;
     }
     Ok(changed)

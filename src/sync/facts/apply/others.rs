@@ -6,10 +6,13 @@ use super::super::checks::{self, safe_name};
 use super::super::export;
 use super::{Applied, WRITTEN, of_kind, read, refused};
 use crate::cloud::wire::{Change, Kind, MachineFacts, ProjectFacts, Row};
+use crate::curation::{Edit, Editor, Elsewhere, Entity};
 use crate::model::{Commit, Id, Project};
 use crate::store::forget::{self, Removed};
 use crate::store::told::{self, Facts};
-use crate::store::{ChangeKind, Result, Transaction, commits, gone, machines, projects, sessions};
+use crate::store::{
+    ChangeKind, EntityKind, Result, Transaction, commits, gone, machines, outbox, projects, sessions, trash,
+};
 use crate::{forget as forgetting, render};
 
 pub(super) fn machine(tx: &Transaction<'_>, row: &Row) -> Result<Applied> {
@@ -133,7 +136,18 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
             commits::merge(tx, &from, &target)?;
             sessions::number_by_time(tx, target.row)?;
         }
-        None => tx.changes.add_full(ChangeKind::Id, 0, 0, Some(id.to_string())),
+        None => {
+            // Of two one of which is deleted the whole is not: what is to be known of the other comes with it.
+            if trash::find(tx, EntityKind::Commit, from.row)?.is_some()
+                && !outbox::waits(tx, EntityKind::Commit, from.row)?
+            {
+                let mut editor = Editor::of_cloud(tx, Elsewhere { machine: String::new() });
+                if let Err(error) = editor.apply(&Edit::Restore { entity: Entity::commit(from.row) }) {
+                    tracing::warn!(%error, "a commit that is a part of another is still deleted");
+                }
+            }
+            tx.changes.add_full(ChangeKind::Id, 0, 0, Some(id.to_string()));
+        }
     }
     // Whatever the times say here: the cloud says which id holds.
     for old in [*id, *into] {

@@ -47,6 +47,13 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         // What is here was read from the log itself.
         if known.contents == ContentsAt::Here && row.rank.min(rank(facts.last_turn, facts.raw_records)) <= own {
             told::met(tx, Facts::Session, known.row, &hash)?;
+            // One machine imported both sessions of a commit, in whatever order; another one numbered them by time.
+            if known.parent_row.is_none()
+                && let Some(commit) = known.commit_row.filter(|row| *row == around.commit)
+                && facts.ordinal != sessions::hidden(tx, known.row)?.ordinal
+            {
+                sessions::number_all_by_time(tx, commit)?;
+            }
             return Ok(Applied::Unchanged);
         }
     }
@@ -111,6 +118,19 @@ fn write(
     refresh(tx, around.commit)?;
     if let Some(former) = known.and_then(|known| known.commit_row).filter(|former| *former != around.commit) {
         refresh(tx, former)?;
+        leave_empty(tx, former, around.commit)?;
+    }
+    Ok(())
+}
+
+/// A commit whose last session turned out to lie in an earlier one is a part of that.
+fn leave_empty(tx: &mut Transaction<'_>, former: i64, into: i64) -> Result<()> {
+    if !sessions::all_of_commit(tx, former)?.is_empty() {
+        return Ok(());
+    }
+    let (Some(from), Some(into)) = (commits::get(tx, former)?, commits::get(tx, into)?) else { return Ok(()) };
+    if (from.started_at, from.id) > (into.started_at, into.id) {
+        commits::merge(tx, &from, &into)?;
     }
     Ok(())
 }
