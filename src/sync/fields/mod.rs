@@ -139,7 +139,7 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
         Outcome::Applied { .. } => applied(tx, sent)?,
         Outcome::Conflict { row } => return apply(tx, here, row),
         // The cloud had it, and has removed it since: with what this machine has of it, it is sent anew, and the edit behind it.
-        Outcome::Refused { code, .. } if code == refused::UNKNOWN_PARENT && tell_anew(tx, sent)? => {
+        Outcome::Refused { code, .. } if code == refused::UNKNOWN_PARENT && send_commit_again(tx, sent)? => {
             outbox::set_sent(tx, sent.seq, false)?;
         }
         Outcome::Refused { code, message } => {
@@ -152,7 +152,7 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
 }
 
 /// Has a commit with its sessions sent again; false when nothing of it is this machine's.
-fn tell_anew(tx: &Transaction<'_>, sent: &Waiting) -> Result<bool> {
+fn send_commit_again(tx: &Transaction<'_>, sent: &Waiting) -> Result<bool> {
     if sent.kind != EntityKind::Commit || !crate::store::commits::has_own_sessions(tx, sent.entity_row)? {
         return Ok(false);
     }
