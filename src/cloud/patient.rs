@@ -80,7 +80,7 @@ impl<'a> Patient<'a> {
 }
 
 /// A number of 0 to 1, anew each time: the keys of a hash map are random.
-fn dice() -> f64 {
+pub(super) fn dice() -> f64 {
     let bits = RandomState::new().build_hasher().finish() >> 32;
     #[allow(clippy::cast_precision_loss)] // 32 bits.
     let part = bits as f64 / f64::from(u32::MAX);
