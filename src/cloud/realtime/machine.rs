@@ -387,7 +387,9 @@ impl Machine {
             Kind::Login => return jittered(LOGIN, dice),
             Kind::Lost | Kind::Token => of(&PAUSES),
             // As told, and a little later than the others who were told the same.
-            Kind::Busy(Some(wait)) => wait.clamp(Duration::from_secs(1), LONGEST) + jittered(Duration::from_secs(1), dice),
+            Kind::Busy(Some(wait)) => {
+                wait.clamp(Duration::from_secs(1), LONGEST) + jittered(Duration::from_secs(1), dice)
+            }
             Kind::Busy(None) => of(&BUSY),
             Kind::Denied => of(&DENIED),
         };

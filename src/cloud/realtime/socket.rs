@@ -15,6 +15,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::HandshakeError;
+use tungstenite::http::HeaderValue;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Error, Message, WebSocket};
 use url::{Host, Url, form_urlencoded};
@@ -52,7 +53,11 @@ impl Line {
         let plain = Plain { stream, wake: Arc::clone(wake), until: Some(until), hurried: false };
         let stream = if url.scheme() == "https" { secured(&url, plain)? } else { Stream::Plain(plain) };
         // Never told to anybody: errors have texts of their own.
-        let request = address(server).into_client_request().map_err(|_| lost("the server's address or key is none"))?;
+        let mut request =
+            address(server).into_client_request().map_err(|_| lost("the server's address or key is none"))?;
+        request
+            .headers_mut()
+            .insert("user-agent", HeaderValue::from_static(concat!("cogfs/", env!("CARGO_PKG_VERSION"))));
         let config = WebSocketConfig::default()
             .read_buffer_size(8 << 10)
             .write_buffer_size(0)

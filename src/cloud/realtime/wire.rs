@@ -184,7 +184,8 @@ mod tests {
         let text: Value = serde_json::from_str(join(user(), &Secret::new("t0ken"), 3).reveal()).unwrap();
         assert_eq!((&text["event"], &text["ref"], &text["join_ref"]), (&json!("phx_join"), &json!("3"), &json!("3")));
         assert_eq!(text["topic"], format!("realtime:sync_heads:{USER}"));
-        let wanted = json!([{"event": "*", "schema": "public", "table": "sync_heads", "filter": format!("user_id=eq.{USER}")}]);
+        let wanted =
+            json!([{"event": "*", "schema": "public", "table": "sync_heads", "filter": format!("user_id=eq.{USER}")}]);
         assert_eq!(text["payload"]["config"]["postgres_changes"], wanted);
         assert_eq!(text["payload"]["access_token"], "t0ken");
     }

@@ -256,7 +256,9 @@ fn a_token_that_is_not_taken_is_replaced_at_most_once_a_minute() {
     let mut renewals = Vec::new();
     while bell.now < seconds(200) {
         bell.step(Input::Up(token("t1")));
-        bell.answers(&json!({"status": "error", "response": {"reason": "InvalidJWTToken: Token has expired 3 seconds ago"}}));
+        bell.answers(
+            &json!({"status": "error", "response": {"reason": "InvalidJWTToken: Token has expired 3 seconds ago"}}),
+        );
         if bell.passes() != [(Action::Connect { instead_of: None })] {
             renewals.push(bell.now.as_secs());
         }
