@@ -16,6 +16,7 @@ use cogfs::cloud::http::HttpCloud;
 use cogfs::cloud::http::transport::{Server, Transport};
 use cogfs::cloud::realtime::{Doorbell, Ring};
 use cogfs::cloud::secret::Secret;
+use cogfs::model::Millis;
 use common::stack::{Stack, User};
 use common::{World, wait_until};
 use serde_json::{Value, json};
@@ -295,8 +296,8 @@ fn a_channel_that_is_closed_right_after_the_join_is_not_joined_without_a_pause()
 #[test]
 fn a_token_that_ends_soon_is_replaced_on_the_open_channel() {
     let machine = Machine::new(needs_stack!());
-    // A second more than is kept in reserve.
-    machine.keeps(|s| s["received_at"] = json!(s["received_at"].as_i64().unwrap() - 3_508_500));
+    // Four seconds more than are kept in reserve.
+    machine.keeps(|session| session["received_at"] = json!(Millis::now().0 - 3_506_000));
     let before = common::json(&machine.session());
     let bell = machine.listens();
     wait_until(SOON, "another token", || machine.stack.realtime("access_token") == 1);
@@ -308,10 +309,12 @@ fn a_token_that_ends_soon_is_replaced_on_the_open_channel() {
 #[test]
 fn a_token_that_the_server_finds_over_is_replaced_and_the_channel_joined_anew() {
     let machine = Machine::new(needs_stack!());
-    machine.keeps(|session| session["access_token"] = json!(machine.stack.token(&machine.user, 3)));
+    let before = common::json(&machine.session());
     let bell = machine.listens();
+    machine.stack.sockets(&json!({"fault": "expire"}));
     bell.is_lost("Token has expired");
     bell.says(&Ring::Joined);
+    assert_ne!(before["refresh_token"], common::json(&machine.session())["refresh_token"]);
     machine.rings_of_a_move(&bell);
     assert_eq!(machine.stack.realtime("connections"), 2);
 }
@@ -453,12 +456,11 @@ fn no_token_gets_into_a_log_or_a_reason() {
     all.init();
 
     let machine = Machine::new(needs_stack!());
-    machine.keeps(|session| session["access_token"] = json!(machine.stack.token(&machine.user, 2)));
+    machine.keeps(|session| session["access_token"] = json!(machine.stack.token(&machine.user, -60)));
     let mut tokens = vec![common::json(&machine.session())];
-    let bell = machine.listens();
-    let mut told = Vec::new();
-    told.push(bell.next());
-    told.push(bell.next());
+    let bell = machine.rings();
+    let mut told = vec![bell.next(), bell.next()];
+    assert_eq!(told[1], Ring::Joined);
     tokens.push(common::json(&machine.session()));
     // A server that repeats what was sent to it.
     let access = tokens[1]["access_token"].as_str().unwrap();
