@@ -1,4 +1,5 @@
-"""The gateway of `scripts/cloud-stack`: one port for sign-in, PostgREST and pictures, as Supabase's has it; with faults on demand.
+"""The gateway of `scripts/cloud-stack`: one port for sign-in, PostgREST, pictures and the doorbell, as Supabase's has it; with faults
+on demand.
 `cloud_gateway.py STACK.JSON --own` is one more of a running stack, whose faults and counts are its own: its address is printed.
 
 POST /__faults    a list of rules, each used up by the requests it meets; [] takes all back. GET shows them.
@@ -12,6 +13,7 @@ POST /__faults    a list of rules, each used up by the requests it meets; [] tak
            drip (seconds)                       the answer takes so long
            drop                                 the request is done and its answer lost
 GET /__requests   how many of each kind came, and the last of them; DELETE begins at 0.
+POST /__realtime  what is done to open sockets; their faults are told in cloud_realtime.py.
 /__github, /__google   stand for them: cloud_providers.py
 """
 
@@ -27,6 +29,7 @@ import time
 import urllib.parse
 
 import cloud_providers
+import cloud_realtime
 import cloud_storage
 
 HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "proxy-authorization", "content-length", "host"}
@@ -53,15 +56,21 @@ class Rules:
             key = f"{method} {path.split('?')[0]}"
             self.counts[key] = self.counts.get(key, 0) + 1
             self.log = self.log[-999:] + [f"{method} {path}"]
-            met = None
-            for rule in self.rules:
-                if not path.startswith(rule.get("path", "/")) or rule.get("method", method) != method:
-                    continue
-                rule["seen"] += 1
-                late = rule["seen"] - rule["nth"]
-                if met is None and late >= 0 and (rule["count"] == 0 or late < rule["count"]):
-                    met = rule
-            return met
+            return self.met([rule for rule in self.rules if path.startswith(rule.get("path", "/")) and rule.get("method", method) == method])
+
+    def meet_step(self, path):
+        """The rule that a step of Realtime meets: of those for this step alone."""
+        with self.lock:
+            return self.met([rule for rule in self.rules if rule.get("path") == path])
+
+    def met(self, rules):
+        met = None
+        for rule in rules:
+            rule["seen"] += 1
+            late = rule["seen"] - rule["nth"]
+            if met is None and late >= 0 and (rule["count"] == 0 or late < rule["count"]):
+                met = rule
+        return met
 
 
 class Answer:
@@ -80,6 +89,7 @@ class Gateway(http.server.BaseHTTPRequestHandler):
     state = {}
     rules = Rules()
     storage = None
+    realtime = None
 
     def log_message(self, *_):
         pass
@@ -105,6 +115,8 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         if fault == "delay":
             time.sleep(rule.get("seconds", 1))
         answer = self.route(body)
+        if answer is None:
+            return
         if fault == "drop":
             return self.cut(reset=False)
         if fault == "content_type":
@@ -157,6 +169,8 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.urlsplit(self.path).path
         if path.startswith("/storage/v1/"):
             return self.storage.answer(self, body)
+        if path == "/realtime/v1/websocket":
+            return self.realtime.serve(self)
         if not path.startswith(("/rest/v1", "/auth/v1/")):
             return Answer(404, {"message": "no Route matched with those values"})
         # Where a browser is sent to there is no key: as on Supabase.
@@ -206,7 +220,11 @@ class Gateway(http.server.BaseHTTPRequestHandler):
         if path.path == "/__requests":
             if self.command == "DELETE":
                 self.rules.reset_counts()
-            return Answer(200, {"total": sum(self.rules.counts.values()), "by": self.rules.counts, "log": self.rules.log})
+                self.realtime.reset()
+            return Answer(200, {"total": sum(self.rules.counts.values()), "by": self.rules.counts, "log": self.rules.log,
+                                "realtime": self.realtime.told()})
+        if path.path == "/__realtime":
+            return self.realtime.control(json.loads(body))
         for prefix, provider in cloud_providers.PROVIDERS.items():
             if path.path.startswith(prefix):
                 self.body = body
@@ -227,6 +245,7 @@ def main():
     with open(sys.argv[1]) as file:
         Gateway.state = json.load(file)
     Gateway.storage = cloud_storage.Storage(Gateway.state["dir"] + "/storage", Gateway.state["secret"], Answer)
+    Gateway.realtime = cloud_realtime.Realtime(Gateway.state, Gateway.rules, Answer)
     if sys.argv[2:] != ["--own"]:
         Server(("127.0.0.1", Gateway.state["ports"]["gateway"]), Gateway).serve_forever()
     # Another gateway of the same stack, with faults and counts of its own, until its standard input ends.

@@ -182,6 +182,8 @@ class Stack:
                                     "-o", options, "start"]), **run)
 
     def migrate(self):
+        # Supabase has it: the migrations say what it publishes.
+        self.psql("-c", "create publication supabase_realtime")
         files = sorted(glob.glob(os.path.join(MIGRATIONS, "*.sql")))
         arguments = [part for file in files for part in ("-f", file)]
         with open(self.path("migrations.log"), "ab") as log:

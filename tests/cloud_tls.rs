@@ -4,61 +4,24 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::thread;
 
+use common::certificates::Certificates;
 use common::cloud::{Double, KEY, PASSWORD};
-use common::{Ran, World, has_program, must};
+use common::{Ran, World, has_program};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-/// An authority, and a server at 127.0.0.1 that it vouches for.
-struct Certificates {
-    dir: tempfile::TempDir,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let made = Self { dir: tempfile::tempdir().unwrap() };
-        let key = ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30"];
-        let authority = ["-x509", "-subj", "/CN=an authority", "-keyout", "ca.key", "-out", "ca.pem"];
-        made.openssl(&[&key[..], &authority[..]].concat());
-        let server = [
-            "-x509",
-            "-subj",
-            "/CN=a server",
-            "-keyout",
-            "key.pem",
-            "-out",
-            "cert.pem",
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-        ];
-        let of_whom = ["-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE"];
-        made.openssl(&[&key[..], &server[..], &of_whom[..]].concat());
-        made
-    }
-
-    fn openssl(&self, args: &[&str]) {
-        must(Command::new("openssl").args(args).current_dir(self.dir.path()));
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn config(&self) -> Arc<ServerConfig> {
-        let certificate = CertificateDer::from_pem_file(self.path("cert.pem")).unwrap();
-        let key = PrivateKeyDer::from_pem_file(self.path("key.pem")).unwrap();
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
-    }
+fn config(of: &Certificates) -> Arc<ServerConfig> {
+    let certificate = CertificateDer::from_pem_file(of.path("cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(of.path("key.pem")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    Arc::new(config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap())
 }
 
 /// Speaks TLS in front of a double; its address.
@@ -120,7 +83,7 @@ fn log_in(world: &World, url: &str, authorities: Option<&Path>) -> Ran {
 fn a_server_that_the_system_vouches_for_is_spoken_with_and_another_gets_nothing() {
     skip_unless!(has_program("openssl"), "no openssl");
     let (world, double, certificates) = (World::new(), Double::start(), Certificates::new());
-    let url = in_front_of(&double, certificates.config());
+    let url = in_front_of(&double, config(&certificates));
     log_in(&world, &url, Some(&certificates.path("ca.pem"))).exits(0);
     assert_eq!(double.count("/auth/v1/token"), 1);
 

@@ -11,10 +11,11 @@ use super::mount::BoxError;
 use super::{forget, sync};
 use crate::cloud::auth::session::Session;
 use crate::cloud::open;
+use crate::cloud::realtime::Doorbell;
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::store::Writer;
-use crate::sync::continuous::{Account, Connection, Continuous, Options, Surroundings, Told};
+use crate::sync::continuous::{Account, Bell, Connection, Continuous, Listen, Options, Surroundings, Told};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -79,6 +80,12 @@ impl FromFolders {
     }
 }
 
+impl Bell for Doorbell {
+    fn retry_now(&self) {
+        Self::retry_now(self);
+    }
+}
+
 impl Surroundings for FromFolders {
     fn account(&mut self) -> Account {
         let stamps = (stamp(&self.folders.settings()), stamp(&self.folders.session()));
@@ -96,7 +103,10 @@ impl Surroundings for FromFolders {
         let settings = Settings::load(&self.folders).map_err(|error| error.to_string())?;
         let cloud = open::cloud(&self.folders).map_err(|error| error.to_string())?.of_one_user();
         let interval = settings.sync_interval().unwrap_or(INTERVAL);
-        Ok(Connection { cloud: Arc::new(cloud), listen: None, interval })
+        // The doorbell refreshes the login as the rest does, with connections of its own.
+        let for_bell = Arc::new(cloud.clone());
+        let listen: Listen = Box::new(move |ring| Ok(Box::new(Doorbell::start(for_bell, ring)?) as Box<dyn Bell>));
+        Ok(Connection { cloud: Arc::new(cloud), listen: Some(listen), interval })
     }
 
     fn prepare(&mut self, writer: &mut Writer) -> Result<(Secrets, Vec<String>), String> {

@@ -17,7 +17,7 @@ use super::wire::{Change, Fetched, Mark, Outcome, PROTOCOL, Protocol, Pulled, St
 use super::{Cloud, CloudError, Result, nul};
 use crate::model::{Id, Millis};
 use errors::{Failure, Service};
-use transport::{Method, Reply, Request, Transport};
+use transport::{Method, Reply, Request, Server, Transport};
 
 /// Where pictures lie.
 const BUCKET: &str = "visuals";
@@ -83,6 +83,12 @@ impl HttpCloud {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// The server.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        self.transport.server()
     }
 
     /// Makes a call with the user's token; with a new one, once, if that is not taken.

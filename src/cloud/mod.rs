@@ -5,6 +5,7 @@ pub mod http;
 mod nul;
 pub mod open;
 pub mod patient;
+pub mod realtime;
 pub mod retry;
 pub mod secret;
 pub mod wire;

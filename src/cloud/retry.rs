@@ -79,7 +79,7 @@ pub fn dice() -> f64 {
 }
 
 /// Three quarters to five quarters of a pause.
-fn jittered(pause: Duration, dice: f64) -> Duration {
+pub(super) fn jittered(pause: Duration, dice: f64) -> Duration {
     between(pause.mul_f64(0.75), pause.as_secs_f64() * 0.5, dice)
 }
 

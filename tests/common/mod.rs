@@ -6,6 +6,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod browser;
+pub mod certificates;
 pub mod chromium;
 pub mod cloud;
 pub mod log;

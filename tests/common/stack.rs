@@ -170,6 +170,29 @@ impl Stack {
         Requests(said)
     }
 
+    /// The key of the gateway.
+    pub fn key(&self) -> &str {
+        self.shown["anon_key"].as_str().unwrap()
+    }
+
+    /// A token of a user's, without a login, that holds so many seconds.
+    pub fn token(&self, user: &User, expires: i64) -> String {
+        let mut command = Command::new(Self::scripts().join("cloud-stack"));
+        command.args(["token", &user.id, "--expires", &expires.to_string(), "--dir"]).arg(&self.dir);
+        stdout_of(&mut command).trim().to_owned()
+    }
+
+    /// Does something to the sockets that are open at this gateway: `scripts/cloud_realtime.py` says what there is.
+    pub fn sockets(&self, fault: &Value) {
+        self.control("POST", "/__realtime", &fault.to_string());
+    }
+
+    /// How many connections, joins, heartbeats, tokens and events of Realtime there were (`open`: sockets there are).
+    pub fn realtime(&self, what: &str) -> u64 {
+        let said: Value = serde_json::from_str(&self.control("GET", "/__requests", "")).unwrap();
+        said["realtime"][what].as_u64().unwrap_or(0)
+    }
+
     fn control(&self, method: &str, path: &str, body: &str) -> String {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();

@@ -5,11 +5,12 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
+use cogfs::cloud::realtime::Ring;
 use cogfs::cloud::wire::Kind;
 use cogfs::model::Id;
 use cogfs::render::SyncState;
+use cogfs::sync::continuous::Account;
 use cogfs::sync::continuous::socket::{self, Answer, Ask, Failure};
-use cogfs::sync::continuous::{Account, Ring};
 use cogfs::sync::engine::Way;
 
 use super::memory_cloud::{Fault, MemoryCloud};
@@ -55,7 +56,7 @@ fn a_ring_that_says_nothing_new_asks_nothing_and_a_flood_asks_once_a_second() {
     for _ in 0..1_000 {
         a.bell.ring(Ring::Rang { seq: Some(cloud.head()) });
     }
-    a.bell.ring(Ring::Lost("cut".to_owned()));
+    a.bell.ring(Ring::Lost { why: "cut".to_owned() });
     wait_until(PATIENCE, "it has heard all of them", || !a.status().doorbell && a.status().cycles > 0);
     assert_eq!(cloud.requests(), [""; 0], "its own echo was asked for");
     let began = Instant::now();

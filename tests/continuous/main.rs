@@ -14,9 +14,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cogfs::cloud::Cloud;
+use cogfs::cloud::realtime::Ring;
 use cogfs::render::{SyncState, SyncStatus};
 use cogfs::store::{Layout, Writer};
-use cogfs::sync::continuous::{Account, Bell, Connection, Continuous, OnRing, Options, Ring, Surroundings};
+use cogfs::sync::continuous::{Account, Bell, Connection, Continuous, OnRing, Options, Surroundings};
 use cogfs::sync::secrets::Secrets;
 use common::{ClaudeLog, World, wait_until};
 use memory_cloud::MemoryCloud;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use std::{fmt, io};
 
 use crate::cloud::Cloud;
+use crate::cloud::realtime::Ring;
 use crate::render::SyncStatus;
 use crate::store::{Layout, Writer};
 use crate::sync::secrets::Secrets;
@@ -46,17 +47,6 @@ pub enum Account {
         /// Which login it is.
         login: String,
     },
-}
-
-/// What the doorbell says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ring {
-    /// It is listened to from here on: what happened before was not told.
-    Joined,
-    /// Something changed in the cloud: the number of the last change, when it was said.
-    Rang { seq: Option<i64> },
-    /// It is listened to no more, and why; it is tried again by itself.
-    Lost(String),
 }
 
 /// Whom the doorbell tells.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use super::network::{Network, slept};
 use super::schedule::{Ended, Outlook, Schedule};
 use super::socket::{self, Answer, Ask, Done, Failure, Server};
-use super::{Account, Bell, Connection, Event, Options, Ring, Shared, Surroundings, Told};
+use super::{Account, Bell, Connection, Event, Options, Shared, Surroundings, Told};
 use crate::cloud::patient::Patient;
+use crate::cloud::realtime::Ring;
 use crate::cloud::retry::dice;
 use crate::cloud::{Cloud, CloudError};
 use crate::model::Millis;
@@ -362,7 +363,7 @@ impl Lead<'_> {
                 connected.schedule.rang();
                 true
             }
-            Ring::Lost(why) => {
+            Ring::Lost { why } => {
                 tracing::info!(why, "the doorbell is not heard; the cloud is asked regularly");
                 false
             }
