@@ -86,6 +86,12 @@ impl Folders {
         self.state.join("errors.jsonl")
     }
 
+    /// The log of values that lost against another machine's.
+    #[must_use]
+    pub fn conflicts_log(&self) -> PathBuf {
+        self.state.join("conflicts.log")
+    }
+
     /// The settings.
     #[must_use]
     pub fn settings(&self) -> PathBuf {

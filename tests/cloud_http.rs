@@ -105,7 +105,7 @@ fn a_call_has_the_key_the_token_and_the_arguments_of_the_function() {
     assert_eq!(asked.headers["apikey"], KEY);
     assert_eq!(asked.token(), Some(machine.kept().access_token.reveal()));
     assert_eq!(asked.headers["content-type"], "application/json");
-    let wanted = json!({"protocol": 1, "machine": "01010101-0101-0101-0101-010101010101",
+    let wanted = json!({"protocol": 1, "machine": "01010101-0101-0101-0101-010101010101", "as_of": 7,
         "changes": [{"op": "forget", "kind": "commit", "id": "07070707-0707-0707-0707-070707070707"}]});
     assert_eq!(asked.json(), wanted);
     drop(machine.cloud().fetch(&[Id([1; 16])], None));

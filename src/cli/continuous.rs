@@ -14,8 +14,9 @@ use crate::cloud::open;
 use crate::cloud::realtime::Doorbell;
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
-use crate::store::Writer;
+use crate::store::{Writer, conflicts};
 use crate::sync::continuous::{Account, Bell, Connection, Continuous, Listen, Options, Surroundings, Told};
+use crate::sync::engine::Summary;
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
 
@@ -47,11 +48,13 @@ struct FromFolders {
     known: Option<((Stamp, Stamp), Account)>,
     /// When the `.cogfsignore` files were read, and what SQLite counted other connections' changes by then.
     ignored: Option<(Instant, i64)>,
+    /// The last conflict before the cycle.
+    conflicts: i64,
 }
 
 impl FromFolders {
     fn new(folders: &Folders) -> Self {
-        Self { folders: folders.clone(), known: None, ignored: None }
+        Self { folders: folders.clone(), known: None, ignored: None, conflicts: 0 }
     }
 
     fn read(&self) -> Account {
@@ -123,10 +126,19 @@ impl Surroundings for FromFolders {
         if !is_read {
             self.ignored = Some((Instant::now(), version));
         }
+        self.conflicts = conflicts::last(writer.conn()).map_err(|e| failed(e.into()))?;
         Ok((sync::ready(&self.folders, writer).map_err(failed)?, complaints))
     }
 
-    fn erase(&mut self, writer: &mut Writer) -> Result<(), String> {
-        forget::erase_rest(writer).map(drop).map_err(|error| error.to_string())
+    fn finish(&mut self, writer: &mut Writer, summary: &Summary) -> Result<(), String> {
+        let failed = |error: BoxError| error.to_string();
+        if summary.conflicts > 0 {
+            sync::log_conflicts(&self.folders, writer.conn(), self.conflicts).map_err(failed)?;
+        }
+        if summary.forgotten > 0 {
+            forget::erase_rest(writer).map_err(failed)?;
+            forget::forget_beside(&self.folders, writer.conn()).map_err(failed)?;
+        }
+        Ok(())
     }
 }

@@ -116,12 +116,16 @@ pub fn run(folders: &Folders, args: &ForgetArgs) -> Result<ExitCode, BoxError> {
 
 /// What lies beside the database and may hold words of what was forgotten: the log of refused writes, and the files that
 /// programs made beside documents that are no more.
-fn forget_beside(folders: &Folders, conn: &Connection) -> Result<(), BoxError> {
+///
+/// # Errors
+/// When it cannot be removed.
+pub(super) fn forget_beside(folders: &Folders, conn: &Connection) -> Result<(), BoxError> {
     let or_missing = |done: io::Result<()>| match done {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     };
     or_missing(std::fs::remove_file(folders.errors_log()))?;
+    or_missing(std::fs::remove_file(folders.conflicts_log()))?;
     let Ok(places) = std::fs::read_dir(folders.scratch()) else { return Ok(()) };
     for place in places {
         let place = place?;

@@ -36,6 +36,9 @@ const FAILED: &[u8] = b"error: ";
 const FOLLOW_AFTER: Duration = Duration::from_millis(100);
 /// The first cycle begins so long after the mount answers.
 const SYNC_AFTER: Duration = Duration::from_millis(200);
+/// A log that is longer is put aside when the next mount begins; so many are kept.
+const LONG_LOG: u64 = 1 << 20;
+const OLD_LOGS: usize = 3;
 /// Lines of the log that are shown when the background process died without a word.
 const LOG_LINES: usize = 10;
 
@@ -318,10 +321,26 @@ fn open_log(path: &Path) -> Result<File, BoxError> {
     if let Some(dir) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
+    rotate(path)?;
     let mut options = OpenOptions::new();
     // Titles and paths of private conversations may be in it.
     options.append(true).create(true).read(true).mode(0o600);
     options.open(path).map_err(|error| format!("the log {} could not be opened: {error}", path.display()).into())
+}
+
+/// A log that has become long is put aside, under numbers that grow with age; the oldest is removed.
+fn rotate(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).map_or(0, |meta| meta.len()) < LONG_LOG {
+        return Ok(());
+    }
+    let numbered = |number: usize| PathBuf::from(format!("{}.{number}", path.display()));
+    for number in (1..OLD_LOGS).rev() {
+        match fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(path, numbered(1))
 }
 
 fn check_answers(dir: &Path) -> Result<(), BoxError> {
@@ -400,6 +419,21 @@ mod tests {
         assert!(text.contains("line 3\n") && text.ends_with("line 12"), "{text}");
         assert!(!text.contains("old") && !text.contains("line 2\n"), "{text}");
         assert!(death_notice("exit", &path, 1_000).ends_with("it logged nothing"));
+    }
+
+    #[test]
+    fn a_long_log_is_put_aside_and_three_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mount.log");
+        rotate(&path).unwrap();
+        for round in 0..5_u8 {
+            fs::write(&path, vec![b'a' + round; usize::try_from(LONG_LOG).unwrap()]).unwrap();
+            rotate(&path).unwrap();
+            assert!(!path.exists());
+        }
+        let first = |number| fs::read(dir.path().join(format!("mount.log.{number}"))).unwrap()[0];
+        assert_eq!([1, 2, 3].map(first), [b'e', b'd', b'c']);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
     }
 
     #[test]

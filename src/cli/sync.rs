@@ -4,13 +4,16 @@ mod conflicts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::fs::OpenOptions;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Subcommand;
 use indicatif::ProgressBar;
+use rusqlite::Connection;
 use serde::Serialize;
 
 use super::import::{spinner, stop_on_signals};
@@ -23,7 +26,7 @@ use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::render::SyncProgress;
 use crate::store::refused::{self, Refused};
-use crate::store::{Layout, Writer, objects, told};
+use crate::store::{Layout, Writer, conflicts as stored_conflicts, objects, told};
 use crate::sync::continuous::socket::{self, Answer, Ask, Done, Failure};
 use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
@@ -259,6 +262,7 @@ fn by_this_process(
     let mut writer = Writer::open(&folders.layout())?;
     let complaints = ignored::refresh(&mut writer, &folders.ignored())?;
     let secrets = ready(folders, &mut writer)?;
+    let last_conflict = stored_conflicts::last(writer.conn())?;
     let waits = |error: &CloudError, pause: Duration| tell_wait(line, &error.to_string(), pause.as_secs_f64());
     let cloud = Patient::new(cloud, stop, &waits);
     let done =
@@ -269,10 +273,40 @@ fn by_this_process(
         Err(SyncError::Cloud(_)) if stop.load(Ordering::Relaxed) => Summary { interrupted: true, ..Summary::default() },
         done => done?,
     };
+    if summary.conflicts > 0 {
+        log_conflicts(folders, writer.conn(), last_conflict)?;
+    }
     if summary.forgotten > 0 {
         forget::warn(&forget::erase_rest(&mut writer)?)?;
+        forget::forget_beside(folders, writer.conn())?;
     }
     Ok(Done { summary, secrets: named(secrets.counts()), complaints })
+}
+
+/// Writes what lost behind a conflict to `conflicts.log` in the state folder, a line of JSON each: the database keeps them too, and
+/// shows those that are open.
+///
+/// # Errors
+/// When the database cannot be read, or the log not written.
+pub(super) fn log_conflicts(folders: &Folders, conn: &Connection, behind: i64) -> Result<(), BoxError> {
+    let mut lines = String::new();
+    for conflict in stored_conflicts::behind(conn, behind)? {
+        let line = serde_json::json!({
+            "at": conflict.at.iso(),
+            "number": conflict.row,
+            "kind": conflict.kind.as_str(),
+            "id": conflict.entity_id.to_string(),
+            "field": conflict.field,
+            "here": conflict.local,
+            "there": conflict.cloud,
+            "kept": conflict.kept.as_str(),
+            "machine": conflict.machine,
+        });
+        lines.push_str(&format!("{line}\n"));
+    }
+    let path = folders.conflicts_log();
+    let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+    Ok(log.write_all(lines.as_bytes())?)
 }
 
 /// A cycle that nobody looks at.

@@ -151,6 +151,24 @@ pub(super) fn of(conn: &Connection, kind: EntityKind, first: i64, last: i64) -> 
     Ok(query.query_map(params![kind as i64, first, last], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Those that were found behind one, open ones and others, the first found first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn behind(conn: &Connection, row: i64) -> Result<Vec<Conflict>> {
+    let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM conflicts WHERE row > ?1 ORDER BY row"))?;
+    Ok(query.query_map([row], read)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The number of the last that was found; 0: none was.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn last(conn: &Connection) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT coalesce(max(row), 0) FROM conflicts")?;
+    Ok(query.query_row([], |r| r.get(0))?)
+}
+
 /// How many are open.
 ///
 /// # Errors

@@ -169,10 +169,18 @@ impl Chromium {
             body.len()
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let value = serde_json::from_str::<Value>(body).unwrap()["value"].clone();
+        stream.set_read_timeout(Some(PAGE)).unwrap();
+        let mut answer = BufReader::new(stream);
+        let mut head = String::new();
+        // It may leave the connection open, whatever is asked of it: what belongs to the answer is told.
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(answer.read_line(&mut head).unwrap(), 0, "chromedriver hung up: {head}");
+        }
+        let length =
+            head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+        let mut body = vec![0; length.unwrap()];
+        answer.read_exact(&mut body).unwrap();
+        let value = serde_json::from_slice::<Value>(&body).unwrap()["value"].clone();
         if head.starts_with("HTTP/1.1 200") { Ok(value) } else { Err(value) }
     }
 }

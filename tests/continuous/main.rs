@@ -18,6 +18,7 @@ use cogfs::cloud::realtime::Ring;
 use cogfs::render::{SyncState, SyncStatus};
 use cogfs::store::{Layout, Writer};
 use cogfs::sync::continuous::{Account, Bell, Connection, Continuous, OnRing, Options, Surroundings};
+use cogfs::sync::engine::Summary;
 use cogfs::sync::secrets::Secrets;
 use common::{ClaudeLog, World, wait_until};
 use memory_cloud::MemoryCloud;
@@ -68,7 +69,7 @@ impl Surroundings for Around {
         Ok((Secrets::new(false), Vec::new()))
     }
 
-    fn erase(&mut self, _: &mut Writer) -> Result<(), String> {
+    fn finish(&mut self, _: &mut Writer, _: &Summary) -> Result<(), String> {
         Ok(())
     }
 }
@@ -127,11 +128,8 @@ impl Machine {
         wait_until(PATIENCE, &format!("it is {}", state.as_str()), || self.status().state == state);
     }
 
-    /// The ids of its commits.
     fn commits(&self) -> Vec<String> {
-        let conn = rusqlite::Connection::open(self.layout().database()).unwrap();
-        let mut query = conn.prepare("SELECT lower(hex(id)) FROM cognitive_commits ORDER BY id").unwrap();
-        query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
+        commit_ids(&self.world)
     }
 
     fn edit(&self, commit: &str, title: &str) {
@@ -145,6 +143,14 @@ impl Machine {
             conn.query_row("SELECT title FROM cognitive_commits WHERE lower(hex(id)) = ?1", [commit], |r| r.get(0));
         found.unwrap_or_default()
     }
+}
+
+/// The ids of a world's commits.
+fn commit_ids(world: &World) -> Vec<String> {
+    let database = Layout::new(world.home().join("data")).database();
+    let conn = rusqlite::Connection::open(database).unwrap();
+    let mut query = conn.prepare("SELECT lower(hex(id)) FROM cognitive_commits ORDER BY id").unwrap();
+    query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
 fn write_sessions(world: &World, numbers: impl IntoIterator<Item = u32>) {

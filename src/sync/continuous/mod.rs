@@ -23,6 +23,7 @@ use crate::cloud::Cloud;
 use crate::cloud::realtime::Ring;
 use crate::render::SyncStatus;
 use crate::store::{Layout, Writer};
+use crate::sync::engine::Summary;
 use crate::sync::secrets::Secrets;
 use socket::{Answer, Ask};
 use worker::Worker;
@@ -87,11 +88,11 @@ pub trait Surroundings: Send {
     /// When the settings or the database cannot be read.
     fn prepare(&mut self, writer: &mut Writer) -> Result<(Secrets, Vec<String>), String>;
 
-    /// Behind a cycle in which something was forgotten: what the database still holds of it is erased.
+    /// Behind a cycle: what was forgotten is erased, and what lost is written to a log.
     ///
     /// # Errors
     /// When the database cannot be written.
-    fn erase(&mut self, writer: &mut Writer) -> Result<(), String>;
+    fn finish(&mut self, writer: &mut Writer, summary: &Summary) -> Result<(), String>;
 }
 
 /// What is to be kept in step.

@@ -482,9 +482,7 @@ impl Lead<'_> {
         // Kept whatever became of the cycle: it was taken out of what was sent.
         secrets.keep(&mut self.writer).map_err(|error| Failed::Sync(error.into()))?;
         let summary: Summary = done.map_err(Failed::Sync)?;
-        if summary.forgotten > 0 {
-            worker.surroundings.erase(&mut self.writer).map_err(Failed::Around)?;
-        }
+        worker.surroundings.finish(&mut self.writer, &summary).map_err(Failed::Around)?;
         for complaint in &complaints {
             tracing::warn!("{complaint}");
         }
