@@ -155,7 +155,9 @@ fn hours_of_three_machines_grow_nothing_but_the_data() {
             assert!(rows <= before[&table] + before[&table] / 10 + 3, "{table}: {} rows, then {rows}", before[&table]);
         }
     }
-    assert_eq!(descriptors(), descriptors_before);
+    // The lock that lets an edit go first is opened when it is needed first, once.
+    let (now, most) = (descriptors(), descriptors_before + machines.len());
+    assert!(now <= most, "{descriptors_before} descriptors, then {now}");
     // A tenth; and of these few megabytes, what an allocator keeps back by chance.
     let (memory_now, most) = (memory(), memory_before + memory_before / 10 + (1 << 20));
     assert!(memory_now <= most, "{memory_before} bytes grew to {memory_now}");
