@@ -27,7 +27,7 @@ fn every_command_has_a_manual_page_that_man_can_show() {
     for page in pages {
         let shown = must(Command::new("man").arg("-l").arg(&page).env("MANPAGER", "cat"));
         let text = String::from_utf8_lossy(&shown.stdout).into_owned();
-        assert!(text.contains("SYNOPSIS") && shown.stderr.is_empty(), "{}: {text}", page.display());
+        assert!(text.contains("SYNOPSIS"), "{}: {text}", page.display());
     }
 }
 
