@@ -1,7 +1,7 @@
 """Measures push, pull and fetch against the bare operation on the same server: `scripts/bench --cloud`.
 
-The server is scripts/cloud-stack on loopback, with its gateway in between for both. What is bare: the same rows in bulk, 5,000 a
-request, into a table with a primary key and nothing else; the same records as JSON by plain SELECTs through PostgREST, a thousand a
+The server is scripts/cloud-stack on loopback, with its gateway in between for both. What is bare: the same rows in bulk (turns, pieces
+of raw records, what messages cost), 5,000 a request or 8 MiB, into tables with a primary key and nothing else; the same records as JSON by plain SELECTs through PostgREST, a thousand a
 request; a session's rows by plain GETs. Compared within one run: take the ratios, not the seconds.
 """
 
@@ -26,7 +26,14 @@ PER_SESSION = 200
 ROWS_A_REQUEST = 5_000
 PAGE = 1_000
 PUSH_RATE, PULL_RATE, FETCH_TIME, MEMORY_MIB = 0.5, 0.5, 2, 150
-COLUMNS = "session_id, number, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text, tool_input, tool_output"
+# What a push sends of a session's contents: tables with their columns and the last of their key.
+CONTENTS = {
+    "turns": ("number, id, role, at, model, label, images, tool_name, tool_call_id, tool_status, text, tool_input, tool_output", "number"),
+    "raw_chunks": ("number, start, length, data", "number"),
+    "message_usage": ("key, model, input, output, cache_read, cache_write", "key"),
+}
+IDLE_SECONDS = 60
+IDLE_CPU = 0.1
 HERE = Path(__file__).resolve().parent
 
 
@@ -103,7 +110,7 @@ class Cloud:
 
     def row(self, what, measured, target, least, behind, unit="×"):
         is_met = measured >= target if least else measured <= target
-        shown = f"{measured:.2f} {unit}" if unit == "×" else f"{measured:,.0f} {unit}".strip()
+        shown = f"{measured:.2f} {unit}" if unit in ("×", "%") else f"{measured:,.0f} {unit}".strip()
         self.rows.append({"what": what, "measured": measured, "unit": unit, "target": target, "verdict": "ok" if is_met else "MISS",
                           "behind": behind, "cells": [what, f"{'≥' if least else '≤'} {target:g}", shown, "ok" if is_met else "MISS", behind]})
         say("  " + ", ".join(self.rows[-1]["cells"]))
@@ -126,9 +133,9 @@ class Cloud:
         out, seconds, memory = run_and_weigh([self.cogfs, "push", "--json"], env)
         sent, requests = json.loads(out), self.requests()
         turns = int(self.sql(f"select count(*) from public.turns where user_id = '{user.id}'"))
-        bare = self.bare_insert(user)
-        rates = f"{turns / seconds:,.0f} / {turns / bare:,.0f} turns/s"
-        self.row(f"push of {turns:,} turns: rate by a bare bulk insert's", bare / seconds, PUSH_RATE, True, rates)
+        bare, rows = self.bare_insert(user)
+        rates = f"{rows / seconds:,.0f} / {rows / bare:,.0f} rows/s"
+        self.row(f"push of {turns:,} turns: rate by a bare bulk insert's of the same rows", bare / seconds, PUSH_RATE, True, rates)
         self.row("push: most memory", memory / MIB, MEMORY_MIB, False, "", "MiB")
         # A record's share, and what the bytes need: 4 MiB a request.
         most = -(-sent["pushed"] // 100) + -(-sent["bytes"] // (4 * MIB)) + 3
@@ -136,25 +143,32 @@ class Cloud:
         return user
 
     def bare_insert(self, user):
-        self.sql("drop table if exists public.bench_bare; create table public.bench_bare as select user_id, " + COLUMNS +
-                 " from public.turns limit 0; alter table public.bench_bare add primary key (user_id, session_id, number);"
-                 "grant all on public.bench_bare to authenticated; notify pgrst, 'reload schema'")
-        bodies = self.sql(f"select json_agg(t) from (select user_id, {COLUMNS}, (row_number() over (order by session_id, number) - 1)"
-                          f" / {ROWS_A_REQUEST} as page from public.turns where user_id = '{user.id}') t group by page")
-        bodies = self.pages(bodies)
-        # The schema is read anew by itself, a moment later.
-        for _ in range(200):
-            try:
-                user.ask("GET", "/bench_bare?limit=1")
-                break
-            except SystemExit:
-                time.sleep(0.05)
-        start = time.perf_counter()
-        for body in bodies:
-            user.ask("POST", "/bench_bare", body)
-        seconds = time.perf_counter() - start
-        self.sql("drop table public.bench_bare; notify pgrst, 'reload schema'")
-        return seconds
+        """The seconds that the rows of the user's contents take, and how many they are."""
+        seconds, count = 0, 0
+        for table, (columns, key) in CONTENTS.items():
+            bare = f"bench_{table}"
+            self.sql(f"drop table if exists public.{bare}; create table public.{bare} as select user_id, session_id, {columns} "
+                     f"from public.{table} limit 0; alter table public.{bare} add primary key (user_id, session_id, {key});"
+                     f"grant all on public.{bare} to authenticated; notify pgrst, 'reload schema'")
+            rows, size = (int(n) for n in self.sql(f"select count(*), coalesce(sum(bytes), 0) from public.{table} where user_id = '{user.id}'").split("|"))
+            a_request = max(1, min(ROWS_A_REQUEST, rows * 8 * MIB // max(1, size)))
+            bodies = self.pages(self.sql(
+                f"select json_agg(t) from (select user_id, session_id, {columns}, (row_number() over (order by session_id, {key}) - 1)"
+                f" / {a_request} as page from public.{table} where user_id = '{user.id}') t group by page"))
+            # The schema is read anew by itself, a moment later.
+            for _ in range(200):
+                try:
+                    user.ask("GET", f"/{bare}?limit=1")
+                    break
+                except SystemExit:
+                    time.sleep(0.05)
+            start = time.perf_counter()
+            for body in bodies:
+                user.ask("POST", f"/{bare}", body)
+            seconds += time.perf_counter() - start
+            count += rows
+            self.sql(f"drop table public.{bare}; notify pgrst, 'reload schema'")
+        return seconds, count
 
     @staticmethod
     def pages(text):
@@ -172,7 +186,7 @@ class Cloud:
         mnt = self.dir / "mnt"
         mnt.mkdir(exist_ok=True)
         found = self.sql(f"select id from public.sessions where user_id = '{user.id}' order by seq").split()
-        run([self.cogfs, "mount", "--no-watch", str(mnt)], env=env)
+        run([self.cogfs, "mount", "--no-watch", "--no-sync", str(mnt)], env=env)
         ours, bare = [], []
         try:
             paths = sorted(mnt.glob("projects/*/*/sessions/*/raw.jsonl"))[:: max(1, len(found) // self.args.fetches)]
@@ -221,6 +235,46 @@ class Cloud:
         rates = f"{pulled / seconds:,.0f} / {rows / bare:,.0f} records/s"
         self.row(f"pull of {self.args.sessions:,} sessions: rate by a bare SELECT's", (pulled / seconds) / (rows / bare), PULL_RATE, True, rates)
         self.row("pull: most memory", memory / MIB, MEMORY_MIB, False, f"{requests} requests for {pulled:,} records", "MiB")
+
+        self.idle(env)
+
+    def idle(self, env):
+        """A mount that follows the logs of all these sessions and syncs, while nothing happens."""
+        home, mnt = self.dir / "idle", self.dir / "mnt"
+        shutil.rmtree(home, ignore_errors=True)
+        (home / ".claude").mkdir(parents=True)
+        (home / ".claude/projects").symlink_to(self.dir / f"logs-{self.args.sessions}-3/projects")
+        mnt.mkdir(exist_ok=True)
+        env = env | {"HOME": str(home)}
+        env.pop("COGFS_SYNC_CONTINUOUS", None)
+        say(f"a mount that follows {self.args.sessions:,} files, {IDLE_SECONDS} s of nothing")
+        pid = json.loads(run([self.cogfs, "mount", "--json", str(mnt)], env=env)[0])["pid"]
+        try:
+            # What it has to do when it begins is done when it has not worked for a while.
+            before, quiet = None, 0
+            for _ in range(120):
+                time.sleep(1)
+                now = self.spent(pid)
+                quiet = quiet + 1 if before and now[0] - before[0] < 0.02 else 0
+                before = now
+                if quiet >= 15:
+                    break
+            state = json.loads((mnt / ".cogfs/status.json").read_text())["sync"]
+            start = self.spent(pid)
+            time.sleep(IDLE_SECONDS)
+            end = self.spent(pid)
+        finally:
+            subprocess.run([self.cogfs, "unmount", str(mnt)], env=env, capture_output=True, check=False)
+        how = f"{state['state']}, doorbell {state['doorbell']}"
+        self.row("an idle minute: CPU", (end[0] - start[0]) / IDLE_SECONDS * 100, IDLE_CPU, False, how, "%")
+        self.row("an idle minute: written to disk", end[1] - start[1], 0, False, how, "bytes")
+
+    @staticmethod
+    def spent(pid):
+        """Seconds of CPU, and bytes that went to the disk."""
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        written = next(line for line in Path(f"/proc/{pid}/io").read_text().splitlines() if line.startswith("write_bytes"))
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), int(written.split()[1])
 
     def end(self):
         self.stack("down")

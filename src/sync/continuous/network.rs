@@ -104,4 +104,27 @@ mod tests {
         drop(Network::listen(|| ()).unwrap());
         assert!(slept().abs_diff(slept()) < Duration::from_millis(100));
     }
+
+    /// In a network of its own, which is for root alone to have.
+    #[test]
+    fn a_network_that_comes_is_told() {
+        let told = thread::spawn(|| {
+            // SAFETY: of this thread alone, which ends with it.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+                eprintln!("skipped: no network of its own: {}", io::Error::last_os_error());
+                return None;
+            }
+            let (tell, heard) = std::sync::mpsc::channel();
+            let listening = Network::listen(move || drop(tell.send(()))).unwrap();
+            let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+            if !up.is_ok_and(|status| status.success()) {
+                eprintln!("skipped: no ip");
+                return None;
+            }
+            let is_told = heard.recv_timeout(Duration::from_secs(20)).is_ok();
+            drop(listening);
+            Some(is_told)
+        });
+        assert_ne!(told.join().unwrap(), Some(false));
+    }
 }
