@@ -10,6 +10,7 @@ use super::mount::BoxError;
 use super::output;
 use crate::config::Folders;
 use crate::config::settings::{self, Origin, Setting, Settings};
+use crate::sync::continuous::socket;
 
 /// Read and change settings
 ///
@@ -17,7 +18,8 @@ use crate::config::settings::{self, Origin, Setting, Settings};
 /// first: COGFS_SYNC_URL, COGFS_SYNC_KEY, COGFS_SYNC_REDACT and so on.
 ///
 /// Settings: sync.url, the server that conversations are synced with; sync.key, its publishable (anon) key; sync.redact, whether
-/// secrets are taken out of what is sent (true); fetch.images, when pictures of other machines are fetched (on-open, never or
+/// secrets are taken out of what is sent (true); sync.continuous, whether a mount and `cogfs watch` sync by themselves (true), and
+/// sync.interval, how often they ask the server when nothing happens (10s); fetch.images, when pictures of other machines are fetched (on-open, never or
 /// always); fetch.timeout, how long a program that reads waits for another machine's
 /// contents (10s); cache.max_bytes and cache.ttl, what copies of those may take (1GiB) and how long they stay unused (30d).
 #[derive(Debug, clap::Args)]
@@ -61,7 +63,10 @@ fn names() -> clap::builder::PossibleValuesParser {
 pub fn run(folders: &Folders, args: &ConfigArgs) -> Result<ExitCode, BoxError> {
     match &args.what {
         What::Get { name } => get(folders, Setting::of(name)?, args.json)?,
-        What::Set { name, value } => set(folders, Setting::of(name)?, value, args.json)?,
+        What::Set { name, value } => {
+            set(folders, Setting::of(name)?, value, args.json)?;
+            socket::look(&folders.engine_socket());
+        }
         What::List => list(folders, args.json)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -17,6 +17,7 @@ use crate::cloud::http::errors::Failure;
 use crate::cloud::{CloudError, open};
 use crate::config::Folders;
 use crate::store::{self, account};
+use crate::sync::continuous::socket;
 
 /// Log in to the cloud that conversations are synced with
 ///
@@ -77,6 +78,8 @@ pub fn run(folders: &Folders, args: &LoginArgs) -> Result<ExitCode, BoxError> {
     } else {
         browser::log_in(&login, args.provider.name(), !args.no_browser)?
     };
+    // What runs begins to sync at once, not a second later.
+    socket::look(&folders.engine_socket());
     tell(&session, args.json)?;
     Ok(ExitCode::SUCCESS)
 }

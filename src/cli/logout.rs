@@ -10,6 +10,7 @@ use super::output::{self, printable};
 use crate::cloud::auth::LoggedOut;
 use crate::cloud::open;
 use crate::config::Folders;
+use crate::sync::continuous::socket;
 
 /// Log out on this machine; other machines stay logged in
 ///
@@ -36,6 +37,7 @@ pub fn run(folders: &Folders, args: &LogoutArgs) -> Result<ExitCode, BoxError> {
             LoggedOut::Already
         }
     };
+    socket::look(&folders.engine_socket());
     let (who, reason) = match &done {
         LoggedOut::Already => (None, None),
         LoggedOut::Everywhere(session) => (Some(session.who()), None),
