@@ -573,12 +573,12 @@ pub fn merge_under(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of
     refresh(tx, into.row)
 }
 
-/// A commit has another's id from here on, which is not here: what users made of it is told of that.
+/// The cloud knows nothing under a commit's id of what users made of it: it is told all of it, and these fields whatever they say.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn tell_of(tx: &mut Transaction<'_>, row: i64, id: Id) -> Result<()> {
-    curated::merged::tell(tx, row, &curated::merged::Known::nothing(id))
+pub fn tell_all(tx: &mut Transaction<'_>, row: i64, id: Id, fields: Vec<String>) -> Result<()> {
+    curated::merged::tell(tx, row, &curated::merged::Known::nothing(id, fields))
 }
 
 /// Merges the commits of a project that one git commit closed: two projects turned out to be one.

@@ -67,9 +67,8 @@ pub fn all(world: &mut World) {
     for (machine, state) in world.machines.iter().zip(&states).skip(1) {
         for (id, value) in state {
             let of_first = states[0].get(id).unwrap_or(&Value::Null);
-            let of_id = differences(value, of_first)
-                .into_iter()
-                .map(|what| format!("{id} on {}: {what}", machine.name));
+            let of_id =
+                differences(value, of_first).into_iter().map(|what| format!("{id} on {}: {what}", machine.name));
             differing.extend(of_id);
         }
         let missing: Vec<_> = states[0].keys().filter(|id| !state.contains_key(*id)).collect();

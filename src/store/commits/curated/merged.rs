@@ -121,7 +121,7 @@ impl Known {
     /// # Errors
     /// When SQLite cannot read.
     pub fn of(tx: &Transaction<'_>, commit: &Commit) -> Result<Self> {
-        let mut known = Self::nothing(commit.id);
+        let mut known = Self::nothing(commit.id, Vec::new());
         if told::is_known(tx, Facts::Commit, commit.row)? {
             known.version = versions(tx, commit.row)?.map_or(0, |(cloud, _)| cloud);
             known.fields = fields(tx, commit)?;
@@ -136,10 +136,10 @@ impl Known {
         Ok(known)
     }
 
-    /// Of one that is not here.
+    /// Of one of which it knows nothing. `sent`: fields that are told whatever they say.
     #[must_use]
-    pub fn nothing(id: Id) -> Self {
-        Self { id, version: 0, fields: untouched(), sent: Vec::new() }
+    pub fn nothing(id: Id, sent: Vec<String>) -> Self {
+        Self { id, version: 0, fields: untouched(), sent }
     }
 }
 

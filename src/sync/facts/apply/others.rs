@@ -160,7 +160,7 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
             }
             tx.changes.add(ChangeKind::Commit, commit.row);
             if is_renamed {
-                commits::tell_of(tx, commit.row, *into)?;
+                commits::tell_all(tx, commit.row, *into, Vec::new())?;
             }
         }
     }
