@@ -62,7 +62,11 @@ pub fn all(world: &mut World) {
     for machine in &world.machines {
         nothing_is_left(machine);
     }
-    let states: Vec<_> = world.machines.iter().map(state).collect();
+    let mut states: Vec<_> = world.machines.iter().map(state).collect();
+    let in_cloud: BTreeSet<Id> = world.cloud.rows().iter().map(|row| row.id).collect();
+    for state in &mut states {
+        when_deleted_is_not_told(state, &in_cloud);
+    }
     let mut differing = Vec::new();
     for (machine, state) in world.machines.iter().zip(&states).skip(1) {
         for (id, value) in state {
@@ -94,6 +98,16 @@ fn differences(a: &Value, b: &Value) -> Vec<String> {
         inner.into_iter().map(|inner| format!("{key}: {inner}")).collect::<Vec<_>>()
     };
     keys.into_iter().flat_map(of).collect()
+}
+
+/// When something was deleted that the cloud has removed since each machine says for itself: that it was deleted they all say.
+fn when_deleted_is_not_told(state: &mut BTreeMap<String, Value>, in_cloud: &BTreeSet<Id>) {
+    for (name, value) in state {
+        let id = name.split_once(' ').and_then(|(_, id)| Id::parse(id)).unwrap();
+        if !in_cloud.contains(&id) && value["deleted_at"].is_number() {
+            value["deleted_at"] = json!("long ago");
+        }
+    }
 }
 
 fn nothing_is_left(machine: &Machine) {

@@ -227,7 +227,10 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     }
     taken.conflicts = keep_lost(tx, entity, row.id, &merged, &machine)?;
     let edits = waiting.as_ref().map_or(1, |waiting| waiting.edits);
-    let rest = Rest { fields: merged.send, base: merged.base, base_version: row.version, edits };
+    let mut rest = Rest { fields: merged.send, base: merged.base, base_version: row.version, edits };
+    if row.version < known_version {
+        purged::tell_what_it_lacks(tx, entity, row, &mut rest)?;
+    }
     let id = record::id(tx, entity)?.unwrap_or(row.id);
     let waited = waiting.is_some();
     if waited || !rest.fields.is_empty() {

@@ -10,6 +10,7 @@ use super::{Applied, Taken, record};
 use crate::cloud::wire::Row;
 use crate::curation::Entity;
 use crate::model::{ContentsAt, Id, Millis};
+use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, FieldChange, Rest, Waiting};
 use crate::store::told::{self, Facts};
@@ -47,6 +48,21 @@ pub(super) fn send_again(tx: &mut Transaction<'_>, entity: Entity) -> Result<()>
         EntityKind::Session => send_session(tx, entity.row),
         EntityKind::Project | EntityKind::Turn => Ok(()),
     }
+}
+
+/// What this machine knows of a commit and the record in place of the removed one does not say.
+pub(super) fn tell_what_it_lacks(tx: &Transaction<'_>, entity: Entity, row: &Row, rest: &mut Rest) -> Result<()> {
+    let commit = if entity.kind == EntityKind::Commit { commits::get(tx, entity.row)? } else { None };
+    let Some(commit) = commit else { return Ok(()) };
+    let before = curated::untouched();
+    for (field, value) in curated::fields(tx, &commit)? {
+        let base = before.get(&field).cloned().unwrap_or_default();
+        if value != base && !row.fields.contains_key(&field) && !rest.fields.contains_key(&field) {
+            rest.base.insert(field.clone(), base);
+            rest.fields.insert(field, value);
+        }
+    }
+    Ok(())
 }
 
 fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
