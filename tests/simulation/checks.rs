@@ -233,7 +233,7 @@ fn contents_are_the_logs(world: &mut World) {
         let of_log = || {
             world.machines[0].number(&format!(
                 "SELECT count(*) FROM turns t JOIN sessions s ON s.row = t.row >> 16
-            WHERE s.native_id = '{native}' AND t.role <> 0"
+            WHERE s.native_id = '{native}' AND (t.role <> 0 OR t.deleted_at IS NOT NULL)"
             ))
         };
         // What was deleted is not fetched.

@@ -133,6 +133,7 @@ fn leave_empty(tx: &mut Transaction<'_>, former: i64, into: i64) -> Result<()> {
     let is_later = (from.started_at, from.id) > (into.started_at, into.id);
     if is_later || !told::is_known(tx, Facts::Commit, from.row)? {
         commits::merge_under(tx, &from, &into, false)?;
+        sessions::number_by_time(tx, into.row)?;
     }
     Ok(())
 }
