@@ -100,14 +100,19 @@ fn differences(a: &Value, b: &Value) -> Vec<String> {
     keys.into_iter().flat_map(of).collect()
 }
 
-/// When something was deleted that the cloud has removed since each machine says for itself: that it was deleted they all say.
+/// What was deleted and the cloud has removed since is known where it was known, each with a time of its own: it is no difference
+/// that it is deleted on one machine and unknown to another. Where it is not deleted it stays, and is missed elsewhere.
 fn when_deleted_is_not_told(state: &mut BTreeMap<String, Value>, in_cloud: &BTreeSet<Id>) {
-    for (name, value) in state {
+    let is_removed = |name: &str, value: &Value| {
         let id = name.split_once(' ').and_then(|(_, id)| Id::parse(id)).unwrap();
-        if !in_cloud.contains(&id) && value["deleted_at"].is_number() {
-            value["deleted_at"] = json!("long ago");
-        }
-    }
+        !in_cloud.contains(&id) && value["deleted_at"].is_number()
+    };
+    let removed: BTreeSet<String> =
+        state.iter().filter(|(name, value)| is_removed(name, value)).map(|(name, _)| name.clone()).collect();
+    state.retain(|name, value| {
+        let commit = value["commit"].as_str().map(|id| format!("commit {id}"));
+        !removed.contains(name) && commit.is_none_or(|commit| !removed.contains(&commit))
+    });
 }
 
 fn nothing_is_left(machine: &Machine) {
