@@ -416,7 +416,7 @@ CREATE TABLE sent_facts (
     kind       INTEGER NOT NULL,
     entity_row INTEGER NOT NULL,
     version    INTEGER NOT NULL,
-    sent       INTEGER NOT NULL DEFAULT 0,    -- 0: never
+    sent       INTEGER NOT NULL DEFAULT 0,    -- 0: never; -1: never, and also if its contents are elsewhere
     pulled     BLOB,                          -- the hash of the facts that came from the cloud last
     PRIMARY KEY (kind, entity_row)
 ) WITHOUT ROWID;

@@ -525,8 +525,17 @@ pub fn refresh(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
+    merge_under(tx, from, into, (from.started_at, from.id) < (into.started_at, into.id))
+}
+
+/// As [`merge`]; under the id of the second one, or of the first.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn merge_under(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_from: bool) -> Result<()> {
     let (title, rank) = curated::found_title(tx, from)?;
-    curated::merged::merge(tx, from, into)?;
+    let known = curated::merged::Known::of(tx, if id_of_from { from } else { into })?;
+    curated::merged::merge(tx, from, into, id_of_from)?;
     for session in super::sessions::all_of_commit(tx, from.row)? {
         let ordinal = super::sessions::next_ordinal(tx, into.row, None)?;
         let name = session.dir_name.split_once('_').map_or(session.dir_name.as_str(), |(_, rest)| rest);
@@ -541,7 +550,7 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     let (is_from_known, is_into_known) =
         (told::is_known(tx, Facts::Commit, from.row)?, told::is_known(tx, Facts::Commit, into.row)?);
     remove(tx, from)?;
-    if (from.started_at, from.id) < (into.started_at, into.id) {
+    if id_of_from {
         gone::merge(tx, Facts::Commit, &into.id, &from.id, is_into_known)?;
         tx.prepare_cached("UPDATE cognitive_commits SET id = ?2 WHERE row = ?1")?
             .execute(params![into.row, from.id.0])?;
@@ -560,7 +569,16 @@ pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<(
     super::sessions::number_all_by_time(tx, into.row)?;
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     curated::merged::settle(tx, into.row)?;
+    curated::merged::tell(tx, into.row, &known)?;
     refresh(tx, into.row)
+}
+
+/// The cloud knows nothing under a commit's id of what users made of it: it is told all of it, and these fields whatever they say.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn tell_all(tx: &mut Transaction<'_>, row: i64, id: Id, fields: Vec<String>) -> Result<()> {
+    curated::merged::tell(tx, row, &curated::merged::Known::nothing(id, fields))
 }
 
 /// Merges the commits of a project that one git commit closed: two projects turned out to be one.

@@ -261,7 +261,10 @@ pub fn leave_commit(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Rem
     commits::remove(tx, commit)?;
     removed.commits += 1;
     let Some(project) = projects::get(tx, commit.project_row)? else { return Ok(true) };
-    if commits::rows_of_project(tx, project.row)?.is_empty() {
+    // One that a user moved was found there still.
+    let is_named =
+        tx.prepare_cached("SELECT 1 FROM cognitive_commits WHERE found_project = ?1 LIMIT 1")?.exists([project.row])?;
+    if !is_named && commits::rows_of_project(tx, project.row)?.is_empty() {
         projects::remove(tx, &project)?;
         removed.projects += 1;
     }

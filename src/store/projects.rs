@@ -217,7 +217,10 @@ pub fn fold(tx: &mut Transaction<'_>, from: &Project, into: i64) -> Result<()> {
 /// When SQLite cannot write.
 pub fn remove(tx: &mut Transaction<'_>, project: &Project) -> Result<()> {
     tx.execute("DELETE FROM project_paths WHERE project_row = ?1", [project.row])?;
+    tx.execute("UPDATE cognitive_commits SET found_project = NULL WHERE found_project = ?1", [project.row])?;
     tx.execute("DELETE FROM projects WHERE row = ?1", [project.row])?;
+    // A name that it was given would wait for ever.
+    super::outbox::remove(tx, super::EntityKind::Project, project.row)?;
     tx.changes.add_full(ChangeKind::Projects, project.row, 0, Some(project.dir_name.clone()));
     tx.changes.add(ChangeKind::Project, project.row);
     Ok(())

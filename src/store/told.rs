@@ -106,6 +106,16 @@ pub fn unknown(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
     Ok(())
 }
 
+/// The cloud does not have a record any more, and is to have it again though nothing of its contents is here.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn wanted(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    conn.prepare_cached("UPDATE sent_facts SET sent = -1, pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
+        .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
 /// Has facts taken again that came from the cloud once: what is here is not made of them any more.
 ///
 /// # Errors

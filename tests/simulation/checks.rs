@@ -6,7 +6,7 @@ use cogfs::cloud::wire::Kind;
 use cogfs::curation::Entity;
 use cogfs::model::Id;
 use cogfs::store::commits::{self, curated};
-use cogfs::store::{EntityKind, conflicts, outbox, projects, refused, sessions};
+use cogfs::store::{conflicts, outbox, projects, refused, sessions};
 use cogfs::sync::contents::Stored;
 use cogfs::sync::fields::record;
 use rusqlite::Connection;
@@ -60,17 +60,19 @@ pub fn tell(world: &World) {
 
 pub fn all(world: &mut World) {
     for machine in &world.machines {
-        nothing_is_left(machine, world.purged);
+        nothing_is_left(machine);
     }
-    let states: Vec<_> = world.machines.iter().map(state).collect();
+    let mut states: Vec<_> = world.machines.iter().map(state).collect();
+    let in_cloud: BTreeSet<Id> = world.cloud.rows().iter().map(|row| row.id).collect();
+    for state in &mut states {
+        when_deleted_is_not_told(state, &in_cloud);
+    }
     let mut differing = Vec::new();
     for (machine, state) in world.machines.iter().zip(&states).skip(1) {
         for (id, value) in state {
             let of_first = states[0].get(id).unwrap_or(&Value::Null);
-            let of_id = differences(value, of_first)
-                .into_iter()
-                .filter(|what| !is_open(world, id, what))
-                .map(|what| format!("{id} on {}: {what}", machine.name));
+            let of_id =
+                differences(value, of_first).into_iter().map(|what| format!("{id} on {}: {what}", machine.name));
             differing.extend(of_id);
         }
         let missing: Vec<_> = states[0].keys().filter(|id| !state.contains_key(*id)).collect();
@@ -98,28 +100,25 @@ fn differences(a: &Value, b: &Value) -> Vec<String> {
     keys.into_iter().flat_map(of).collect()
 }
 
-/// What machines may still say differently, each for a reason of its own:
-/// * of two commits that became one on several machines at once, the fields that were set on the one that is no more, and which of two
-///   titles of one rank was found;
-/// * whether something is deleted that was purged while a machine was away that had it from a log of its own.
-fn is_open(world: &World, id: &str, what: &str) -> bool {
-    let is_target = world
-        .cloud
-        .rows()
-        .iter()
-        .any(|row| row.kind == Kind::Commit && row.merged_into.is_some_and(|into| id == format!("commit {into}")));
-    let fields = ["facts: title", "title", "tags", "note", "hidden", "deleted_at", "project"];
-    (is_target && fields.iter().any(|field| what.starts_with(field)))
-        || (world.purged && what.starts_with("deleted_at"))
+/// What was deleted and the cloud has removed since is known where it was known, each with a time of its own: it is no difference
+/// that it is deleted on one machine and unknown to another. Where it is not deleted it stays, and is missed elsewhere.
+fn when_deleted_is_not_told(state: &mut BTreeMap<String, Value>, in_cloud: &BTreeSet<Id>) {
+    let is_removed = |name: &str, value: &Value| {
+        let id = name.split_once(' ').and_then(|(_, id)| Id::parse(id)).unwrap();
+        !in_cloud.contains(&id) && value["deleted_at"].is_number()
+    };
+    let removed: BTreeSet<String> =
+        state.iter().filter(|(name, value)| is_removed(name, value)).map(|(name, _)| name.clone()).collect();
+    state.retain(|name, value| {
+        let commit = value["commit"].as_str().map(|id| format!("commit {id}"));
+        !removed.contains(name) && commit.is_none_or(|commit| !removed.contains(&commit))
+    });
 }
 
-fn nothing_is_left(machine: &Machine, purged: bool) {
+fn nothing_is_left(machine: &Machine) {
     let conn = machine.writer.conn();
-    let mut waiting = outbox::all(conn).unwrap();
-    // An edit of what was purged waits where nothing is left to send it with; so does the name of a project of which nothing was sent.
-    waiting.retain(|waiting| !purged && (waiting.kind != EntityKind::Project || waiting.base_version > 0));
-    assert_eq!(waiting, vec![], "waits on {}", machine.name);
-    assert!(purged || refused::all(conn).unwrap().is_empty(), "refused on {}", machine.name);
+    assert_eq!(outbox::all(conn).unwrap(), vec![], "waits on {}", machine.name);
+    assert_eq!(refused::all(conn).unwrap(), vec![], "refused on {}", machine.name);
     assert_eq!(machine.number("SELECT count(*) FROM parked"), 0, "parked on {}", machine.name);
     assert_eq!(machine.number("SELECT count(*) FROM awaited"), 0, "awaited on {}", machine.name);
 }
@@ -131,8 +130,7 @@ fn state(machine: &Machine) -> BTreeMap<String, Value> {
     let rows = |sql: &str| -> Vec<i64> {
         conn.prepare(sql).unwrap().query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect()
     };
-    // One whose last session turned out to lie in another may stay behind, empty.
-    for row in rows("SELECT DISTINCT commit_row FROM sessions WHERE commit_row IS NOT NULL") {
+    for row in rows("SELECT row FROM cognitive_commits") {
         let entity = Entity::commit(row);
         let id = record::id(conn, entity).unwrap().unwrap();
         let mut value = json!(record::values(conn, entity).unwrap().unwrap());
@@ -232,7 +230,7 @@ fn contents_are_the_logs(world: &mut World) {
     for (key, turns) in &told {
         assert!(turns.len() == number && turns.iter().all(|turn| turn == &turns[0]), "{key:?}: {turns:#?}");
     }
-    if !forgotten.is_empty() || world.purged {
+    if !forgotten.is_empty() {
         return;
     }
     for (log, length) in &world.imported {
@@ -240,7 +238,7 @@ fn contents_are_the_logs(world: &mut World) {
         let of_log = || {
             world.machines[0].number(&format!(
                 "SELECT count(*) FROM turns t JOIN sessions s ON s.row = t.row >> 16
-            WHERE s.native_id = '{native}' AND t.role <> 0"
+            WHERE s.native_id = '{native}' AND (t.role <> 0 OR t.deleted_at IS NOT NULL)"
             ))
         };
         // What was deleted is not fetched.

@@ -5,6 +5,7 @@
 pub(super) mod merged;
 
 use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value as Json, json};
 
 use super::{Commit, TitleRank, by_dir_name, former_names, free_dir_name, get, with_whole_id};
 use crate::model::{Id, Millis};
@@ -144,6 +145,35 @@ fn free_link_name(conn: &Connection, dir_name: &str, id: &Id) -> Result<String> 
         }
     }
     Ok(id.to_string())
+}
+
+/// What a commit says of each field that users set, but for the project it is in: as the cloud has them.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn fields(conn: &Connection, commit: &Commit) -> Result<Map<String, Json>> {
+    let title = match title(conn, commit)? {
+        Title::Found => Json::Null,
+        Title::User(text) => json!(text),
+    };
+    let mut fields = untouched();
+    fields.insert("title".to_owned(), title);
+    fields.insert("hidden".to_owned(), json!(commit.hidden));
+    fields.insert("published".to_owned(), json!(commit.published));
+    fields.insert("order".to_owned(), json!(commit.display_order));
+    fields.insert("tags".to_owned(), json!(commit.tags));
+    fields.insert("note".to_owned(), json!(commit.note));
+    fields.insert("deleted_at".to_owned(), commit.deleted_at.map_or(Json::Null, |at| json!(at.0)));
+    Ok(fields)
+}
+
+/// What [`fields`] are of a commit that nobody touched.
+#[must_use]
+pub fn untouched() -> Map<String, Json> {
+    let value = json!({
+        "title": null, "hidden": false, "published": false, "order": 0, "tags": [], "note": "", "deleted_at": null,
+    });
+    value.as_object().cloned().unwrap_or_default()
 }
 
 /// A mark, a number or a text of a commit.

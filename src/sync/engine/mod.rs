@@ -38,7 +38,8 @@ const CURSOR: &str = "sync_cursor";
 pub const LAST_SYNC: &str = "last_sync";
 /// The key in `state` of what the account holds: JSON.
 const USAGE: &str = "account_usage";
-/// The key in `state` that says that everything is pulled anew, and what does not come is gone.
+/// The key in `state` that says that everything is pulled anew, and what does not come is gone: the number up to which tombstones were
+/// removed when that began.
 const RESYNC: &str = "sync_anew";
 
 /// Why a cycle ended before its end. What it did until then is done.

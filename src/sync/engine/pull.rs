@@ -47,9 +47,13 @@ impl Cycle<'_> {
             if since > page.head {
                 return Err(SyncError::CloudLost);
             }
-            if since > 0 && since < page.min_seq {
-                self.begin_anew()?;
-                continue;
+            // From when on everything comes that there is. While it does, another purge may come.
+            let anew_since = number(self.writer.conn(), RESYNC)?;
+            if since < page.min_seq && page.min_seq > anew_since {
+                self.begin_anew(page.min_seq)?;
+                if since > 0 {
+                    continue;
+                }
             }
             let is_last = page.next >= page.head;
             self.write(&page, is_last)?;
@@ -82,10 +86,10 @@ impl Cycle<'_> {
     }
 
     /// Tombstones were removed that this machine has not seen: all is pulled again, and what does not come is deleted.
-    fn begin_anew(&mut self) -> Result<()> {
+    fn begin_anew(&mut self, min_seq: i64) -> Result<()> {
         let tx = self.writer.begin()?;
         tx.execute("DELETE FROM pulled_anew", []).map_err(StoreError::from)?;
-        store::set_state(&tx, RESYNC, "1")?;
+        store::set_state(&tx, RESYNC, &min_seq.to_string())?;
         store::set_state(&tx, CURSOR, "0")?;
         Ok(tx.commit()?)
     }

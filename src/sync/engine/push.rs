@@ -279,6 +279,9 @@ impl Cycle<'_> {
                 }
                 Outcome::Refused { code, message } if !matches!(after, After::Fields(_)) => {
                     refused::add(&tx, kind as i64, &id, code, message)?;
+                    if kind == Kind::Session && code == refused::UNKNOWN_PARENT {
+                        fields::send_commit_of(&tx, &id)?;
+                    }
                     // What belongs to a refused record follows from that.
                     pen.summary.refused += u64::from(is_record(change) && code != refused::UNKNOWN_PARENT);
                 }

@@ -186,8 +186,8 @@ const UNSENT: [&str; 4] = [
      FROM sent_facts f INDEXED BY unsent_facts JOIN cognitive_commits c ON c.row = f.entity_row
          JOIN projects p ON p.row = c.project_row JOIN projects o ON o.row = coalesce(c.found_project, c.project_row)
      WHERE f.kind = 2 AND f.version <> f.sent AND p.sync > p.ignored AND o.sync > o.ignored
-       AND EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.contents = 0 AND length(s.turn_index) > 0
-           AND NOT EXISTS (SELECT 1 FROM kept_sessions k WHERE k.session_row = s.row))",
+       AND (f.sent < 0 OR EXISTS (SELECT 1 FROM sessions s WHERE s.commit_row = c.row AND s.contents = 0
+           AND length(s.turn_index) > 0 AND NOT EXISTS (SELECT 1 FROM kept_sessions k WHERE k.session_row = s.row)))",
     "SELECT -c.closed_at, -c.row, CASE WHEN s.parent_row IS NULL THEN 0 ELSE (
              WITH RECURSIVE above(row, n) AS (SELECT s.parent_row, 1 UNION
                  SELECT a.parent_row, above.n + 1 FROM above JOIN sessions a ON a.row = above.row

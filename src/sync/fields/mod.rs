@@ -5,6 +5,7 @@
 //! field alone. The version of a record in the cloud is taken from the records that come, never from the answer to a push: that
 //! also says "applied" where another machine made the same change and one more.
 
+mod purged;
 pub mod record;
 mod secrets;
 
@@ -21,6 +22,7 @@ use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
 use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
+pub(crate) use purged::send_commit_of;
 use record::{By, NotTaken, PROJECT};
 pub(crate) use secrets::tell_anew;
 
@@ -138,10 +140,8 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
     match outcome {
         Outcome::Applied { .. } => applied(tx, sent)?,
         Outcome::Conflict { row } => return apply(tx, here, row),
-        // The cloud had it, and has removed it since: with what this machine has of it, it is sent anew, and the edit behind it.
-        Outcome::Refused { code, .. } if code == refused::UNKNOWN_PARENT && send_commit_again(tx, sent)? => {
-            outbox::set_sent(tx, sent.seq, false)?;
-        }
+        // The cloud had it, and has removed it since.
+        Outcome::Refused { code, .. } if code == refused::UNKNOWN_PARENT => return purged::edited(tx, sent),
         Outcome::Refused { code, message } => {
             refused::add(tx, sent.kind as i64, &sent.entity_id, code, message)?;
             outbox::set_sent(tx, sent.seq, false)?;
@@ -149,19 +149,6 @@ pub fn settle(tx: &mut Transaction<'_>, here: Here, sent: &Waiting, outcome: &Ou
         Outcome::Merged { .. } | Outcome::Forgotten => {}
     }
     Ok(Applied::Done(Taken::default()))
-}
-
-/// Has a commit with its sessions sent again; false when nothing of it is this machine's.
-fn send_commit_again(tx: &Transaction<'_>, sent: &Waiting) -> Result<bool> {
-    if sent.kind != EntityKind::Commit || !crate::store::commits::has_own_sessions(tx, sent.entity_row)? {
-        return Ok(false);
-    }
-    told::unknown(tx, Facts::Commit, sent.entity_row)?;
-    for session in sessions::rows_of_commit(tx, sent.entity_row)? {
-        told::unknown(tx, Facts::Session, session)?;
-        told::no_contents(tx, session)?;
-    }
-    Ok(true)
 }
 
 /// The cloud has what was sent: what the record says otherwise by now waits on.
@@ -205,19 +192,29 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     };
     let waiting = outbox::find(tx, entity.kind, entity.row)?;
     let Some(now) = record::values(tx, entity)? else { return Ok(Applied::Later) };
+    let is_back = waiting.is_none() && purged::is_back(entity, row, &now);
+    if is_back && row.fields.is_empty() {
+        return purged::delete_again(tx, entity, row, &now);
+    }
     if row.fields.is_empty() && waiting.is_none() {
         return Ok(Applied::Done(Taken::default()));
     }
-    let cloud = secrets::put_back(with_present_ids(tx, &row.fields)?, |field| {
+    let mut cloud = secrets::put_back(with_present_ids(tx, &row.fields)?, |field| {
         // Of a field that waits, what the cloud has is likeliest what was before: if it is not, sending it again changes nothing.
         let waits = waiting.as_ref().map(|waiting| [waiting.base.get(field), waiting.fields.get(field)]);
         waits.into_iter().flatten().chain([now.get(field)]).flatten().collect()
     });
+    if is_back {
+        // An edit that was made without knowledge of the deletion.
+        cloud.insert(DELETED_AT.to_owned(), Value::Null);
+    }
     let merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
     if !is_placed(tx, entity, &merged.take)? {
         return Ok(Applied::Later);
     }
-    let mut taken = Taken { restored: merged.restored.is_some(), ..Taken::default() };
+    // Versions only count up: what has a lower one is a new record in place of one that was removed.
+    let known_version = if is_back { i64::MAX } else { record::version(tx, entity)? };
+    let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {
         match record::set(tx, By::Machine(&machine), entity, field, value) {
@@ -230,11 +227,17 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     }
     taken.conflicts = keep_lost(tx, entity, row.id, &merged, &machine)?;
     let edits = waiting.as_ref().map_or(1, |waiting| waiting.edits);
-    let rest = Rest { fields: merged.send, base: merged.base, base_version: row.version, edits };
+    let mut rest = Rest { fields: merged.send, base: merged.base, base_version: row.version, edits };
+    if row.version < known_version {
+        purged::tell_what_it_lacks(tx, entity, row, &mut rest)?;
+    }
     let id = record::id(tx, entity)?.unwrap_or(row.id);
     let waited = waiting.is_some();
     if waited || !rest.fields.is_empty() {
         outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
+    }
+    if row.version < known_version {
+        purged::send_again(tx, entity)?;
     }
     record::set_version(tx, entity, row.version)?;
     if entity.kind == EntityKind::Commit && (waited || taken.changed) {

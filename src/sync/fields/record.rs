@@ -135,16 +135,10 @@ pub fn values(conn: &Connection, entity: Entity) -> Result<Option<Fields>> {
         },
         EntityKind::Commit => match commits::get(conn, entity.row)? {
             Some(commit) => {
-                let title = match curated::title(conn, &commit)? {
-                    Title::Found => Value::Null,
-                    Title::User(text) => json!(text),
-                };
+                let mut fields = curated::fields(conn, &commit)?;
                 let project = projects::get(conn, commit.project_row)?.map(|project| project.id.to_string());
-                json!({
-                    "title": title, "hidden": commit.hidden, "published": commit.published,
-                    "order": commit.display_order, TAGS: commit.tags, "note": commit.note, PROJECT: project,
-                    DELETED_AT: time(commit.deleted_at),
-                })
+                fields.insert(PROJECT.to_owned(), json!(project));
+                Value::from(fields)
             }
             None => return Ok(None),
         },

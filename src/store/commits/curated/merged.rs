@@ -4,23 +4,25 @@
 use rusqlite::params;
 use serde_json::{Value as Json, json};
 
-use super::{Commit, Title, Value, get, set, set_status, set_title, title, versions};
-use crate::model::Millis;
-use crate::store::outbox::{self, FieldChange};
+use super::{Commit, Title, Value, fields, get, set, set_status, set_title, title, untouched, versions};
+use crate::model::{Id, Millis};
+use crate::store::conflicts::{self, Conflict, Side};
+use crate::store::outbox::{self, FieldChange, Rest};
+use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, facets, former_names, sessions, trash};
+
+/// The field that says when a record was deleted.
+const DELETED_AT: &str = "deleted_at";
 
 /// Gives what users made of a commit to the one that it is merged with, where that has nothing of its own. To be called while
 /// both have their sessions.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit) -> Result<()> {
+pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_from: bool) -> Result<()> {
     delete_pieces(tx, from, into)?;
     if from.curated_at.is_some() {
-        if let (Title::User(text), Title::Found) = (title(tx, from)?, title(tx, into)?) {
-            set_title(tx, into, &Title::User(text.clone()), None)?;
-            queue(tx, into, "title", (Json::Null, json!(text)))?;
-        }
+        merge_titles(tx, from, into, id_of_from)?;
         merge_words(tx, from, into.row)?;
         if from.published && !into.published {
             change(tx, into.row, &Value::Published(true))?;
@@ -69,6 +71,107 @@ pub fn settle(tx: &mut Transaction<'_>, into: i64) -> Result<()> {
         tx.prepare_cached(sql)?.execute(params![into, commit.id.0])?;
     }
     Ok(())
+}
+
+/// Of two titles that users gave, that of the commit whose id holds; the other one is kept as a conflict.
+fn merge_titles(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_from: bool) -> Result<()> {
+    let Title::User(text) = title(tx, from)? else { return Ok(()) };
+    let held = match title(tx, into)? {
+        Title::User(held) if held == text => return Ok(()),
+        Title::User(held) => held,
+        Title::Found => {
+            set_title(tx, into, &Title::User(text.clone()), None)?;
+            return queue(tx, into, "title", (Json::Null, json!(text)));
+        }
+    };
+    let conflict = Conflict {
+        row: 0,
+        kind: EntityKind::Commit,
+        entity_row: into.row,
+        entity_id: if id_of_from { from.id } else { into.id },
+        field: "title".to_owned(),
+        base: Json::Null,
+        local: json!(held),
+        cloud: json!(text),
+        kept: if id_of_from { Side::Cloud } else { Side::Local },
+        machine: String::new(),
+        name: into.dir_name.clone(),
+        at: Millis::now(),
+    };
+    conflicts::add(tx, &conflict)?;
+    if id_of_from {
+        set_title(tx, into, &Title::User(text.clone()), None)?;
+        queue(tx, into, "title", (json!(held), json!(text)))?;
+    }
+    Ok(())
+}
+
+/// What the cloud has of a commit, as far as it is known here.
+pub struct Known {
+    id: Id,
+    version: i64,
+    fields: serde_json::Map<String, Json>,
+    /// Fields of a request of which it is not known what became.
+    sent: Vec<String>,
+}
+
+impl Known {
+    /// Of the one whose id holds, before it is merged with another.
+    ///
+    /// # Errors
+    /// When SQLite cannot read.
+    pub fn of(tx: &Transaction<'_>, commit: &Commit) -> Result<Self> {
+        let mut known = Self::nothing(commit.id, Vec::new());
+        if told::is_known(tx, Facts::Commit, commit.row)? {
+            known.version = versions(tx, commit.row)?.map_or(0, |(cloud, _)| cloud);
+            known.fields = fields(tx, commit)?;
+        }
+        if let Some(waiting) = outbox::find(tx, EntityKind::Commit, commit.row)? {
+            if waiting.sent {
+                known.sent = waiting.fields.keys().cloned().collect();
+            }
+            known.version = waiting.base_version;
+            known.fields.extend(waiting.base);
+        }
+        Ok(known)
+    }
+
+    /// Of one of which it knows nothing. `sent`: fields that are told whatever they say.
+    #[must_use]
+    pub fn nothing(id: Id, sent: Vec<String>) -> Self {
+        Self { id, version: 0, fields: untouched(), sent }
+    }
+}
+
+/// Puts into the queue what a commit that became one of two says otherwise than the cloud does of the one whose id holds: the
+/// other one is no more, and what was set on it would stay here alone.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn tell(tx: &mut Transaction<'_>, row: i64, known: &Known) -> Result<()> {
+    let Some(commit) = get(tx, row)? else { return Ok(()) };
+    if !is_touched(tx, row)? && known.fields == untouched() && commit.curated_at.is_none() {
+        return Ok(());
+    }
+    let waiting = outbox::find(tx, EntityKind::Commit, row)?;
+    let mut rest = Rest { base_version: known.version, edits: 1, ..Rest::default() };
+    // What the cloud has of a field that is not one of these, as the project a commit is in, is told as it was.
+    if let Some(waiting) = waiting {
+        rest.edits = waiting.edits;
+        rest.fields = waiting.fields.into_iter().filter(|(field, _)| !known.fields.contains_key(field)).collect();
+        rest.base = waiting.base.into_iter().filter(|(field, _)| rest.fields.contains_key(field)).collect();
+    }
+    for (field, now) in fields(tx, &commit)? {
+        let there = known.fields.get(&field).cloned().unwrap_or_default();
+        let is_same = now == there || (field == DELETED_AT && !now.is_null() && !there.is_null());
+        if !is_same || known.sent.contains(&field) {
+            rest.base.insert(field.clone(), there);
+            rest.fields.insert(field, now);
+        }
+    }
+    super::set_cloud_version(tx, row, known.version)?;
+    outbox::replace(tx, EntityKind::Commit, row, known.id, &rest)?;
+    set_status(tx, row)
 }
 
 fn merge_words(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {

@@ -140,12 +140,14 @@ fn meet(tx: &mut Transaction<'_>, known: &Commit, facts: &CommitFacts) -> Result
         commits::close(tx, known.row, &commits::GitCommit { hash: hash.clone(), branch: None, subject })?;
         changed = true;
     }
-    // Of two commits that became one, the earlier one's title holds, and the first time that a git commit was told of.
+    // Of two commits that became one, the earlier one's title holds, and the first time that a git commit was told of. Where both
+    // know of all that is in it they know the same time: then the title that sorts first does.
     let (found, found_rank) = curated::found_title(tx, known)?;
-    let is_earlier = facts.title_rank == found_rank && facts.started_at < known.started_at && facts.title != found;
+    let (theirs, ours) = ((facts.started_at, &facts.title), (known.started_at, &found));
+    let is_earlier = facts.title_rank == found_rank && theirs < ours && facts.title != found;
     let knows_earlier =
         |made: &GitFacts| git::at(tx, known.row, &made.hash).map(|at| at.is_some_and(|at| at < made.at));
-    let is_later = facts.title_rank == found_rank && facts.started_at > known.started_at && facts.title != found;
+    let is_later = facts.title_rank == found_rank && theirs > ours && facts.title != found;
     if is_later || facts.git_commits.iter().map(knows_earlier).collect::<Result<Vec<_>>>()?.contains(&true) {
         told::changed(tx, Facts::Commit, known.row)?;
     }

@@ -133,7 +133,7 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
     let Some(from) = commits::by_id(tx, id)? else { return Ok(false) };
     match commits::by_id(tx, into)? {
         Some(target) => {
-            commits::merge(tx, &from, &target)?;
+            commits::merge_under(tx, &from, &target, false)?;
             sessions::number_by_time(tx, target.row)?;
         }
         None => {
@@ -149,6 +149,7 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
             tx.changes.add_full(ChangeKind::Id, 0, 0, Some(id.to_string()));
         }
     }
+    let is_renamed = commits::by_id(tx, into)?.is_none();
     // Whatever the times say here: the cloud says which id holds.
     for old in [*id, *into] {
         if let Some(commit) = commits::by_id(tx, &old)? {
@@ -158,6 +159,9 @@ fn merged_commit(tx: &mut Transaction<'_>, id: &Id, into: &Id) -> Result<bool> {
                 tx.execute(&sql, params![commit.row, into.0])?;
             }
             tx.changes.add(ChangeKind::Commit, commit.row);
+            if is_renamed {
+                commits::tell_all(tx, commit.row, *into, Vec::new())?;
+            }
         }
     }
     Ok(true)

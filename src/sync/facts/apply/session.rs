@@ -123,14 +123,17 @@ fn write(
     Ok(())
 }
 
-/// A commit whose last session turned out to lie in an earlier one is a part of that.
+/// A commit whose last session turned out to lie in an earlier one is a part of that; so is one that the cloud was never told of, of
+/// which nobody else will say it.
 fn leave_empty(tx: &mut Transaction<'_>, former: i64, into: i64) -> Result<()> {
     if !sessions::all_of_commit(tx, former)?.is_empty() {
         return Ok(());
     }
     let (Some(from), Some(into)) = (commits::get(tx, former)?, commits::get(tx, into)?) else { return Ok(()) };
-    if (from.started_at, from.id) > (into.started_at, into.id) {
-        commits::merge(tx, &from, &into)?;
+    let is_later = (from.started_at, from.id) > (into.started_at, into.id);
+    if is_later || !told::is_known(tx, Facts::Commit, from.row)? {
+        commits::merge_under(tx, &from, &into, false)?;
+        sessions::number_by_time(tx, into.row)?;
     }
     Ok(())
 }

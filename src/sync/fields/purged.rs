@@ -1,0 +1,165 @@
+//! Records that the cloud removed long after they were deleted, and that this machine still has.
+//!
+//! What knows of the deletion holds to it: where a machine that never heard of it sends the record anew, it is deleted again, by
+//! whichever machine sees it first. An edit that was made without that knowledge takes the deletion back, as it does of a record that
+//! was not removed yet: it is sent with what is known here, and the machines that have the contents send those.
+
+use serde_json::{Value, json};
+
+use super::{Applied, Taken, record};
+use crate::cloud::wire::Row;
+use crate::curation::Entity;
+use crate::model::{ContentsAt, Id, Millis};
+use crate::store::commits::curated;
+use crate::store::conflicts::{self, Conflict, Side};
+use crate::store::outbox::{self, FieldChange, Rest, Waiting};
+use crate::store::told::{self, Facts};
+use crate::store::{EntityKind, Result, StoreError, Transaction, commits, sessions, turns};
+use crate::sync::merge::{DELETED_AT, Fields};
+use record::{By, NotTaken};
+
+/// Whether the cloud has a record that is deleted here and that it knows no deletion of, though it was told once.
+pub(super) fn is_back(entity: Entity, row: &Row, now: &Fields) -> bool {
+    matches!(entity.kind, EntityKind::Commit | EntityKind::Session)
+        && !row.fields.contains_key(DELETED_AT)
+        && now.get(DELETED_AT).is_some_and(|at| !at.is_null())
+}
+
+/// Tells the cloud of a deletion again.
+pub(super) fn delete_again(tx: &mut Transaction<'_>, entity: Entity, row: &Row, now: &Fields) -> Result<Applied> {
+    let mut rest = Rest { base_version: row.version, edits: 1, ..Rest::default() };
+    rest.fields.insert(DELETED_AT.to_owned(), now.get(DELETED_AT).cloned().unwrap_or_default());
+    rest.base.insert(DELETED_AT.to_owned(), Value::Null);
+    let id = record::id(tx, entity)?.unwrap_or(row.id);
+    outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
+    record::set_version(tx, entity, row.version)?;
+    Ok(Applied::Done(Taken { changed: true, ..Taken::default() }))
+}
+
+/// Has what this machine knows of a record sent again: of a commit its sessions, of a session its contents and its deleted turns.
+pub(super) fn send_again(tx: &mut Transaction<'_>, entity: Entity) -> Result<()> {
+    match entity.kind {
+        EntityKind::Commit => {
+            for session in sessions::rows_of_commit(tx, entity.row)? {
+                send_session(tx, session)?;
+            }
+            Ok(())
+        }
+        EntityKind::Session => send_session(tx, entity.row),
+        EntityKind::Project | EntityKind::Turn => Ok(()),
+    }
+}
+
+/// What this machine knows of a commit and the record in place of the removed one does not say.
+pub(super) fn tell_what_it_lacks(tx: &Transaction<'_>, entity: Entity, row: &Row, rest: &mut Rest) -> Result<()> {
+    let commit = if entity.kind == EntityKind::Commit { commits::get(tx, entity.row)? } else { None };
+    let Some(commit) = commit else { return Ok(()) };
+    let before = curated::untouched();
+    for (field, value) in curated::fields(tx, &commit)? {
+        let base = before.get(&field).cloned().unwrap_or_default();
+        if value != base && !row.fields.contains_key(&field) && !rest.fields.contains_key(&field) {
+            rest.base.insert(field.clone(), base);
+            rest.fields.insert(field, value);
+        }
+    }
+    Ok(())
+}
+
+fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    let Some(session) = sessions::get(tx, row)?.filter(|session| session.contents == ContentsAt::Here) else {
+        return Ok(());
+    };
+    told::unknown(tx, Facts::Session, row)?;
+    told::no_contents(tx, row)?;
+    if let Some(at) = sessions::deleted_at(tx, row)? {
+        sessions::set_cloud_version(tx, row, 0)?;
+        queue_deletion(tx, Entity::session(row), session.id, at)?;
+    }
+    for (turn, at) in turns::deleted(tx, row)? {
+        let Some(id) = turns::id(tx, turn)? else { continue };
+        turns::set_cloud_version(tx, turn, 0)?;
+        queue_deletion(tx, Entity::turn(turn), id, at)?;
+    }
+    Ok(())
+}
+
+fn queue_deletion(tx: &Transaction<'_>, entity: Entity, id: Id, at: Millis) -> Result<()> {
+    let change = FieldChange { field: DELETED_AT, before: Value::Null, after: json!(at.0) };
+    outbox::add(tx, entity.kind, entity.row, id, 0, &[change])
+}
+
+/// What becomes of an edit of a record that was removed.
+pub(super) fn edited(tx: &mut Transaction<'_>, sent: &Waiting) -> Result<Applied> {
+    outbox::set_sent(tx, sent.seq, false)?;
+    let session = match sent.kind {
+        EntityKind::Commit => {
+            send_commit(tx, sent.entity_row)?;
+            let fields = sent.fields.keys().cloned().collect();
+            commits::tell_all(tx, sent.entity_row, sent.entity_id, fields)?;
+            return Ok(Applied::Done(Taken::default()));
+        }
+        EntityKind::Session => sent.entity_row,
+        EntityKind::Turn => turns::parts_of(sent.entity_row).0,
+        EntityKind::Project => return Ok(Applied::Done(Taken::default())),
+    };
+    let Some(session) = sessions::get(tx, session)? else {
+        outbox::remove(tx, sent.kind, sent.entity_row)?;
+        return Ok(Applied::Done(Taken::default()));
+    };
+    if session.contents == ContentsAt::Here {
+        if let Some(commit) = session.commit_row {
+            told::wanted(tx, Facts::Commit, commit)?;
+        }
+        send_session(tx, session.row)?;
+        return Ok(Applied::Done(Taken::default()));
+    }
+    give_up(tx, sent)
+}
+
+/// The cloud does not know what a session lies in, though it was told once: it is told again.
+pub(crate) fn send_commit_of(tx: &Transaction<'_>, session: &Id) -> Result<()> {
+    let commit = sessions::by_id(tx, session)?.and_then(|session| session.commit_row);
+    match commit {
+        Some(row) if told::is_known(tx, Facts::Commit, row)? => told::unknown(tx, Facts::Commit, row),
+        _ => Ok(()),
+    }
+}
+
+fn send_commit(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+    told::wanted(tx, Facts::Commit, row)?;
+    send_again(tx, Entity::commit(row))
+}
+
+/// Nothing is here that could be sent: what was deleted stays so, and what was brought back is deleted again and kept as a conflict.
+fn give_up(tx: &mut Transaction<'_>, sent: &Waiting) -> Result<Applied> {
+    outbox::remove(tx, sent.kind, sent.entity_row)?;
+    let entity = Entity { kind: sent.kind, row: sent.entity_row };
+    let mut taken = Taken::default();
+    let now = record::values(tx, entity)?.unwrap_or_default();
+    if now.get(DELETED_AT).is_none_or(|at| !at.is_null()) {
+        return Ok(Applied::Done(taken));
+    }
+    let at = json!(sent.base.get(DELETED_AT).and_then(Value::as_i64).unwrap_or(sent.last_at.0));
+    match record::set(tx, By::Machine(""), entity, DELETED_AT, &at) {
+        Ok(()) => taken.changed = true,
+        Err(NotTaken::Value(why)) => taken.skipped.push(format!("{} {}: {why}", sent.kind.as_str(), sent.entity_id)),
+        Err(NotTaken::Store(error)) => return Err::<_, StoreError>(error),
+    }
+    let conflict = Conflict {
+        row: 0,
+        kind: sent.kind,
+        entity_row: sent.entity_row,
+        entity_id: sent.entity_id,
+        field: DELETED_AT.to_owned(),
+        base: at.clone(),
+        local: Value::Null,
+        cloud: at,
+        kept: Side::Cloud,
+        machine: String::new(),
+        name: record::place_name(tx, entity)?,
+        at: Millis::now(),
+    };
+    conflicts::add(tx, &conflict)?;
+    taken.conflicts = 1;
+    Ok(Applied::Done(taken))
+}
