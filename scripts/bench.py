@@ -77,17 +77,24 @@ def cpu_of_children():
     return usage.ru_utime + usage.ru_stime
 
 
+# Runs its arguments; the last line of its errors is the exit status, the seconds, and the most memory in KiB.
+WEIGH = """import os, sys, time
+start = time.perf_counter()
+pid = os.posix_spawnp(sys.argv[1], sys.argv[1:], os.environ)
+_, status, usage = os.wait4(pid, 0)
+sys.stderr.write(f"\\n{os.waitstatus_to_exitcode(status)} {time.perf_counter() - start} {usage.ru_maxrss}")
+"""
+
+
 def run_and_weigh(command, env):
     """Runs a command that must succeed; its output, the seconds, and the most memory it had."""
-    start = time.perf_counter()
-    child = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
-    output = child.stdout.read()
-    _, status, usage = os.wait4(child.pid, 0)
-    seconds = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        raise SystemExit(f"{command[0]} ended with {child.returncode}")
-    return output, seconds, usage.ru_maxrss * 1024
+    # By a process that is small itself: what its parent had before exec counts as a child's most memory, too.
+    child = subprocess.Popen([sys.executable, "-S", "-c", WEIGH, *command], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    output, said = child.communicate()
+    status, seconds, most = said.rpartition("\n")[2].split()
+    if int(status) != 0:
+        raise SystemExit(f"{command[0]} ended with {status}: {said}")
+    return output, float(seconds), int(most) * 1024
 
 
 class Mount:

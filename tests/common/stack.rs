@@ -128,7 +128,8 @@ impl Stack {
         String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
     }
 
-    /// Everything that a user has in the cloud, as rows and sums of them: equal before and after what is to change nothing.
+    /// Everything that a user has in the cloud, as rows and sums of them: equal before and after what is to change nothing. When it
+    /// was read last, by whoever sent it, is not of it.
     pub fn contents(&self, user: &User) -> String {
         let tables = [
             "machines",
@@ -143,8 +144,8 @@ impl Stack {
         let id = &user.id;
         let parts = tables.map(|table| {
             format!(
-                "select '{table}', count(*), md5(string_agg(md5(t::text), '' order by md5(t::text)))
-                 from public.{table} t where user_id = '{id}'"
+                "select '{table}', count(*), md5(string_agg(row, '' order by row))
+                 from (select user_id, md5((to_jsonb(t) - 'as_of')::text) as row from public.{table} t) r where user_id = '{id}'"
             )
         });
         self.sql(&parts.join(" union all "))

@@ -18,7 +18,7 @@ use crate::model::Millis;
 use crate::render::{SyncProgress, SyncState, SyncStatus};
 use crate::store::lock::{Lock, Purpose};
 use crate::store::{self, Writer};
-use crate::sync::engine::{self, Engine, Progress, Summary, SyncError};
+use crate::sync::engine::{self, Engine, Progress, Summary, SyncError, Way};
 
 /// How often it is looked whether something changed here: by a number in shared memory, without the disk.
 const LOOKS: Duration = Duration::from_millis(250);
@@ -34,6 +34,8 @@ const PROGRESS: Duration = Duration::from_millis(200);
 const NAP: Duration = Duration::from_secs(2);
 /// How often it is asked how full the account is.
 const USAGE_LOOKS: Duration = Duration::from_secs(60 * 60);
+/// How often everything is looked through for what is to be sent, where nothing changed.
+const PUSH_LOOKS: Duration = Duration::from_secs(10 * 60);
 /// Latencies that are remembered.
 const LATENCIES: usize = 20;
 
@@ -45,6 +47,10 @@ struct Connected {
     bell: Option<Box<dyn Bell>>,
     engine: Engine,
     schedule: Schedule,
+    /// Something may wait here to be sent: what changed since the last push that went well.
+    unsent: bool,
+    /// When everything was last looked through for what is to be sent.
+    pushed_at: Duration,
     /// When it was last asked how full the account is.
     usage_at: Option<Duration>,
     /// When the first change was made here that the cloud does not have.
@@ -324,8 +330,18 @@ impl Lead<'_> {
         });
         self.worker.set(SyncState::Connecting, None);
         let (engine, schedule) = (Engine::new(), Schedule::new(interval, now));
-        self.connected =
-            Some(Connected { name, login, cloud, bell, engine, schedule, usage_at: None, changed_at: None });
+        self.connected = Some(Connected {
+            name,
+            login,
+            cloud,
+            bell,
+            engine,
+            schedule,
+            unsent: true,
+            pushed_at: now,
+            usage_at: None,
+            changed_at: None,
+        });
     }
 
     fn look_for_changes(&mut self, now: Duration) -> store::Result<()> {
@@ -333,6 +349,7 @@ impl Lead<'_> {
         let is_news = self.version.replace(version).is_some_and(|before| before != version);
         if let (true, Some(connected)) = (is_news, &mut self.connected) {
             connected.schedule.changed(now);
+            connected.unsent = true;
             connected.changed_at.get_or_insert(now);
         }
         Ok(())
@@ -380,7 +397,12 @@ impl Lead<'_> {
         let Some(connected) = &mut self.connected else { return };
         connected.schedule.began(now);
         let changed_at = connected.changed_at.take();
-        let done = self.do_cycle(asked.as_ref());
+        // Where nothing changed, looking for what is to be sent costs more than all the rest of an idle hour.
+        let is_idle = !connected.unsent && now.saturating_sub(connected.pushed_at) < PUSH_LOOKS;
+        let idle = Ask { way: if is_idle { Way::Pull } else { Way::Both }, projects: None };
+        let ask = asked.as_ref().map_or(&idle, |(ask, _)| ask);
+        let is_whole = ask.way == Way::Both && ask.projects.is_none();
+        let done = self.do_cycle(ask, asked.as_ref().map(|(_, answers)| *answers));
         let ended_at = self.worker.now();
         let Some(connected) = &mut self.connected else { return };
         let ended = match &done {
@@ -390,8 +412,18 @@ impl Lead<'_> {
             Err(_) => Ended::Fault,
         };
         connected.schedule.ended(ended_at, &ended, dice());
-        if done.is_err() {
-            connected.changed_at = changed_at.or(connected.changed_at);
+        match &done {
+            Err(_) => {
+                connected.changed_at = changed_at.or(connected.changed_at);
+                connected.unsent = true;
+            }
+            Ok(_) if is_whole => (connected.unsent, connected.pushed_at) = (false, now),
+            // A merge may have left something to be sent.
+            Ok(done) if done.summary.pulled > 0 => {
+                connected.unsent = true;
+                connected.schedule.changed(ended_at);
+            }
+            Ok(_) => {}
         }
         let (outlook, next) = (connected.schedule.outlook(), connected.schedule.next());
         if done.is_ok() && connected.usage_at.is_none_or(|at| ended_at.saturating_sub(at) >= USAGE_LOOKS) {
@@ -449,15 +481,13 @@ impl Lead<'_> {
         worker.set(state, reason);
     }
 
-    fn do_cycle(&mut self, asked: Option<&(Ask, &Sender<Answer>)>) -> Result<Done, Failed> {
+    fn do_cycle(&mut self, ask: &Ask, answers: Option<&Sender<Answer>>) -> Result<Done, Failed> {
         let Some(connected) = &mut self.connected else { return Err(Failed::Around("nobody is logged in".to_owned())) };
         let worker = &mut *self.worker;
         let (secrets, complaints) = worker.surroundings.prepare(&mut self.writer).map_err(Failed::Around)?;
-        let ask = asked.map(|(ask, _)| ask.clone()).unwrap_or_default();
-        let projects = ask.projects.map(|rows| rows.into_iter().collect());
+        let projects = ask.projects.as_ref().map(|rows| rows.iter().copied().collect());
         let options = engine::Options { way: ask.way, projects };
-        let mut shown =
-            Shown { answers: asked.map(|(_, answers)| *answers), progress: SyncProgress::default(), at: None };
+        let mut shown = Shown { answers, progress: SyncProgress::default(), at: None };
         let stop = Arc::clone(&worker.stop);
         let done = {
             let (status, shared, told) = (&mut worker.status, &worker.shared, &worker.told);
@@ -470,13 +500,13 @@ impl Lead<'_> {
                 }
             };
             let waits = |error: &CloudError, pause: Duration| {
-                if let Some((_, answers)) = asked {
+                if let Some(answers) = answers {
                     let _ = answers.send(Answer::Waits(error.to_string(), pause.as_secs_f64()));
                 }
             };
             let patient = Patient::new(&*connected.cloud, &stop, &waits);
             // Somebody waits for what was asked for. Otherwise the schedule has the patience.
-            let cloud: &dyn Cloud = if asked.is_some() { &patient } else { &*connected.cloud };
+            let cloud: &dyn Cloud = if answers.is_some() { &patient } else { &*connected.cloud };
             connected.engine.cycle(&mut self.writer, cloud, &secrets, &options, (&stop, &mut progress))
         };
         // Kept whatever became of the cycle: it was taken out of what was sent.
