@@ -140,7 +140,12 @@ begin
             closed boolean, started_at bigint, ended_at bigint, turns bigint, prompts bigint, tool_calls bigint, images bigint,
             tokens jsonb, raw_bytes bigint);
     end if;
-    new.bytes := 64 + coalesce(pg_column_size(new.facts), 0) + pg_column_size(new.fields);
+    -- What is read back from the disk is compressed, and would count as less than when it came.
+    if tg_op = 'INSERT' or new.facts is distinct from old.facts or new.fields is distinct from old.fields then
+        new.bytes := 64 + coalesce(pg_column_size(new.facts), 0) + pg_column_size(new.fields);
+    else
+        new.bytes := old.bytes;
+    end if;
 
     -- A record whose facts are still to come is told to nobody.
     told := new.facts is not null or new.forgotten or new.merged_into is not null;
