@@ -28,7 +28,12 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// # Errors
 /// When there can be no further thread.
 pub fn start(folders: &Folders, begin_after: Duration, told: Told) -> io::Result<Continuous> {
-    let options = Options { layout: folders.layout(), socket: folders.engine_socket(), begin_after };
+    let options = Options {
+        layout: folders.layout(),
+        socket: folders.engine_socket(),
+        ignored: Some(folders.ignored()),
+        begin_after,
+    };
     Continuous::start(options, Box::new(FromFolders::new(folders)), told)
 }
 

@@ -140,7 +140,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         }
         tx.commit()?;
     }
-    cycle(folders, &Options { way: Way::Push, projects: meant }, args.json)
+    cycle(folders, &Options { way: Way::Push, projects: meant, ..Options::default() }, args.json)
 }
 
 /// Runs `cogfs pull`.
@@ -148,7 +148,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
 /// # Errors
 /// When the cloud or the database cannot be used.
 pub fn pull(folders: &Folders, args: &PullArgs) -> Result<ExitCode, BoxError> {
-    cycle(folders, &Options { way: Way::Pull, projects: None }, args.json)
+    cycle(folders, &Options { way: Way::Pull, ..Options::default() }, args.json)
 }
 
 /// Runs `cogfs sync`.
@@ -265,8 +265,9 @@ fn by_this_process(
     let last_conflict = stored_conflicts::last(writer.conn())?;
     let waits = |error: &CloudError, pause: Duration| tell_wait(line, &error.to_string(), pause.as_secs_f64());
     let cloud = Patient::new(cloud, stop, &waits);
+    let options = Options { ignored: Some(folders.ignored()), ..options.clone() };
     let done =
-        Engine::new().cycle(&mut writer, &cloud, &secrets, options, (stop, &mut |progress| show(line, progress)));
+        Engine::new().cycle(&mut writer, &cloud, &secrets, &options, (stop, &mut |progress| show(line, progress)));
     secrets.keep(&mut writer)?;
     let summary = match done {
         // Ended while it waited for the cloud.

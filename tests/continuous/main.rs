@@ -109,7 +109,7 @@ impl Machine {
     }
 
     fn options(&self) -> Options {
-        Options { layout: self.layout(), socket: self.socket(), begin_after: Duration::ZERO }
+        Options { layout: self.layout(), socket: self.socket(), ignored: None, begin_after: Duration::ZERO }
     }
 
     fn layout(&self) -> Layout {

@@ -101,6 +101,8 @@ pub struct Options {
     pub layout: Layout,
     /// The socket at which commands ask.
     pub socket: PathBuf,
+    /// The file among the settings that says what stays here; `None`: nobody says so.
+    pub ignored: Option<PathBuf>,
     /// How long the first cycle waits.
     pub begin_after: Duration,
 }

@@ -486,7 +486,7 @@ impl Lead<'_> {
         let worker = &mut *self.worker;
         let (secrets, complaints) = worker.surroundings.prepare(&mut self.writer).map_err(Failed::Around)?;
         let projects = ask.projects.as_ref().map(|rows| rows.iter().copied().collect());
-        let options = engine::Options { way: ask.way, projects };
+        let options = engine::Options { way: ask.way, projects, ignored: worker.options.ignored.clone() };
         let mut shown = Shown { answers, progress: SyncProgress::default(), at: None };
         let stop = Arc::clone(&worker.stop);
         let done = {

@@ -12,6 +12,7 @@ pub use pictures::Pictures;
 pub use push::{Unsent, project_of, unsent};
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -84,6 +85,8 @@ pub struct Options {
     pub way: Way,
     /// Sends what belongs to these projects alone, by their rows.
     pub projects: Option<BTreeSet<i64>>,
+    /// The file among the settings that says what stays here, beside the `.cogfsignore` files; `None`: nobody says so.
+    pub ignored: Option<PathBuf>,
 }
 
 /// How far a cycle is.
@@ -179,7 +182,9 @@ impl Engine {
         let here = Here { machine, ahead: 0 };
         let before = writer.conn().total_changes();
         let (unbound, heard, summary) = (None, None, Summary::default());
-        let mut cycle = Cycle { writer, cloud, redact, options, stop, progress, here, unbound, heard, summary };
+        let ignored_at = None;
+        let mut cycle =
+            Cycle { writer, cloud, redact, options, stop, progress, here, ignored_at, unbound, heard, summary };
         let done = cycle.run(&mut self.checked);
         if done.is_err() {
             self.checked = false;
@@ -238,6 +243,8 @@ struct Cycle<'a> {
     stop: &'a AtomicBool,
     progress: &'a mut dyn FnMut(Progress),
     here: Here,
+    /// What SQLite counted other connections' changes by when it was last read what stays here.
+    ignored_at: Option<i64>,
     /// The account that the database is to belong to once a server answered, where it belongs to none.
     unbound: Option<Account>,
     /// What the server's clock said, and when.

@@ -16,7 +16,7 @@ use crate::store::outbox::{self, Waiting};
 use crate::store::{self, EntityKind, Transaction, commits, objects, projects, refused, sessions, turns};
 use crate::sync::facts::{self, Cursor, Receipt};
 use crate::sync::fields::record;
-use crate::sync::{contents, fields};
+use crate::sync::{contents, fields, ignored};
 
 /// Records of a request.
 const RECORDS: usize = 100;
@@ -131,6 +131,17 @@ impl Cycle<'_> {
     /// The next request of facts and contents, read in one state of the database.
     fn next_facts(&mut self, left: &mut Left) -> Result<Batch> {
         self.writer.conn().execute_batch("BEGIN")?;
+        // What was imported since it was read what stays here may have to stay, too.
+        while let Some(path) = &self.options.ignored {
+            let version = self.writer.conn().pragma_query_value(None, "data_version", |r| r.get(0))?;
+            if self.ignored_at.replace(version) == Some(version) {
+                break;
+            }
+            self.writer.conn().execute_batch("COMMIT")?;
+            // What in them cannot be read was told before the cycle.
+            ignored::refresh(self.writer, path)?;
+            self.writer.conn().execute_batch("BEGIN")?;
+        }
         let read = self.read_facts(left);
         self.writer.conn().execute_batch("COMMIT")?;
         read
