@@ -16,33 +16,49 @@ declare
 begin
     select h.seq, h.min_seq into head, min_seq from public.sync_heads h where h.user_id = uid;
     head := coalesce(head, 0);
-    -- Numbers and sizes first, from the indices; the facts of those alone that are given, some 8 MB of them.
+    -- Sizes first, how far some 8 MB of facts go; then what lies up to there, a scan of each table by its numbers. One snapshot: that
+    -- of the statement that called, for the function is stable.
     with behind_it as (
-        (select 'machine' as kind, r.id, r.seq, r.bytes, null::uuid as session_id from public.machines r
-         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        (select r.seq, r.bytes from public.machines r where r.user_id = uid and r.seq > behind order by r.seq limit page)
         union all
-        (select 'project', r.id, r.seq, r.bytes, null from public.projects r
-         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        (select r.seq, r.bytes from public.projects r where r.user_id = uid and r.seq > behind order by r.seq limit page)
         union all
-        (select 'commit', r.id, r.seq, r.bytes, null from public.cognitive_commits r
-         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        (select r.seq, r.bytes from public.cognitive_commits r where r.user_id = uid and r.seq > behind order by r.seq limit page)
         union all
-        (select 'session', r.id, r.seq, r.bytes, null from public.sessions r
-         where r.user_id = uid and r.seq > behind order by r.seq limit page)
+        (select r.seq, r.bytes from public.sessions r where r.user_id = uid and r.seq > behind order by r.seq limit page)
         union all
-        (select 'turn', r.id, r.seq, 200, r.session_id from public.turns r
-         where r.user_id = uid and r.seq is not null and r.seq > behind order by r.seq limit page)
+        (select r.seq, 200 from public.turns r where r.user_id = uid and r.seq is not null and r.seq > behind order by r.seq limit page)
     ), counted as (
-        select b.*, sum(b.bytes + 300) over (order by b.seq rows unbounded preceding) as total,
+        select b.seq, sum(b.bytes + 300) over (order by b.seq rows unbounded preceding) as total,
                row_number() over (order by b.seq) as place
         from behind_it b
     ), page_of_it as (
         select * from counted c where c.place <= page and (c.place = 1 or c.total <= 8 * 1024 * 1024)
     )
-    select coalesce(json_agg(cogfs.row_json(cogfs.find(uid, p.kind, p.id, p.session_id)) order by p.seq), '[]'),
-           count(*), coalesce(max(p.seq), behind), (select count(*) from counted) > count(*)
-    into rows, given, last, more
+    select count(*), coalesce(max(p.seq), behind), (select count(*) from counted) > count(*)
+    into given, last, more
     from page_of_it p;
+    select coalesce(json_agg(g.row order by g.seq), '[]') into rows from (
+        select r.seq, cogfs.row_json(('machine', r.id, r.seq, r.version, r.fields_at, r.fields_by, r.facts_by, r.rank, r.facts, r.fields,
+                   null, null, r.merged_into, r.forgotten)::cogfs.record) as row
+        from public.machines r where r.user_id = uid and r.seq > behind and r.seq <= last
+        union all
+        select r.seq, cogfs.row_json(('project', r.id, r.seq, r.version, r.fields_at, r.fields_by, r.facts_by, r.rank, r.facts, r.fields,
+                   null, null, r.merged_into, r.forgotten)::cogfs.record)
+        from public.projects r where r.user_id = uid and r.seq > behind and r.seq <= last
+        union all
+        select r.seq, cogfs.row_json(('commit', r.id, r.seq, r.version, r.fields_at, r.fields_by, r.facts_by, r.rank, r.facts, r.fields,
+                   null, null, r.merged_into, r.forgotten)::cogfs.record)
+        from public.cognitive_commits r where r.user_id = uid and r.seq > behind and r.seq <= last
+        union all
+        select r.seq, cogfs.row_json(('session', r.id, r.seq, r.version, r.fields_at, r.fields_by, r.facts_by, r.rank, r.facts, r.fields,
+                   null, null, r.merged_into, r.forgotten)::cogfs.record)
+        from public.sessions r where r.user_id = uid and r.seq > behind and r.seq <= last
+        union all
+        select r.seq, cogfs.row_json(('turn', r.id, r.seq, r.version, r.fields_at, r.fields_by, null, 0, null, r.fields,
+                   r.session_id, r.number, null, r.forgotten)::cogfs.record)
+        from public.turns r where r.user_id = uid and r.seq is not null and r.seq > behind and r.seq <= last
+    ) g;
     return json_build_object(
         'protocol', cogfs.protocol(), 'rows', rows,
         -- Numbers may be given and not used: at the end the cursor is the head.

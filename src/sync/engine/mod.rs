@@ -232,6 +232,10 @@ fn this_machine(writer: &mut Writer) -> Result<Id> {
     machines::local_id(writer.conn())?.ok_or(SyncError::Store(StoreError::Damaged { what: "this machine".to_owned() }))
 }
 
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Ended by its user; `Some` otherwise.
 type Step = Result<Option<()>>;
 
@@ -276,8 +280,7 @@ impl Cycle<'_> {
     /// What the server's clock says, as the last pull told it: a request is of a later time than all that this machine sent before that
     /// pull, whatever its own clock does.
     fn now_there(&self) -> Millis {
-        let elapsed = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
-        self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + elapsed(at)))
+        self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + millis(at.elapsed())))
     }
 
     /// Says that a step is about to be made; true when it is not to be.

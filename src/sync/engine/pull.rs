@@ -1,11 +1,13 @@
-//! Pulling: page after page, each in one transaction with the cursor behind it.
+//! Pulling: page after page, each in one transaction with the cursor behind it. While one is written the next is asked for.
 
+use std::thread;
 use std::time::Instant;
 
 use rusqlite::params;
 
-use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
+use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol, millis};
 use crate::cloud::wire::{Kind, Pulled, Row};
+use crate::cloud::{self, Cloud};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
 use crate::model::Millis;
 use crate::store::{self, EntityKind, StoreError, Transaction, outbox, parked, trash};
@@ -21,6 +23,20 @@ pub(super) fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i6
     Ok(store::state(conn, key)?.and_then(|text| text.parse().ok()).unwrap_or(0))
 }
 
+/// The answer to a question for a page, and when it came.
+struct Answer {
+    since: i64,
+    page: cloud::Result<Pulled>,
+    at: Instant,
+}
+
+impl Answer {
+    fn ask(cloud: &dyn Cloud, since: i64) -> Self {
+        let page = cloud.pull(since, PAGE);
+        Self { since, page, at: Instant::now() }
+    }
+}
+
 /// What is written of a page.
 pub(super) struct Pen<'a> {
     pub here: Here,
@@ -30,16 +46,28 @@ pub(super) struct Pen<'a> {
 impl Cycle<'_> {
     /// Pulls until there is nothing more.
     pub(super) fn pull(&mut self) -> Step {
+        // What a statement changed of a page of the database is kept until it ends, in a file once that is much: here it never is.
+        self.writer.conn().pragma_update(None, "temp_store", "MEMORY")?;
+        let pulled = self.pages();
+        self.writer.conn().pragma_update(None, "temp_store", "DEFAULT")?;
+        pulled
+    }
+
+    fn pages(&mut self) -> Step {
+        let mut ahead: Option<Answer> = None;
         loop {
             if self.is_over() {
                 return Ok(None);
             }
             let since = number(self.writer.conn(), CURSOR)?;
-            self.summary.requests += 1;
-            let page = self.cloud.pull(since, PAGE)?;
+            let answer = ahead.take().filter(|answer| answer.since == since).unwrap_or_else(|| {
+                self.summary.requests += 1;
+                Answer::ask(self.cloud, since)
+            });
+            let page = answer.page?;
             check_protocol(page.protocol)?;
-            self.here.ahead = page.now.0 - Millis::now().0;
-            self.heard = Some((page.now, Instant::now()));
+            self.here.ahead = page.now.0 - (Millis::now().0 - millis(answer.at.elapsed()));
+            self.heard = Some((page.now, answer.at));
             if self.is_over() {
                 return Ok(None);
             }
@@ -56,7 +84,7 @@ impl Cycle<'_> {
                 }
             }
             let is_last = page.next >= page.head;
-            self.write(&page, is_last)?;
+            ahead = self.write_and_ask(&page, is_last)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
             if is_last && !self.looks_again()? {
                 return Ok(Some(()));
@@ -92,6 +120,21 @@ impl Cycle<'_> {
         store::set_state(&tx, RESYNC, &min_seq.to_string())?;
         store::set_state(&tx, CURSOR, "0")?;
         Ok(tx.commit()?)
+    }
+
+    /// Writes a page, and has the next one asked for meanwhile, if there is one.
+    fn write_and_ask(&mut self, page: &Pulled, is_last: bool) -> Result<Option<Answer>> {
+        if is_last {
+            return self.write(page, is_last).map(|()| None);
+        }
+        self.summary.requests += 1;
+        let (cloud, next) = (self.cloud, page.next);
+        thread::scope(|scope| {
+            let asked = scope.spawn(move || Answer::ask(cloud, next));
+            self.write(page, is_last)?;
+            // Without an answer it is asked for again.
+            Ok(asked.join().ok())
+        })
     }
 
     fn write(&mut self, page: &Pulled, is_last: bool) -> Result<()> {

@@ -119,9 +119,9 @@ fn of_kind(kind: Kind) -> Facts {
 
 /// Facts as they should be, with their hash.
 fn read<T: DeserializeOwned>(row: &Row) -> std::result::Result<(T, Id), Applied> {
-    let facts = row.facts.clone().unwrap_or_default();
-    let hash = hash(&facts);
-    serde_json::from_value(facts).map(|facts| (facts, hash)).map_err(|error| refused(row, &error.to_string()))
+    let facts = row.facts.as_ref().unwrap_or(&serde_json::Value::Null);
+    let hash = hash(facts);
+    T::deserialize(facts).map(|facts| (facts, hash)).map_err(|error| refused(row, &error.to_string()))
 }
 
 fn refused(row: &Row, why: &str) -> Applied {
