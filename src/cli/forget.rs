@@ -181,7 +181,7 @@ fn is_confirmed(report: &Report) -> io::Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-fn words(removed: &Removed) -> String {
+pub(super) fn words(removed: &Removed) -> String {
     let counted = [
         (removed.projects, "project"),
         (removed.commits, "commit"),

@@ -18,6 +18,7 @@ mod man;
 pub mod mount;
 mod output;
 mod project;
+mod prune;
 mod redact;
 mod remote;
 mod resolve;
@@ -30,6 +31,7 @@ mod trash;
 mod undo;
 pub mod unmount;
 mod watch;
+mod when;
 mod whoami;
 
 use std::os::unix::process::CommandExt;
@@ -96,6 +98,7 @@ enum Command {
     Redact(redact::RedactArgs),
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
+    Prune(prune::PruneArgs),
     Forget(forget::ForgetArgs),
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
@@ -188,6 +191,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
+        Command::Prune(args) => prune::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),
         Command::Login(args) => login::run(&folders, &args),
         Command::Logout(args) => logout::run(&folders, &args),

@@ -13,6 +13,7 @@ use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
 use crate::fs::CogFs;
 use crate::sync::cache::{Images, Limits};
+use crate::sync::engine::Way;
 use crate::sync::fetch::{FromCloud, Source};
 
 /// The cloud and the limits that the settings name.
@@ -95,7 +96,7 @@ pub fn connect(fs: &Arc<CogFs>, folders: &Folders) {
         let run = {
             let running = Arc::clone(&running);
             move || {
-                let done = sync::silently(&folders);
+                let done = sync::silently(&folders, Way::Both);
                 running.store(false, Ordering::SeqCst);
                 if let (Err(error), Some(fs)) = (done, to_tell.upgrade()) {
                     fs.tell_of_sync(error.to_string());

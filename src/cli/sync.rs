@@ -127,7 +127,7 @@ pub fn push(folders: &Folders, args: &PushArgs) -> Result<ExitCode, BoxError> {
         for complaint in ignored::refresh(&mut writer, &folders.ignored())? {
             eprintln!("cogfs: {}", printable(&complaint));
         }
-        let unsent = engine::unsent(writer.conn(), &secrets(folders)?, meant.as_ref())?;
+        let unsent = engine::unsent(writer.conn(), &Secrets::new(redacts(folders)?), meant.as_ref())?;
         return tell_unsent(&unsent, args.json);
     }
     if args.force || args.retry {
@@ -178,10 +178,13 @@ fn meant(layout: &Layout, names: &[String]) -> Result<Option<BTreeSet<i64>>, Box
     Ok(Some(rows))
 }
 
-/// What takes secrets out of what is sent, as the settings have it.
-fn secrets(folders: &Folders) -> Result<Secrets, BoxError> {
+/// Whether secrets are taken out of what is sent, as the settings have it.
+///
+/// # Errors
+/// When the settings cannot be read.
+pub(super) fn redacts(folders: &Folders) -> Result<bool, BoxError> {
     let settings = Settings::load(folders)?;
-    Ok(Secrets::new(settings.get(Setting::SyncRedact).is_none_or(|(value, _)| value == "true")))
+    Ok(settings.get(Setting::SyncRedact).is_none_or(|(value, _)| value == "true"))
 }
 
 /// Kinds and counts, in a line.
@@ -194,7 +197,7 @@ pub fn kinds<K: Display, N: Display>(counts: &BTreeMap<K, N>) -> String {
 /// # Errors
 /// When the settings or the database cannot be used.
 pub(super) fn ready(folders: &Folders, writer: &mut Writer) -> Result<Secrets, BoxError> {
-    let secrets = secrets(folders)?;
+    let secrets = Secrets::new(redacts(folders)?);
     if !secrets.are_as_told(writer.conn())? {
         let mut tx = writer.begin()?;
         secrets.begin(&mut tx)?;
@@ -314,11 +317,11 @@ pub(super) fn log_conflicts(folders: &Folders, conn: &Connection, behind: i64) -
 ///
 /// # Errors
 /// When the cloud or the database cannot be used.
-pub(super) fn silently(folders: &Folders) -> Result<(), BoxError> {
+pub(super) fn silently(folders: &Folders, way: Way) -> Result<(), BoxError> {
     let cloud = open::cloud(folders)?.of_one_user();
     let (line, stop) = (ProgressBar::hidden(), AtomicBool::new(false));
-    if by_engine(folders, Ask::default(), &line)?.is_none() {
-        by_this_process(folders, &cloud, &Options::default(), (&line, &stop))?;
+    if by_engine(folders, Ask { way, ..Ask::default() }, &line)?.is_none() {
+        by_this_process(folders, &cloud, &Options { way, ..Options::default() }, (&line, &stop))?;
     }
     Ok(())
 }

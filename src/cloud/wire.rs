@@ -279,6 +279,28 @@ pub struct Row {
     pub forgotten: bool,
 }
 
+impl Row {
+    /// One of which nothing is known yet.
+    #[must_use]
+    pub fn bare(kind: Kind, id: Id) -> Self {
+        Self {
+            kind,
+            id,
+            seq: 0,
+            version: 0,
+            fields_at: None,
+            fields_by: None,
+            facts_by: None,
+            rank: 0,
+            facts: None,
+            fields: Map::new(),
+            turn: None,
+            merged_into: None,
+            forgotten: false,
+        }
+    }
+}
+
 /// A page of records behind a cursor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Pulled {

@@ -52,6 +52,18 @@ pub fn all(conn: &Connection) -> Result<Vec<Fetched>> {
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Whether an edit of a session, or of a turn of it, waits to be sent.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn edit_waits(conn: &Connection, session_row: i64) -> Result<bool> {
+    let mut query = conn.prepare_cached(
+        "SELECT 1 FROM sync_queue WHERE kind = 3 AND entity_row = ?1
+             OR kind = 4 AND entity_row BETWEEN ?1 << 16 AND (?1 << 16) + 65535",
+    )?;
+    Ok(query.exists([session_row])?)
+}
+
 /// What all copies take.
 ///
 /// # Errors

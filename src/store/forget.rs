@@ -47,6 +47,18 @@ impl Removed {
     }
 }
 
+impl std::ops::AddAssign for Removed {
+    fn add_assign(&mut self, more: Self) {
+        self.projects += more.projects;
+        self.commits += more.commits;
+        self.sessions += more.sessions;
+        self.turns += more.turns;
+        self.records += more.records;
+        self.pictures += more.pictures;
+        self.bytes += more.bytes;
+    }
+}
+
 /// Whether anything was ever forgotten in this database.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::model::{ContentsAt, Millis};
 use crate::store::fetched::{self, Fetched};
-use crate::store::{Result, StoreError, Writer, objects, sessions};
+use crate::store::{Result, StoreError, Transaction, Writer, objects, sessions};
 use crate::sync::contents;
 
 /// What was used within this time stays, however much room it takes: somebody may be reading it.
@@ -104,7 +104,6 @@ fn copies(writer: &Writer) -> Result<Vec<Copy>> {
 
 /// Gives one copy back, if it still is one. In one transaction: an import may be about to make it its own.
 fn give_back(writer: &mut Writer, what: &What) -> Result<bool> {
-    let layout = writer.layout().clone();
     let mut tx = writer.begin()?;
     match what {
         What::Session(fetched) => {
@@ -114,19 +113,28 @@ fn give_back(writer: &mut Writer, what: &What) -> Result<bool> {
             };
             contents::give_back(&mut tx, &session)?;
         }
-        What::Picture(sha256) => {
-            if objects::is_own(&tx, sha256)? {
-                return Ok(false);
-            }
-            let path = layout.blob(sha256);
-            if let Err(source) = fs::remove_file(&path)
-                && source.kind() != std::io::ErrorKind::NotFound
-            {
-                return Err(StoreError::Io { path, source });
-            }
-            objects::remove(&tx, sha256)?;
-        }
+        What::Picture(sha256) => return give_back_picture(tx, sha256).map(|given| given.is_some()),
     }
     tx.commit()?;
     Ok(true)
+}
+
+/// Gives a picture back that the cloud has, unless a log of this machine brought it: how many bytes that were.
+///
+/// # Errors
+/// When the file cannot be removed, or SQLite cannot write.
+pub(super) fn give_back_picture(tx: Transaction<'_>, sha256: &str) -> Result<Option<u64>> {
+    if objects::is_own(&tx, sha256)? {
+        return Ok(None);
+    }
+    let path = tx.layout().blob(sha256);
+    let bytes = fs::metadata(&path).map_or(0, |file| file.len());
+    if let Err(source) = fs::remove_file(&path)
+        && source.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(StoreError::Io { path, source });
+    }
+    objects::remove(&tx, sha256)?;
+    tx.commit()?;
+    Ok(Some(bytes))
 }

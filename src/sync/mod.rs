@@ -13,4 +13,5 @@ pub mod fetch;
 pub mod fields;
 pub mod ignored;
 pub mod merge;
+pub mod prune;
 pub mod secrets;

@@ -9,6 +9,7 @@ mod changes;
 mod faults;
 mod kills;
 mod many;
+mod prune;
 mod secrets;
 mod whole;
 

@@ -109,6 +109,15 @@ fn forget_feed(writer: &mut Writer) -> Result<()> {
 }
 
 /// Writes the file anew: pages that are free, and the free space of others, hold bytes of whatever was there before.
+/// Writes the database anew without its free pages, and empties its log; false when a reader kept the log from that.
+///
+/// # Errors
+/// When SQLite cannot: nothing is lost.
+pub fn shrink(writer: &Writer) -> Result<bool> {
+    rewritten(writer.conn())?;
+    emptied_log(writer.conn())
+}
+
 fn rewritten(conn: &Connection) -> Result<()> {
     Ok(conn.execute_batch("VACUUM")?)
 }

@@ -9,7 +9,7 @@ use crate::derived;
 use crate::model::{ContentsAt, Id, Millis, Role, Session, ToolStatus};
 use crate::store::index::{MAX_TURNS, TurnIndex};
 use crate::store::turns::{self, Whole};
-use crate::store::{ChangeKind, Result, Transaction, commits::curated, fetched, raw, sessions, told, visuals};
+use crate::store::{ChangeKind, Result, Transaction, commits::curated, fetched, raw, sessions, sources, told, visuals};
 use crate::sync::facts;
 use crate::upkeep::repair;
 
@@ -181,6 +181,37 @@ pub fn give_back(tx: &mut Transaction<'_>, session: &Session) -> Result<()> {
         curated::set_status(tx, commit)?;
     }
     told::resume(tx)
+}
+
+/// Gives the contents of a session up that a log of this machine brought: the cloud's are all that there is from here on. Once its log
+/// grows, it brings them again.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn give_up(tx: &mut Transaction<'_>, session: &Session) -> Result<()> {
+    told::pause(tx)?;
+    superseded(tx, session)?;
+    told::resume(tx)?;
+    give_back(tx, session)
+}
+
+/// The contents of a session of this machine's are those that the cloud has: what is here is a copy of a part of them.
+pub(crate) fn superseded(tx: &mut Transaction<'_>, session: &Session) -> Result<()> {
+    deleted_there(tx, session.row)?;
+    told::superseded(tx, session.row)?;
+    let log = session.native_id.split_once("/inline-").map_or(session.native_id.as_str(), |(log, _)| log);
+    sources::read_anew(tx, session.agent, log)
+}
+
+/// Turns that are deleted stay that while the session's contents are elsewhere.
+pub(crate) fn deleted_there(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
+    for (row, at) in turns::deleted(tx, session_row)? {
+        tx.prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
+            .execute([row, at.0])?;
+        // One place says it: an edit would change this one alone.
+        turns::set_deleted(tx, row, None)?;
+    }
+    Ok(())
 }
 
 /// A log of this machine brings a session of which the contents are elsewhere, or copies of them here: it takes them over. Its parts

@@ -14,8 +14,8 @@ use crate::store::{Result, commits, sessions};
 
 pub(crate) use export::pending_part;
 pub use export::{is_pending, pending};
-pub(crate) use keep::leave_out_deleted;
-pub use keep::{Stored, elsewhere, give_back, set_turn_deleted, store, take_over};
+pub use keep::{Stored, elsewhere, give_back, give_up, set_turn_deleted, store, take_over};
+pub(crate) use keep::{deleted_there, leave_out_deleted, superseded};
 
 /// A change with contents, and what is to be marked once the cloud has it.
 #[derive(Debug, Clone)]

@@ -269,21 +269,7 @@ impl Pen<'_> {
         id: crate::model::Id,
         into: Option<crate::model::Id>,
     ) -> store::Result<()> {
-        let row = Row {
-            kind,
-            id,
-            seq: 0,
-            version: 0,
-            fields_at: None,
-            fields_by: None,
-            facts_by: None,
-            rank: 0,
-            facts: None,
-            fields: serde_json::Map::new(),
-            turn: None,
-            merged_into: into,
-            forgotten: into.is_none(),
-        };
+        let row = Row { merged_into: into, forgotten: into.is_none(), ..Row::bare(kind, id) };
         self.take(tx, &row).map(drop)
     }
 }

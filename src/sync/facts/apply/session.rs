@@ -13,7 +13,7 @@ use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
 use crate::store::told::{self, Facts};
 use crate::store::visuals::{self, NewVisual};
-use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, sources, turns};
+use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, turns};
 use crate::sync::contents;
 use crate::upkeep::repair;
 
@@ -157,16 +157,9 @@ fn contents_at(
     if is_same && known.contents == ContentsAt::Fetched {
         return Ok(ContentsAt::Fetched);
     }
-    for (row, at) in turns::deleted(tx, known.row)? {
-        tx.prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
-            .execute([row, at.0])?;
-        // One place says it: an edit would change this one alone.
-        turns::set_deleted(tx, row, None)?;
-    }
-    if known.contents == ContentsAt::Here {
-        told::superseded(tx, known.row)?;
-        let log = known.native_id.split_once("/inline-").map_or(known.native_id.as_str(), |(log, _)| log);
-        sources::read_anew(tx, known.agent, log)?;
+    match known.contents {
+        ContentsAt::Here => contents::superseded(tx, known)?,
+        _ => contents::deleted_there(tx, known.row)?,
     }
     Ok(ContentsAt::Elsewhere)
 }
