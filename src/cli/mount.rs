@@ -8,12 +8,14 @@ use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, PipeWriter, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
@@ -36,9 +38,10 @@ const FAILED: &[u8] = b"error: ";
 const FOLLOW_AFTER: Duration = Duration::from_millis(100);
 /// The first cycle begins so long after the mount answers.
 const SYNC_AFTER: Duration = Duration::from_millis(200);
-/// A log that is longer is put aside when the next mount begins; so many are kept.
+/// A log that is longer is put aside, when a mount begins and each hour of it; so many are kept.
 const LONG_LOG: u64 = 1 << 20;
 const OLD_LOGS: usize = 3;
+const LOOKED_AT_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Lines of the log that are shown when the background process died without a word.
 const LOG_LINES: usize = 10;
 
@@ -225,12 +228,18 @@ fn farewell(dir: &Path, ended: &Ended) -> String {
 }
 
 /// The background process itself.
-fn serve_in_background(args: &MountArgs, mut starter: PipeWriter, make_fs: MakeFs<'_>) -> Result<(), BoxError> {
+fn serve_in_background(
+    args: &MountArgs,
+    mut starter: PipeWriter,
+    make_fs: MakeFs<'_>,
+    log_path: &Path,
+) -> Result<(), BoxError> {
     match Served::start(args, make_fs) {
         Ok(served) => {
             // The starter may have been interrupted; the mount is wanted all the same.
             let _ = starter.write_all(&ready_message(served.mounted.prepared()));
             drop(starter);
+            keep_short(std::path::absolute(log_path)?)?;
             // Not to keep whatever filesystem this was started in from being unmounted.
             std::env::set_current_dir("/")?;
             served.wait()?;
@@ -270,8 +279,8 @@ fn start_background(args: &MountArgs, log_path: &Path, make_fs: MakeFs<'_>) -> R
     let (mut reader, writer) = io::pipe()?;
     let Some(child) = fork()? else {
         drop(reader);
-        detach(log)?;
-        return serve_in_background(args, writer, make_fs);
+        detach(&log)?;
+        return serve_in_background(args, writer, make_fs, log_path);
     };
     drop(writer);
     let mut message = Vec::new();
@@ -309,11 +318,38 @@ fn fork() -> Result<Option<Pid>, BoxError> {
 }
 
 /// Frees the background process of the terminal that it was started at, and of its output.
-fn detach(log: File) -> io::Result<()> {
+fn detach(log: &File) -> io::Result<()> {
     rustix::process::setsid()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
-    rustix::stdio::dup2_stdout(&log)?;
-    rustix::stdio::dup2_stderr(&log)?;
+    log_to(log)
+}
+
+fn log_to(log: &File) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(log)?;
+    rustix::stdio::dup2_stderr(log)?;
+    Ok(())
+}
+
+/// A mount that lives for months keeps its log short, and follows when another mount of the same folders put it aside.
+fn keep_short(path: PathBuf) -> io::Result<()> {
+    let look = move || {
+        loop {
+            thread::sleep(LOOKED_AT_AGAIN);
+            if let Err(error) = renew(&path, io::stderr(), log_to) {
+                tracing::warn!(%error, "the log could not be put aside");
+            }
+        }
+    };
+    thread::Builder::new().name("cogfs-log".to_owned()).spawn(look).map(drop)
+}
+
+/// Puts a long log aside, and has its successor written where the present one is not that.
+fn renew(path: &Path, present: impl AsFd, write_to: impl Fn(&File) -> io::Result<()>) -> Result<(), BoxError> {
+    let log = open_log(path)?;
+    let (new, old) = (rustix::fs::fstat(&log)?, rustix::fs::fstat(present)?);
+    if (new.st_dev, new.st_ino) != (old.st_dev, old.st_ino) {
+        write_to(&log)?;
+    }
     Ok(())
 }
 
@@ -434,6 +470,30 @@ mod tests {
         let first = |number| fs::read(dir.path().join(format!("mount.log.{number}"))).unwrap()[0];
         assert_eq!([1, 2, 3].map(first), [b'e', b'd', b'c']);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn a_log_that_was_put_aside_is_followed_by_every_mount_that_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mount.log");
+        let written = std::cell::RefCell::new([open_log(&path).unwrap(), open_log(&path).unwrap()]);
+        let look = |mount: usize| {
+            let present = written.borrow()[mount].try_clone().unwrap();
+            let changed = std::cell::Cell::new(false);
+            renew(&path, present, |log| {
+                changed.set(true);
+                written.borrow_mut()[mount] = log.try_clone()?;
+                Ok(())
+            })
+            .unwrap();
+            changed.get()
+        };
+        assert!(!look(0) && !look(1), "it is short");
+        written.borrow_mut()[0].write_all(&vec![b'a'; usize::try_from(LONG_LOG).unwrap()]).unwrap();
+        assert!(look(0) && look(1), "one puts it aside, the other follows");
+        written.borrow_mut()[1].write_all(b"new").unwrap();
+        assert!(!look(0) && !look(1));
+        assert_eq!(fs::read(&path).unwrap(), b"new");
     }
 
     #[test]
