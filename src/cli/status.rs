@@ -94,6 +94,9 @@ struct Account {
     url: String,
     /// The server ended the session.
     login_needed: bool,
+    /// How long its token still holds. It changes all the time: `--watch` would tell of nothing else.
+    #[serde(skip)]
+    token_left: Duration,
 }
 
 #[derive(Debug, Serialize)]
@@ -190,6 +193,7 @@ fn account(folders: &Folders) -> io::Result<Option<Account>> {
         user: session.user.to_string(),
         name: session.who(),
         login_needed: session.ended.is_some(),
+        token_left: session.left(Millis::now()),
         url: session.url,
     }))
 }

@@ -1,6 +1,7 @@
 //! How it is, in a word, and what a person should look at.
 
 use std::env;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -13,6 +14,8 @@ use crate::render::SyncState;
 const MANY_WAITING: u64 = 1_000;
 /// Less room than this is soon none.
 const LITTLE_ROOM: u64 = 1 << 30;
+/// A token is renewed 90 seconds before its end; one that has less is not, for some reason.
+const NOT_RENEWED: Duration = Duration::from_secs(60);
 
 /// How it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -66,6 +69,9 @@ pub fn of(status: &Status, free_bytes: u64) -> (Health, Vec<String>) {
             SyncState::Offline | SyncState::Retrying => say(Health::Attention, reason),
             _ => {}
         }
+        if let Some(text) = status.account.as_ref().and_then(|account| token(sync.state, account.token_left)) {
+            say(Health::Attention, text.to_owned());
+        }
     }
     if status.waiting_edits > MANY_WAITING {
         say(Health::Attention, format!("edits of {} records wait for the cloud", thousands(status.waiting_edits)));
@@ -94,9 +100,29 @@ pub fn of(status: &Status, free_bytes: u64) -> (Health, Vec<String>) {
     (health, found.into_iter().map(|(_, text)| text).collect())
 }
 
+/// Of a token that is about to be of no use while the server is not reached.
+fn token(state: SyncState, left: Duration) -> Option<&'static str> {
+    let is_away = matches!(state, SyncState::Offline | SyncState::Retrying);
+    match is_away && left < NOT_RENEWED {
+        false => None,
+        true if left.is_zero() => {
+            Some("the login's token is over; it is renewed once the server answers, and what is edited waits")
+        }
+        true => Some("the login's token is nearly over, and could not be renewed yet"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_that_could_not_be_renewed_is_told_of_while_the_server_is_away() {
+        assert!(token(SyncState::Offline, Duration::ZERO).unwrap().contains("is over"));
+        assert!(token(SyncState::Retrying, Duration::from_secs(59)).unwrap().contains("nearly over"));
+        assert_eq!(token(SyncState::Offline, Duration::from_secs(90)), None);
+        assert_eq!(token(SyncState::Synced, Duration::ZERO), None);
+    }
 
     #[test]
     fn the_word_has_no_color_where_it_is_piped() {
