@@ -148,7 +148,8 @@ impl Stack {
                  from (select user_id, md5((to_jsonb(t) - 'as_of')::text) as row from public.{table} t) r where user_id = '{id}'"
             )
         });
-        self.sql(&parts.join(" union all "))
+        // Parallel plans give them in whatever order.
+        self.sql(&format!("{} order by 1", parts.join(" union all ")))
     }
 
     /// The rows of a user in a table, with a condition.
