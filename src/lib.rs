@@ -10,6 +10,7 @@ pub mod follow;
 pub mod forget;
 pub mod fs;
 pub mod fuse;
+pub mod git_notes;
 pub mod ingest;
 pub mod model;
 pub mod redact;
