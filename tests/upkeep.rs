@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lengths that are wrong, of a version of the renderer that is none.
 const OUTDATED: &str =
-    "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7";
+    "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7, page_bytes = 7";
 
 fn database(world: &World) -> Connection {
     let conn = Connection::open(world.home().join("data/cogfs.db")).unwrap();
@@ -51,7 +51,7 @@ fn outdated(conn: &Connection) -> i64 {
 
 /// Everything computed, one line a row.
 fn computed(conn: &Connection) -> Vec<String> {
-    let sql = "SELECT 's', row, section_bytes, section_turn_links, section_visual_links, hex(turn_index), tool_names,
+    let sql = "SELECT 's', row, section_bytes, section_turn_links, section_visual_links + 7 * page_bytes + page_links, hex(turn_index), tool_names,
             turns, prompts, tool_calls, images, models, started_at, ended_at, raw_bytes, raw_records, tokens_input,
             tokens_output, tokens_cache_read, tokens_cache_write, render_version FROM sessions
         UNION ALL SELECT 'c', row, started_at, closed_at, parallel, '', '', 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -167,6 +167,7 @@ fn report(world: &World, arguments: &[&str], code: i32) -> serde_json::Value {
 
 const DAMAGE: &[&str] = &[
     "UPDATE sessions SET section_bytes = section_bytes + 1 WHERE row = 1",
+    "UPDATE sessions SET page_bytes = page_bytes + 1 WHERE row = 1",
     "UPDATE sessions SET turn_index = x'' WHERE row = 2",
     "UPDATE sessions SET tool_names = '[]' WHERE tool_names <> '[]' AND row > 2",
     "UPDATE sessions SET turns = turns + 1, prompts = 0, models = '[\"m\"]', raw_records = 0 WHERE row = 3",

@@ -125,7 +125,7 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::CommitMetaMd(row) => {
             documents::meta_md(conn, row)?.map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime))
         }
-        Node::CommitMetaJson(row) | Node::CommitTranscript(row) => match commits::listed(conn, row)? {
+        Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => match commits::listed(conn, row)? {
             Some(commit) => {
                 documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
             }
@@ -157,7 +157,10 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
         Node::SubagentsDir(_) => None,
-        Node::SessionTranscript(row) | Node::SessionMetaJson(row) | Node::SessionRaw(row) => match shown(conn, row)? {
+        Node::SessionTranscript(row)
+        | Node::SessionMetaJson(row)
+        | Node::SessionRaw(row)
+        | Node::SessionResume(row) => match shown(conn, row)? {
             Some(session) => {
                 documents::size(conn, view, node)?.map(|size| Facts::file(size, session.ended_at, session.updated_at))
             }
@@ -375,6 +378,7 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::CommitMetaMd(row) => below(commit_path(conn, row)?, "meta.md"),
         Node::CommitMetaJson(row) => below(commit_path(conn, row)?, "meta.json"),
         Node::CommitTranscript(row) => below(commit_path(conn, row)?, "transcript.md"),
+        Node::CommitPage(row) => below(commit_path(conn, row)?, "transcript.html"),
         Node::SessionsDir(row) => below(commit_path(conn, row)?, "sessions"),
         Node::VisualsDir(row) => below(commit_path(conn, row)?, "visuals"),
         Node::Session(row) => sessions::get(conn, row)?.map(|s| session_path(conn, &s)).transpose()?.flatten(),
@@ -383,6 +387,7 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::SessionTranscript(row) => below(path(conn, Node::Session(row))?, "transcript.md"),
         Node::SessionMetaJson(row) => below(path(conn, Node::Session(row))?, "meta.json"),
         Node::SessionRaw(row) => below(path(conn, Node::Session(row))?, "raw.jsonl"),
+        Node::SessionResume(row) => below(path(conn, Node::Session(row))?, "resume.sh"),
         Node::Turn(row) => {
             below(path(conn, Node::TurnsDir(turns::parts_of(row).0))?, &format!("{:04}-…", turns::parts_of(row).1))
         }
@@ -435,6 +440,7 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         | Node::SessionTranscript(session)
         | Node::SessionMetaJson(session)
         | Node::SessionRaw(session)
+        | Node::SessionResume(session)
         | Node::TurnsDir(session)
         | Node::SubagentsDir(session) => session,
         Node::Visual(visual) => {
@@ -444,6 +450,7 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         | Node::CommitMetaMd(commit)
         | Node::CommitMetaJson(commit)
         | Node::CommitTranscript(commit)
+        | Node::CommitPage(commit)
         | Node::SessionsDir(commit)
         | Node::VisualsDir(commit) => return Ok((kind, row) == (EntityKind::Commit, commit)),
         _ => return Ok(false),
