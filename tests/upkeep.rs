@@ -18,8 +18,7 @@ use rusqlite::Connection;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lengths that are wrong, of a version of the renderer that is none.
-const OUTDATED: &str =
-    "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7, page_bytes = 7";
+const OUTDATED: &str = "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7, page_bytes = 7";
 
 fn database(world: &World) -> Connection {
     let conn = Connection::open(world.home().join("data/cogfs.db")).unwrap();

@@ -155,7 +155,9 @@ mod tests {
     #[test]
     fn each_agent_is_told_the_session_in_its_folder_whatever_that_is_called() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["plain", "with 'quotes' \"and\" spaces", "$(touch pwned) `touch pwned` ; & | \\", "-n", "line\nbreak"] {
+        for name in
+            ["plain", "with 'quotes' \"and\" spaces", "$(touch pwned) `touch pwned` ; & | \\", "-n", "line\nbreak"]
+        {
             let folder = dir.path().join(name);
             std::fs::create_dir_all(&folder).unwrap();
             for agent in Agent::ALL {
@@ -175,7 +177,12 @@ mod tests {
                     Agent::OpenCode => "<--session><se's $(touch pwned)><more>",
                     _ => "<--resume><se's $(touch pwned)><more>",
                 };
-                assert_eq!(said, format!("{}\n{given}", folder.display()), "{agent:?}: {:?}", String::from_utf8(ran.stderr));
+                assert_eq!(
+                    said,
+                    format!("{}\n{given}", folder.display()),
+                    "{agent:?}: {:?}",
+                    String::from_utf8(ran.stderr)
+                );
                 assert!(!folder.join("pwned").exists() && !dir.path().join("pwned").exists());
             }
         }
@@ -192,7 +199,11 @@ mod tests {
         };
         let gone = Session { cwd: Some("/no/such/folder".to_owned()), ..testing::session() };
         let words = said(&gone, "laptop");
-        assert!(words.starts_with("resume.sh: the folder of this session is not here: /no/such/folder (it was had on laptop"));
+        assert!(
+            words.starts_with(
+                "resume.sh: the folder of this session is not here: /no/such/folder (it was had on laptop"
+            )
+        );
         let cleaned = Session { cwd: Some("/tmp".to_owned()), ..testing::session() };
         assert!(said(&cleaned, "").contains("has no log of this session here (any more); transcript.md"));
         for id in ["", "-rf", "a\nb", "../x"] {

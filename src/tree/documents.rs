@@ -86,10 +86,9 @@ pub fn directory_of_document(node: Node) -> Option<Node> {
         | Node::SessionMetaJson(row)
         | Node::SessionRaw(row)
         | Node::SessionResume(row) => Some(Node::Session(row)),
-        Node::CommitMetaMd(row)
-        | Node::CommitMetaJson(row)
-        | Node::CommitTranscript(row)
-        | Node::CommitPage(row) => Some(Node::Commit(row)),
+        Node::CommitMetaMd(row) | Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => {
+            Some(Node::Commit(row))
+        }
         _ => None,
     }
 }

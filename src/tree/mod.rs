@@ -125,12 +125,14 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::CommitMetaMd(row) => {
             documents::meta_md(conn, row)?.map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime))
         }
-        Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => match commits::listed(conn, row)? {
-            Some(commit) => {
-                documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
+        Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => {
+            match commits::listed(conn, row)? {
+                Some(commit) => {
+                    documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
+                }
+                None => None,
             }
-            None => None,
-        },
+        }
         Node::HiddenDir(row) => projects::get(conn, row)?.map(|p| Facts::directory(p.updated_at, p.updated_at)),
         Node::Draft(row) => {
             drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))

@@ -20,10 +20,10 @@ use super::out::{Out, length};
 use crate::model::{Commit, Project, Session};
 use escape::put_text;
 
-pub(super) use turn::size_of_page_turn;
-pub use turn::{PageLinks, page_index_entry, page_turn};
 #[cfg(test)]
 use turn::page_turn_size;
+pub(super) use turn::size_of_page_turn;
+pub use turn::{PageLinks, page_index_entry, page_turn};
 
 const STYLE: &str = include_str!("style.css");
 
@@ -95,7 +95,7 @@ pub fn page_index_session<O: Out>(out: &mut O, session: &Session, ordinal: u32, 
         out.put("<h3><a href=\"#");
         out.put(&page_key(session));
         out.put("\">");
-        put_text(out, &session_title(session, ordinal, sessions));
+        put_text(out, &session_title(session, ordinal));
         out.put("</a></h3>\n");
     }
     out.put(if session.prompts == 0 { "<p class=\"none\">none</p>\n<ol>\n" } else { "<ol>\n" });
@@ -109,11 +109,16 @@ pub const PAGE_INDEX_END: &str = "</nav>\n<main>\n";
 
 /// Writes what stands before a session's turns.
 pub fn page_session<O: Out>(out: &mut O, session: &Session, ordinal: u32, sessions: u32) {
-    out.put("<section class=\"session\">\n<h2 id=\"");
+    out.put("<section class=\"session\" id=\"");
     out.put(&page_key(session));
-    out.put("\">");
-    put_text(out, &session_title(session, ordinal, sessions));
-    out.put("</h2>\n<p class=\"about\">");
+    out.put("\">\n");
+    // The title of the only one is mostly the commit's, which stands above.
+    if sessions > 1 {
+        out.put("<h2>");
+        put_text(out, &session_title(session, ordinal));
+        out.put("</h2>\n");
+    }
+    out.put("<p class=\"about\">");
     let agent = session.agent.title();
     let version = session.agent_version.as_deref().map(|version| format!("{agent} {}", one_line(version)));
     let models: Vec<String> = session.models.iter().map(|model| one_line(model)).collect();
@@ -158,9 +163,8 @@ pub fn page_len(commit: &Commit, project: &Project, sessions: &[(&Session, u64)]
     frame + sessions.iter().map(|(_, turns)| turns).sum::<u64>()
 }
 
-fn session_title(session: &Session, ordinal: u32, sessions: u32) -> String {
-    let title = plain_or(session.title.as_deref().unwrap_or_default(), "Untitled session");
-    if sessions > 1 { format!("{ordinal}. {title}") } else { title }
+fn session_title(session: &Session, ordinal: u32) -> String {
+    format!("{ordinal}. {}", plain_or(session.title.as_deref().unwrap_or_default(), "Untitled session"))
 }
 
 fn put_fact<O: Out>(out: &mut O, name: &str, value: &str) {
@@ -219,7 +223,9 @@ mod tests {
         ];
         let page = page(&testing::commit(), &[testing::session(), testing::bare_session()], &turns);
         let hash = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-        assert!(page.contains(&format!("style-src 'sha256-{hash}'")) && page.contains(&format!("<style>{STYLE}</style>")));
+        assert!(
+            page.contains(&format!("style-src 'sha256-{hash}'")) && page.contains(&format!("<style>{STYLE}</style>"))
+        );
         assert_eq!((page.matches("<details").count(), page.matches("</details>").count()), (4, 4));
         assert!(page.contains("Why &lt;b&gt;?") && page.contains("<em>Because.</em>"));
         assert!(page.contains("href=\"sessions/01_claude-code_c41d20/turns/0004-tool-bash.md\""), "{page}");
@@ -254,13 +260,20 @@ mod tests {
             testing::turn(3, Role::Thinking, evil),
             testing::system_turn(4, evil, evil),
             testing::tool_turn(5, evil, &input, evil, ToolStatus::Ok),
-            testing::tool_turn(6, "Edit", &serde_json::json!({"file_path": evil, "old_string": "a", "new_string": evil}).to_string(), evil, ToolStatus::Ok),
+            testing::tool_turn(
+                6,
+                "Edit",
+                &serde_json::json!({"file_path": evil, "old_string": "a", "new_string": evil}).to_string(),
+                evil,
+                ToolStatus::Ok,
+            ),
         ];
         let page = page(&commit, &[session], &turns);
         assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
         assert_eq!(page.matches("</style>").count(), 1);
         assert_eq!(page.matches("</title>").count(), 1);
-        assert!(!page.contains("\" onload=\""), "{page}");
+        let mut tags = page.split('<').skip(1).map(|rest| rest.split('>').next().unwrap_or_default());
+        assert!(!tags.any(|tag| tag.contains("onload") || tag.contains("onerror")), "{page}");
     }
 
     proptest! {

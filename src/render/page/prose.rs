@@ -110,10 +110,7 @@ mod tests {
     #[test]
     fn markdown_becomes_html() {
         assert_eq!(html("# One\n\nA *b* `c<d`."), "<h4>One</h4>\n<p>A <em>b</em> <code>c&lt;d</code>.</p>\n");
-        assert_eq!(
-            html("```rs\nx<y\n```"),
-            "<pre><code class=\"language-rs\">x&lt;y\n</code></pre>\n"
-        );
+        assert_eq!(html("```rs\nx<y\n```"), "<pre><code class=\"language-rs\">x&lt;y\n</code></pre>\n");
         let table = html("|a|b|\n|:-:|-|\n|1|2|\n");
         assert!(table.contains("<td>1</td>") && !table.contains("style"), "{table}");
         assert!(html("[site](https://example.org/?a=1&b=\"2\")").contains("<a href=\"https://example.org/?a=1&amp;b="));
@@ -139,7 +136,15 @@ mod tests {
 
     #[test]
     fn links_lead_to_the_web_or_nowhere() {
-        for to in ["javascript:alert(1)", "JaVaScript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "src/a.rs", "#x"] {
+        for to in [
+            "javascript:alert(1)",
+            "JaVaScript:alert(1)",
+            "data:text/html,x",
+            "vbscript:x",
+            "file:///etc/passwd",
+            "src/a.rs",
+            "#x",
+        ] {
             let linked = html(&format!("[text](<{to}>) ![alt](<{to}>)"));
             assert!(!linked.contains("<a ") && !linked.contains("<img"), "{to}: {linked}");
             assert!(linked.contains("text") && linked.contains("alt"), "{linked}");

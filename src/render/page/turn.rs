@@ -5,9 +5,9 @@ use super::super::markdown::{Excerpt, count, excerpt, floor, line_count, one_lin
 use super::super::names::{tool_slug, turn_file_name};
 use super::super::out::Out;
 use super::super::section::{INPUT_BYTES, OUTPUT_BYTES, SYSTEM_BYTES, SYSTEM_LINES, is_short};
+use super::KEY_DIGITS;
 use super::escape::{put_printed, put_text};
 use super::prose::{put_markdown, put_prose};
-use super::KEY_DIGITS;
 use crate::model::{Millis, Role, SectionSize, Tool, ToolStatus, Turn};
 
 /// What is shown of a prompt in the index, in bytes.
@@ -223,7 +223,8 @@ fn put_tool<O: Out>(out: &mut O, turn: &Turn, (tool, input): (&Tool, &Input), li
     match (tool.status, tool.output.is_empty()) {
         (_, false) => {
             out.put("<p class=\"label\">output</p>\n");
-            put_long(out, "output", "text", &tool.output, OUTPUT_BYTES, (turn, tool), links);
+            let info = if tool.output.starts_with("diff --git ") { "diff" } else { "text" };
+            put_long(out, "output", info, &tool.output, OUTPUT_BYTES, (turn, tool), links);
         }
         (ToolStatus::Pending, true) => out.put("<p class=\"empty\">no result in the log</p>\n"),
         (_, true) => out.put("<p class=\"empty\">no output</p>\n"),
