@@ -2,6 +2,7 @@
 //!
 //! Reads the store through `tree`; must not know of `fuser`.
 
+mod attributes;
 mod control;
 mod documents;
 mod error;

@@ -28,8 +28,8 @@ pub use header::{
     session_header_len, session_transcript_len,
 };
 pub use json::{
-    FollowState, Following, ProjectCounts, Status, commit_meta_json, json_lines, project_json, session_meta_json,
-    status_json,
+    FollowState, Following, ProjectCounts, Status, commit_meta_json, json_document, json_lines, project_json,
+    session_meta_json, status_json, turn_json,
 };
 pub use markdown::thousands;
 pub use meta::meta_md;

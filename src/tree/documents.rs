@@ -484,9 +484,12 @@ fn room_for(length: u64) -> Vec<u8> {
     Vec::with_capacity(usize::try_from(length).map_or(MOST, |length| length.min(MOST)))
 }
 
-const VISUALS_FROM_COMMIT: &str = "visuals/";
+/// From a commit's pages to its pictures.
+pub const VISUALS_FROM_COMMIT: &str = "visuals/";
 
-fn turns_from_commit(session: &Session) -> String {
+/// From a commit's pages to the turns of a session.
+#[must_use]
+pub fn turns_from_commit(session: &Session) -> String {
     format!("sessions/{}/{TURN_PREFIX}", session.dir_name)
 }
 

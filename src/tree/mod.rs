@@ -2,6 +2,7 @@
 //!
 //! Reads the store and renders; keeps nothing between calls. Must not know of errnos, handles or kernels.
 
+mod attributes;
 mod changes;
 mod documents;
 mod listing;
@@ -20,10 +21,11 @@ use crate::store::{
     turns, visuals,
 };
 
+pub use attributes::{Attribute, attributes};
 pub use changes::{Stale, errors, everything, fixed, following, stale};
 pub use documents::{
-    Contents, MetaMd, contents, directory_of_document, documents_beside, elsewhere, meta_md, meta_md_rendering,
-    turn_files,
+    Contents, MetaMd, VISUALS_FROM_COMMIT, contents, directory_of_document, documents_beside, elsewhere, meta_md,
+    meta_md_rendering, turn_files, turns_from_commit,
 };
 pub use listing::{Entry, list};
 pub use names::{Found, IdRange, id_range, lookup};
@@ -265,6 +267,14 @@ fn depth(conn: &Connection, row: i64) -> Result<usize> {
     Ok(above(conn, row)?.len())
 }
 
+/// How many subagents deep a session lies: 0 for one of its own.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn depth_of_session(conn: &Connection, row: i64) -> Result<usize> {
+    depth(conn, row)
+}
+
 /// The sessions that a subagent lies in, the one that started it first.
 fn above(conn: &Connection, row: i64) -> Result<Vec<i64>> {
     let (mut above, mut at) = (Vec::new(), sessions::parent(conn, row)?);
@@ -277,17 +287,19 @@ fn above(conn: &Connection, row: i64) -> Result<Vec<i64>> {
 }
 
 /// From a session's transcript to the commit's visuals.
-fn visual_prefix(depth: usize) -> String {
+#[must_use]
+pub fn visual_prefix(depth: usize) -> String {
     format!("{}visuals/", "../".repeat(2 + 2 * depth))
 }
 
 /// From a turn's file to the commit's visuals.
-fn turn_visual_prefix(depth: usize) -> String {
+#[must_use]
+pub fn turn_visual_prefix(depth: usize) -> String {
     format!("../{}", visual_prefix(depth))
 }
 
 /// From a session's transcript to its turns.
-const TURN_PREFIX: &str = "turns/";
+pub const TURN_PREFIX: &str = "turns/";
 
 /// When the database last changed: the time of the fixed nodes. Who looks for news by a directory's time alone must see it move
 /// with every edit: GNOME's Trash does not list one again otherwise.
