@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::model::{Id, Session};
-use crate::store::{Layout, StoreError};
+use crate::store::{Layout, StoreError, sessions};
 pub use clean::Clean;
 
 /// What an export is made of.
@@ -38,6 +38,11 @@ impl Format {
             Self::Html => "transcript.html",
             Self::Jsonl => "raw.jsonl",
         }
+    }
+
+    /// Whether the one document has the subagents in it.
+    fn holds_subagents(self) -> bool {
+        matches!(self, Self::Json | Self::Jsonl)
     }
 }
 
@@ -97,6 +102,7 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// When its contents are elsewhere, or the database cannot be read.
     pub fn stream(&mut self, what: What, out: &mut dyn Write) -> Result<()> {
+        self.all_here(what, self.format.holds_subagents())?;
         self.document(what, out)
     }
 
@@ -105,6 +111,7 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// When its contents are elsewhere, the file is there, or it cannot be written.
     pub fn file(&mut self, what: What, path: &Path) -> Result<()> {
+        self.all_here(what, self.format.holds_subagents())?;
         self.put(path, |this, out| this.document(what, out))
     }
 
@@ -128,6 +135,7 @@ impl<'a> Exporter<'a> {
     /// # Errors
     /// As [`Self::file`].
     pub fn folder(&mut self, what: What, folder: &Path) -> Result<()> {
+        self.all_here(what, self.format != Format::Html)?;
         let dir = folder.join(self.place(what)?);
         match (self.format, what) {
             (Format::Markdown, What::Commit(row)) => self.markdown_of_commit(row, &dir),
@@ -147,6 +155,23 @@ impl<'a> Exporter<'a> {
             }
             (Format::Json | Format::Html, _) => self.file(what, &dir.join(self.format.file_name())),
         }
+    }
+
+    /// Refuses what is not here, before a file or a folder is made for it.
+    fn all_here(&self, what: What, with_subagents: bool) -> Result<()> {
+        let rows = match what {
+            What::Commit(row) => sessions::rows_of_commit(self.conn, row)?,
+            What::Session(row) => std::iter::once(row).chain(sessions::descendants(self.conn, row)?).collect(),
+        };
+        for row in rows {
+            let is_meant = with_subagents || what == What::Session(row) || sessions::parent(self.conn, row)?.is_none();
+            if let (true, Some(id)) = (is_meant, sessions::id_elsewhere(self.conn, row)?)
+                && sessions::deleted_at(self.conn, row)?.is_none()
+            {
+                return Err(ExportError::Elsewhere(id));
+            }
+        }
+        Ok(())
     }
 
     /// Refuses what is not here.
