@@ -166,7 +166,6 @@ fn report(world: &World, arguments: &[&str], code: i32) -> serde_json::Value {
 
 const DAMAGE: &[&str] = &[
     "UPDATE sessions SET section_bytes = section_bytes + 1 WHERE row = 1",
-    "UPDATE sessions SET page_bytes = page_bytes + 1 WHERE row = 1",
     "UPDATE sessions SET turn_index = x'' WHERE row = 2",
     "UPDATE sessions SET tool_names = '[]' WHERE tool_names <> '[]' AND row > 2",
     "UPDATE sessions SET turns = turns + 1, prompts = 0, models = '[\"m\"]', raw_records = 0 WHERE row = 3",
@@ -176,6 +175,7 @@ const DAMAGE: &[&str] = &[
     "UPDATE raw_chunks SET start = 99 WHERE row = (SELECT max(row) FROM raw_chunks)",
     "DELETE FROM turn_ids_new WHERE row = (SELECT min(row) FROM turn_ids_new)",
     "UPDATE turns SET images = images + 1 WHERE row = (SELECT max(turn_row) FROM visuals)",
+    "UPDATE sessions SET page_bytes = page_bytes + 1 WHERE row = 1",
 ];
 
 #[test]

@@ -122,6 +122,7 @@ pub fn run(folders: &Folders, args: &ExportArgs) -> Result<ExitCode, BoxError> {
     let conn = open_current(&layout)?;
     let meant = meant(&conn, args)?;
     let place = place(args, &meant)?;
+    let meant = meant.what;
     if args.json && matches!(place, Place::Stdout) {
         return Err("--json prints a summary where the export would go: give --output a file or a folder".into());
     }
@@ -216,8 +217,8 @@ fn nothing_is_there(exporter: &mut Exporter<'_>, meant: &[What], folder: &Path) 
     Ok(())
 }
 
-fn place(args: &ExportArgs, meant: &[What]) -> Result<Place, BoxError> {
-    let is_one = meant.len() == 1 && !args.all;
+fn place(args: &ExportArgs, meant: &Meant) -> Result<Place, BoxError> {
+    let is_one = meant.is_one();
     match &args.output {
         Some(path) if path.as_os_str() != "-" => {
             let ends_in_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -237,44 +238,59 @@ fn place(args: &ExportArgs, meant: &[What]) -> Result<Place, BoxError> {
     }
 }
 
-fn meant(conn: &Connection, args: &ExportArgs) -> Result<Vec<What>, BoxError> {
-    let mut meant = Vec::new();
+/// What is to be exported.
+#[derive(Default)]
+struct Meant {
+    what: Vec<What>,
+    /// A project is many things, even if there is one commit in it now.
+    has_projects: bool,
+}
+
+impl Meant {
+    fn is_one(&self) -> bool {
+        self.what.len() == 1 && !self.has_projects
+    }
+
+    fn project(&mut self, conn: &Connection, row: i64) -> Result<(), BoxError> {
+        self.has_projects = true;
+        for commit in commits::rows_of_project(conn, row)? {
+            if commits::listed(conn, commit)?.is_some_and(|commit| commit.home != Home::Trash) {
+                self.what.push(What::Commit(commit));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn meant(conn: &Connection, args: &ExportArgs) -> Result<Meant, BoxError> {
+    let mut meant = Meant::default();
     if args.all {
         for project in projects::all(conn)? {
-            add_project(conn, project.row, &mut meant)?;
+            meant.project(conn, project.row)?;
         }
     }
     for text in &args.what {
         match resolve::entity(conn, text) {
             Ok(entity) => match entity.kind {
-                EntityKind::Commit => meant.push(What::Commit(entity.row)),
-                EntityKind::Session => meant.push(What::Session(entity.row)),
-                EntityKind::Project => add_project(conn, entity.row, &mut meant)?,
+                EntityKind::Commit => meant.what.push(What::Commit(entity.row)),
+                EntityKind::Session => meant.what.push(What::Session(entity.row)),
+                EntityKind::Project => meant.project(conn, entity.row)?,
                 EntityKind::Turn => return Err(format!("{text} is a turn: give its session or its commit").into()),
             },
             Err(unknown @ (resolve::ResolveError::Unknown { .. } | resolve::ResolveError::TooShort { .. })) => {
                 let project = project::find(conn, text).map_err(|_| unknown)?;
-                add_project(conn, project.row, &mut meant)?;
+                meant.project(conn, project.row)?;
             }
             Err(other) => return Err(other.into()),
         }
     }
     let mut seen = std::collections::HashSet::new();
-    meant.retain(|what| seen.insert(*what));
-    if meant.is_empty() {
+    meant.what.retain(|what| seen.insert(*what));
+    if meant.what.is_empty() {
         resolve::not_empty(conn)?;
         return Err("there is nothing in it to export".into());
     }
     Ok(meant)
-}
-
-fn add_project(conn: &Connection, row: i64, meant: &mut Vec<What>) -> Result<(), BoxError> {
-    for commit in commits::rows_of_project(conn, row)? {
-        if commits::listed(conn, commit)?.is_some_and(|commit| commit.home != Home::Trash) {
-            meant.push(What::Commit(commit));
-        }
-    }
-    Ok(())
 }
 
 /// The rows of all sessions that are meant, subagents too.

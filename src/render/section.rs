@@ -154,9 +154,7 @@ fn put_summary<O: Out>(out: &mut O, tool: &Tool, input: &Input) {
 }
 
 fn put_input<O: Out>(out: &mut O, input: &Input, block: &Block, file: &Link<'_>) {
-    // The path above a diff is the summary's once more, unless it was too long for it.
-    let repeated = input.summary().is_some_and(|s| block.caption.as_ref() == Some(&code(&one_line(&s))));
-    if !repeated {
+    if !is_repeated(input, block) {
         put_caption(out, block);
     }
     if is_short(&block.text, INPUT_BYTES) {
@@ -165,6 +163,11 @@ fn put_input<O: Out>(out: &mut O, input: &Input, block: &Block, file: &Link<'_>)
     } else {
         put_excerpt(out, "input", &block.info, &block.text, file);
     }
+}
+
+/// Whether a block's caption is the summary once more: the path above a diff, unless it was too long for it.
+pub(super) fn is_repeated(input: &Input, block: &Block) -> bool {
+    input.summary().is_some_and(|s| block.caption.as_ref() == Some(&code(&one_line(&s))))
 }
 
 pub(super) fn is_short(text: &str, bytes: usize) -> bool {

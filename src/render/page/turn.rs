@@ -4,7 +4,7 @@ use super::super::input::{Block, Input};
 use super::super::markdown::{Excerpt, count, excerpt, floor, line_count, one_line, size};
 use super::super::names::{tool_slug, turn_file_name};
 use super::super::out::Out;
-use super::super::section::{INPUT_BYTES, OUTPUT_BYTES, SYSTEM_BYTES, SYSTEM_LINES, is_short};
+use super::super::section::{INPUT_BYTES, OUTPUT_BYTES, SYSTEM_BYTES, SYSTEM_LINES, is_repeated, is_short};
 use super::KEY_DIGITS;
 use super::escape::{put_printed, put_text};
 use super::prose::{put_markdown, put_prose};
@@ -217,7 +217,7 @@ fn put_tool<O: Out>(out: &mut O, turn: &Turn, (tool, input): (&Tool, &Input), li
     }
     if !input.is_told_by_summary() {
         for block in input.blocks.iter().filter(|block| !block.minor) {
-            put_block(out, block, (turn, tool), links);
+            put_block(out, input, block, (turn, tool), links);
         }
     }
     match (tool.status, tool.output.is_empty()) {
@@ -233,8 +233,10 @@ fn put_tool<O: Out>(out: &mut O, turn: &Turn, (tool, input): (&Tool, &Input), li
     out.put("</div>\n</details>\n");
 }
 
-fn put_block<O: Out>(out: &mut O, block: &Block, call: (&Turn, &Tool), links: &PageLinks<'_>) {
-    if let Some(caption) = &block.caption {
+fn put_block<O: Out>(out: &mut O, input: &Input, block: &Block, call: (&Turn, &Tool), links: &PageLinks<'_>) {
+    if let Some(caption) = &block.caption
+        && !is_repeated(input, block)
+    {
         // It is a line of Markdown.
         out.put("<div class=\"prose\">");
         put_markdown(out, caption);
