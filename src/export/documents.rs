@@ -22,6 +22,19 @@ pub(super) struct Loaded {
     pub sessions: Vec<Session>,
 }
 
+impl Loaded {
+    /// The sessions as pages call them.
+    fn titled(&self) -> Vec<Session> {
+        self.sessions.iter().map(|session| titled(session, &self.commit)).collect()
+    }
+}
+
+/// A session without a title of its own is called after its commit, on its pages.
+fn titled(session: &Session, commit: &Commit) -> Session {
+    let title = session.title.clone().or_else(|| Some(commit.title.clone()));
+    Session { title: title.filter(|title| !title.is_empty()), ..session.clone() }
+}
+
 impl Exporter<'_> {
     /// Where something lies in a mount, below `projects/`.
     pub(super) fn place(&mut self, what: What) -> Result<PathBuf> {
@@ -56,8 +69,6 @@ impl Exporter<'_> {
         self.clean.project(&mut project);
         for session in &mut sessions {
             self.clean.session(session);
-            session.title =
-                session.title.take().or_else(|| Some(commit.title.clone())).filter(|title| !title.is_empty());
         }
         Ok(Loaded { commit, project, sessions })
     }
@@ -99,7 +110,7 @@ impl Exporter<'_> {
             (Format::Markdown, What::Commit(_)) => self.transcript(&loaded, out),
             (Format::Markdown, What::Session(row)) => {
                 let depth = tree::depth_of_session(self.conn, row)?;
-                match loaded.sessions.first() {
+                match loaded.titled().first() {
                     Some(session) => self.session_transcript(session, &loaded.project, depth, out),
                     None => Err(ExportError::Gone),
                 }
@@ -146,7 +157,7 @@ impl Exporter<'_> {
         let (mut page, mut main) = (String::new(), String::new());
         render::page_start(&mut page, &loaded.commit, &loaded.project);
         let of = u32::try_from(loaded.sessions.len()).unwrap_or(u32::MAX);
-        for (session, ordinal) in loaded.sessions.iter().zip(1..) {
+        for (session, ordinal) in loaded.titled().iter().zip(1..) {
             self.here(session)?;
             let key = render::page_key(session);
             render::page_index_session(&mut page, session, ordinal, of);
@@ -170,8 +181,9 @@ impl Exporter<'_> {
 
     fn transcript(&mut self, loaded: &Loaded, out: &mut dyn Write) -> Result<()> {
         let mut text = String::new();
-        render::commit_header(&mut text, &loaded.commit, &loaded.sessions, &loaded.project);
-        for (session, ordinal) in loaded.sessions.iter().zip(1..) {
+        let sessions = loaded.titled();
+        render::commit_header(&mut text, &loaded.commit, &sessions, &loaded.project);
+        for (session, ordinal) in sessions.iter().zip(1..) {
             render::commit_session_heading(&mut text, session, ordinal);
             let prefix = tree::turns_from_commit(session);
             self.sections(session, &prefix, tree::VISUALS_FROM_COMMIT, &mut text)?;
@@ -294,18 +306,14 @@ impl Exporter<'_> {
     pub(super) fn markdown_of_session(&mut self, session: &Session, dir: &Path, depth: usize) -> Result<()> {
         self.here(session)?;
         let loaded = self.load(session.commit_row.ok_or(ExportError::Gone)?)?;
-        let session = match &session.title {
-            Some(_) => session.clone(),
-            None => Session { title: Some(loaded.commit.title.clone()), ..session.clone() },
-        };
-        let subagents = self.subagents(&session)?;
+        let subagents = self.subagents(session)?;
         let names: Vec<String> = subagents.iter().map(|session| session.dir_name.clone()).collect();
-        let meta = render::session_meta_json(&session, &loaded.project, Some(&loaded.commit), &names);
+        let meta = render::session_meta_json(session, &loaded.project, Some(&loaded.commit), &names);
         self.put(&dir.join("transcript.md"), |this, out| {
-            this.session_transcript(&session, &loaded.project, depth, out)
+            this.session_transcript(&titled(session, &loaded.commit), &loaded.project, depth, out)
         })?;
         self.put(&dir.join("meta.json"), |_, out| write_all(out, &meta))?;
-        self.turn_files(&session, &dir.join("turns"), depth)?;
+        self.turn_files(session, &dir.join("turns"), depth)?;
         self.written.sessions += 1;
         for subagent in &subagents {
             self.markdown_of_session(subagent, &dir.join("subagents").join(&subagent.dir_name), depth + 1)?;

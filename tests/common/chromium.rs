@@ -65,8 +65,10 @@ impl Desktop {
 
     /// Opens an address, as a program does that has something to show.
     pub fn open(&self, address: &str) {
-        let mut opened = self.around(Command::new(self.path("xdg-open")));
-        opened.arg(address).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut shell = self.around(Command::new("sh"));
+        // It runs on by itself, as behind a desktop.
+        shell.args(["-c", "\"$0\" \"$1\" </dev/null >/dev/null 2>&1 &"]).arg(self.path("xdg-open")).arg(address);
+        super::must(&mut shell);
     }
 
     /// Waits for the browser that was opened, and takes the lead.
