@@ -172,7 +172,7 @@ fn what_cannot_be_exported_is_said() {
     world.run(&["edit", id, "--title", "Kept"]).exits(0);
     let folder = world.root().join("one/");
     export(&world, &[id, "--output", folder.to_str().unwrap()]).exits(0);
-    assert_eq!(common::files_named(&folder, |name| name == "transcript.md").len() > 1, true);
+    assert!(common::files_named(&folder, |name| name == "transcript.md").len() > 1);
     let empty = World::new();
     let ran = export(&empty, &["--all", "--output", "x"]).exits(1);
     assert!(ran.stderr.contains("nothing is imported yet"), "{ran:?}");
