@@ -6,6 +6,7 @@ pub mod config;
 pub mod curation;
 pub mod demo;
 pub mod derived;
+pub mod export;
 pub mod follow;
 pub mod forget;
 pub mod fs;

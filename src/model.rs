@@ -514,6 +514,9 @@ pub struct SectionSize {
     pub bytes: u64,
     pub turn_links: u64,
     pub visual_links: u64,
+    /// Of the same turns on the commit's page, with empty prefixes of links to turn files.
+    pub page_bytes: u64,
+    pub page_links: u64,
 }
 
 impl SectionSize {
@@ -522,6 +525,12 @@ impl SectionSize {
     pub fn total(&self, turn_prefix: &str, visual_prefix: &str) -> u64 {
         self.bytes + self.turn_links * turn_prefix.len() as u64 + self.visual_links * visual_prefix.len() as u64
     }
+
+    /// Bytes of the turns on the commit's page when links to their files carry this prefix.
+    #[must_use]
+    pub fn page_total(&self, turn_prefix: &str) -> u64 {
+        self.page_bytes + self.page_links * turn_prefix.len() as u64
+    }
 }
 
 impl std::ops::AddAssign for SectionSize {
@@ -529,6 +538,8 @@ impl std::ops::AddAssign for SectionSize {
         self.bytes += other.bytes;
         self.turn_links += other.turn_links;
         self.visual_links += other.visual_links;
+        self.page_bytes += other.page_bytes;
+        self.page_links += other.page_links;
     }
 }
 
@@ -538,6 +549,8 @@ impl std::ops::SubAssign for SectionSize {
         self.bytes = self.bytes.saturating_sub(other.bytes);
         self.turn_links = self.turn_links.saturating_sub(other.turn_links);
         self.visual_links = self.visual_links.saturating_sub(other.visual_links);
+        self.page_bytes = self.page_bytes.saturating_sub(other.page_bytes);
+        self.page_links = self.page_links.saturating_sub(other.page_links);
     }
 }
 

@@ -84,6 +84,8 @@ fn everything_is_the_owners_alone_and_writable_where_something_can_be_changed() 
             (false, path) => {
                 if path.ends_with("/meta.md") {
                     0o600
+                } else if path.ends_with("/resume.sh") {
+                    0o500
                 } else {
                     0o400
                 }
@@ -211,7 +213,10 @@ on_samples!(grep_finds_what_reading_finds, "grep", |_, mount| {
 on_samples!(rg_finds_what_reading_finds_but_keeps_out_of_views_and_raw_files, "rg", |_, mount| {
     let found = paths(&stdout_of(Command::new("rg").args(["-l", "-F", WORD]).arg(mount.dir())));
     let views = mount.path("by");
-    let shown = |path: &PathBuf| !path.starts_with(&views) && path.file_name().is_some_and(|n| n != "raw.jsonl");
+    let shown = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        !path.starts_with(&views) && name != "raw.jsonl" && name != "transcript.html"
+    };
     assert_eq!(found, holding(mount.dir(), WORD).into_iter().filter(shown).collect());
     let followed = paths(&stdout_of(Command::new("rg").args(["-L", "-l", "-F", WORD]).arg(mount.dir())));
     assert!(followed.iter().all(shown), "rg -L goes where .ignore should keep it out");
@@ -322,3 +327,93 @@ on_samples!(mapped_memory_shows_what_is_read, "python3", |_, mount| {
         .collect();
     must(Command::new("python3").args(["-c", script]).args(paths));
 });
+
+/// The value of an attribute, read as `getfattr` does it: asked for its length first.
+fn attribute(path: &Path, name: &str) -> Result<String, rustix::io::Errno> {
+    let length = rustix::fs::getxattr_query(path, name)?;
+    let mut value = vec![0_u8; length];
+    assert_eq!(rustix::fs::getxattr(path, name, &mut value[..])?, length);
+    if length > 1 {
+        assert_eq!(rustix::fs::getxattr(path, name, &mut value[..length - 1]), Err(rustix::io::Errno::RANGE));
+    }
+    Ok(String::from_utf8(value).unwrap())
+}
+
+fn attributes(path: &Path) -> Vec<String> {
+    let length = rustix::fs::listxattr_query(path).unwrap();
+    if length == 0 {
+        return Vec::new();
+    }
+    let mut names = vec![0_u8; length];
+    assert_eq!(rustix::fs::listxattr(path, &mut names[..]).unwrap(), length);
+    if length > 1 {
+        assert_eq!(rustix::fs::listxattr(path, &mut names[..length - 1]), Err(rustix::io::Errno::RANGE));
+    }
+    let names = String::from_utf8(names).unwrap();
+    names.split_terminator('\0').map(str::to_owned).collect()
+}
+
+#[test]
+fn extended_attributes_say_what_meta_json_says_where_they_are_wanted() {
+    needs_fuse!();
+    let world = World::with_samples();
+    let mount = Mount::with(&world, &world.root().join("x"), &["--no-watch", "--xattr"]);
+    for dir in common::session_dirs(mount.dir()) {
+        let meta = common::json(&dir.join("meta.json"));
+        for path in [dir.clone(), dir.join("transcript.md"), dir.join("raw.jsonl"), dir.join("resume.sh")] {
+            let said = |name: &str| attribute(&path, &format!("user.cogfs.{name}"));
+            for name in ["id", "agent", "native_id"] {
+                assert_eq!(said(name).as_deref(), Ok(meta[name].as_str().unwrap()), "{name} of {}", path.display());
+            }
+            assert_eq!(said("state").as_deref(), Ok("local"));
+            assert_eq!(said("tokens_output").unwrap(), meta["tokens"]["output"].to_string());
+            assert_eq!(said("nothing"), Err(rustix::io::Errno::NODATA));
+            assert_eq!(attribute(&path, "user.other"), Err(rustix::io::Errno::NODATA));
+            let names = attributes(&path);
+            assert!(names.contains(&"user.cogfs.machine".to_owned()), "{names:?}");
+            for name in names {
+                assert!(!attribute(&path, &name).unwrap().is_empty(), "{name}");
+            }
+        }
+    }
+    for path in common::turn_files(mount.dir()) {
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(name.contains(&attribute(&path, "user.cogfs.role").unwrap()), "{name}");
+    }
+    let commit = mount.path("projects/plantshop/latest").canonicalize().unwrap();
+    let meta = common::json(&commit.join("meta.json"));
+    for path in [commit.clone(), commit.join("meta.md"), commit.join("transcript.html")] {
+        assert_eq!(attribute(&path, "user.cogfs.id").as_deref(), Ok(meta["id"].as_str().unwrap()));
+        assert_eq!(attribute(&path, "user.cogfs.git_hash").as_deref(), Ok(meta["git"]["hash"].as_str().unwrap()));
+    }
+    assert_eq!(attribute(&mount.path("projects/plantshop"), "user.cogfs.kind").as_deref(), Ok("project"));
+    // What is no entity's has none, and scratch files have none.
+    fs::write(commit.join("meta.md~"), "x").unwrap();
+    for path in [mount.path("README.md"), mount.path("by"), commit.join("meta.md~")] {
+        assert_eq!(attributes(&path), Vec::<String>::new(), "{}", path.display());
+    }
+    mount.unmount();
+    // They cost a request a file, so they are not there unless somebody asks for them.
+    let mount = Mount::with(&world, &world.root().join("y"), &["--no-watch"]);
+    let path = mount.path("projects/plantshop");
+    assert_eq!(attribute(&path, "user.cogfs.id"), Err(rustix::io::Errno::NOTSUP));
+}
+
+#[test]
+fn a_session_is_taken_up_by_the_script_beside_it() {
+    needs_fuse!();
+    let world = World::new();
+    world.import(&[&common::demo_logs()]);
+    let mount = Mount::with(&world, &world.root().join("m"), &["--no-watch"]);
+    let scripts = common::files_named(&mount.path("projects"), |name| name == "resume.sh");
+    assert!(scripts.len() > 4);
+    for script in scripts {
+        let text = fs::read_to_string(&script).unwrap();
+        assert_eq!(text.len() as u64, fs::metadata(&script).unwrap().len());
+        // The demo's folders are on nobody's machine, nor may the agents be.
+        let ran = std::process::Command::new(&script).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1), "{ran:?}");
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert!(said.contains("is not on this machine") || said.contains("is not here: /home/mira"), "{said}");
+    }
+}

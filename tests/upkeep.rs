@@ -18,8 +18,7 @@ use rusqlite::Connection;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lengths that are wrong, of a version of the renderer that is none.
-const OUTDATED: &str =
-    "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7";
+const OUTDATED: &str = "UPDATE sessions SET render_version = 4000000, section_bytes = section_bytes + 7, section_turn_links = 7, page_bytes = 7";
 
 fn database(world: &World) -> Connection {
     let conn = Connection::open(world.home().join("data/cogfs.db")).unwrap();
@@ -51,7 +50,7 @@ fn outdated(conn: &Connection) -> i64 {
 
 /// Everything computed, one line a row.
 fn computed(conn: &Connection) -> Vec<String> {
-    let sql = "SELECT 's', row, section_bytes, section_turn_links, section_visual_links, hex(turn_index), tool_names,
+    let sql = "SELECT 's', row, section_bytes, section_turn_links, section_visual_links + 7 * page_bytes + page_links, hex(turn_index), tool_names,
             turns, prompts, tool_calls, images, models, started_at, ended_at, raw_bytes, raw_records, tokens_input,
             tokens_output, tokens_cache_read, tokens_cache_write, render_version FROM sessions
         UNION ALL SELECT 'c', row, started_at, closed_at, parallel, '', '', 0, 0, 0, 0, '', 0, 0, 0, 0, 0, 0, 0, 0, 0
@@ -176,6 +175,7 @@ const DAMAGE: &[&str] = &[
     "UPDATE raw_chunks SET start = 99 WHERE row = (SELECT max(row) FROM raw_chunks)",
     "DELETE FROM turn_ids_new WHERE row = (SELECT min(row) FROM turn_ids_new)",
     "UPDATE turns SET images = images + 1 WHERE row = (SELECT max(turn_row) FROM visuals)",
+    "UPDATE sessions SET page_bytes = page_bytes + 1 WHERE row = 1",
 ];
 
 #[test]

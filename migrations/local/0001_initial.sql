@@ -138,9 +138,11 @@ CREATE TABLE sessions (
     section_bytes         INTEGER NOT NULL DEFAULT 0,
     section_turn_links    INTEGER NOT NULL DEFAULT 0,
     section_visual_links  INTEGER NOT NULL DEFAULT 0,
+    page_bytes            INTEGER NOT NULL DEFAULT 0,                 -- of the same turns in transcript.html
+    page_links            INTEGER NOT NULL DEFAULT 0,
     raw_bytes             INTEGER NOT NULL DEFAULT 0,
     raw_records           INTEGER NOT NULL DEFAULT 0,
-    render_version        INTEGER NOT NULL DEFAULT 0,                 -- of the renderer that section_* and turn_index are by
+    render_version        INTEGER NOT NULL DEFAULT 0,                 -- of the renderer that section_*, page_* and turn_index are by
     updated_at            INTEGER NOT NULL,
     tool_names            TEXT NOT NULL DEFAULT '[]',                 -- what turn_index entries name by number
     turn_index            BLOB NOT NULL DEFAULT x'',                  -- 16 bytes a turn: see store::index
@@ -537,7 +539,7 @@ END;
 CREATE TRIGGER sessions_changed AFTER UPDATE OF commit_row, parent_row, machine_row, subagent_kind, ordinal, dir_name, title,
     title_rank, cwd, git_branch, git_remote, agent_version, models, closed, started_at, ended_at, turns, prompts, tool_calls, images,
     tokens_input, tokens_output, tokens_cache_read, tokens_cache_write, section_bytes, section_turn_links, section_visual_links,
-    raw_bytes, raw_records, render_version, tool_names, turn_index ON sessions
+    page_bytes, page_links, raw_bytes, raw_records, render_version, tool_names, turn_index ON sessions
 WHEN NOT EXISTS (SELECT 1 FROM state WHERE key = 'pulling') BEGIN
     INSERT INTO sent_facts(kind, entity_row, version) VALUES (3, NEW.row, 1)
         ON CONFLICT(kind, entity_row) DO UPDATE SET version = version + 1;

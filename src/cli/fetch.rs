@@ -125,6 +125,42 @@ pub fn run(folders: &Folders, args: &FetchArgs) -> Result<ExitCode, BoxError> {
     })
 }
 
+/// Brings what is to be exported and is elsewhere. What does not come is told by the export.
+pub(super) fn before_export(
+    folders: &Folders,
+    conn: &Connection,
+    rows: &[i64],
+    images: bool,
+    quiet: bool,
+    stop: &AtomicBool,
+) -> Result<(), BoxError> {
+    let layout = folders.layout();
+    let mut meant = Meant::default();
+    for row in rows {
+        meant.session(conn, *row)?;
+    }
+    let mut has_pictures = false;
+    for row in rows.iter().filter(|_| images) {
+        has_pictures |= visuals::all_of_session(conn, *row)?.iter().any(|(.., v)| !layout.blob(&v.sha256).exists());
+    }
+    if meant.sessions.is_empty() && !has_pictures {
+        return Ok(());
+    }
+    let fetch = Fetch {
+        from: FromCloud::new(layout.clone(), Box::new(FromSettings::new(folders))),
+        layout,
+        stop,
+        bar: count_bar(quiet),
+    };
+    let mut summary = Summary::default();
+    let mut done = fetch.sessions(&meant.sessions, &mut summary);
+    if done.is_ok() && images && !summary.interrupted {
+        done = fetch.pictures(conn, &meant.rows, &mut summary);
+    }
+    fetch.bar.finish_and_clear();
+    done
+}
+
 fn meant(conn: &Connection, args: &FetchArgs) -> Result<Meant, BoxError> {
     let mut meant = Meant::default();
     if args.all {

@@ -66,6 +66,7 @@ impl Meant {
         match option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value))) {
             ("ro", None) => self.flags.push("--read-only"),
             ("allow_other", None) => self.flags.push("--allow-other"),
+            ("xattr", None) => self.flags.push("--xattr"),
             ("no-watch", None) => self.flags.push("--no-watch"),
             ("no-sync", None) => self.flags.push("--no-sync"),
             ("home", Some(home)) => self.home = Some(Path::new(home).to_owned()),
@@ -73,7 +74,7 @@ impl Meant {
             _ if self.is_sloppy => {}
             _ => {
                 return Err(format!(
-                    "{NAME}: there is no option `{option}`: ro, allow_other, no-watch, no-sync, home=DIR"
+                    "{NAME}: there is no option `{option}`: ro, allow_other, xattr, no-watch, no-sync, home=DIR"
                 ));
             }
         }

@@ -7,6 +7,7 @@ mod continuous;
 mod demo;
 mod doctor;
 mod edit;
+mod export;
 mod fetch;
 mod forget;
 mod fstab;
@@ -62,7 +63,7 @@ use mount::BoxError;
 /// COGFS_LOG sets what is logged (error, warn, info, debug).
 ///
 /// Exit status: 0 all well, 1 failed, 2 wrong usage, 3 some records were skipped (import), refused (push) or could not be had
-/// (fetch), 4 nobody is logged in, 5 the cloud cannot be reached, 130 interrupted.
+/// (fetch, export), 4 nobody is logged in, 5 the cloud cannot be reached, 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cogfs", version, max_term_width = 100)]
 pub struct Cli {
@@ -94,6 +95,7 @@ enum Command {
     Pull(sync::PullArgs),
     Sync(sync::SyncArgs),
     Fetch(fetch::FetchArgs),
+    Export(export::ExportArgs),
     Project(project::ProjectArgs),
     Redact(redact::RedactArgs),
     Stats(stats::StatsArgs),
@@ -187,6 +189,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Pull(args) => sync::pull(&folders, &args),
         Command::Sync(args) => sync::sync(&folders, &args),
         Command::Fetch(args) => fetch::run(&folders, &args),
+        Command::Export(args) => export::run(&folders, &args),
         Command::Project(args) => project::run(&folders, &args),
         Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),

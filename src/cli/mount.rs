@@ -59,6 +59,9 @@ pub struct MountArgs {
     /// Let other users of this machine in; needs `user_allow_other` in /etc/fuse.conf
     #[arg(long)]
     pub allow_other: bool,
+    /// Show extended attributes (`getfattr -d`): the id, agent, model, tokens, ... Each file of an `ls -l` takes a request more
+    #[arg(long)]
+    pub xattr: bool,
     /// Do not follow the agents' logs: show what is imported otherwise
     #[arg(long)]
     pub no_watch: bool,
@@ -75,7 +78,7 @@ pub struct MountArgs {
 
 impl MountArgs {
     fn options(&self) -> MountOptions {
-        MountOptions { read_only: self.read_only, allow_other: self.allow_other }
+        MountOptions { read_only: self.read_only, allow_other: self.allow_other, xattr: self.xattr }
     }
 }
 

@@ -107,8 +107,9 @@ pub struct SessionFacts {
     pub images: u32,
     /// Input, output, cache read, cache write.
     pub tokens: [u64; 4],
-    /// Bytes, links to turns, links to visuals of the transcript's turns: `model::SectionSize`.
-    pub sections: [u64; 3],
+    /// Bytes, links to turns, links to visuals of the transcript's turns; bytes and links to turns on the commit's page:
+    /// `model::SectionSize`.
+    pub sections: [u64; 5],
     pub raw_bytes: u64,
     pub raw_records: u64,
     /// The version of the renderer that `sections` and `turn_index` are by.

@@ -99,7 +99,7 @@ impl Used {
         match node {
             Node::SessionTranscript(row) | Node::SessionRaw(row) => Some(Self::Session(row)),
             Node::Turn(row) => Some(Self::Session(turns::parts_of(row).0)),
-            Node::CommitTranscript(row) => Some(Self::Commit(row)),
+            Node::CommitTranscript(row) | Node::CommitPage(row) => Some(Self::Commit(row)),
             _ => None,
         }
     }

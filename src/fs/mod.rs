@@ -2,6 +2,7 @@
 //!
 //! Reads the store through `tree`; must not know of `fuser`.
 
+mod attributes;
 mod control;
 mod documents;
 mod error;
@@ -121,6 +122,8 @@ pub enum ReadAt {
 /// A directory may be listed and entered, a file read, by its owner alone.
 const DIRECTORY_MODE: u16 = 0o500;
 const FILE_MODE: u16 = 0o400;
+/// A script may be run too.
+const SCRIPT_MODE: u16 = 0o500;
 /// The owner's right to write, where something can be changed.
 const WRITABLE: u16 = 0o200;
 const LINK_MODE: u16 = 0o777;
@@ -578,6 +581,7 @@ impl CogFs {
         let writable = if self.writing.is_some() && can_be_changed(node) { WRITABLE } else { 0 };
         let mode = match facts.kind {
             Kind::Directory => DIRECTORY_MODE | writable,
+            Kind::File if matches!(node, Node::SessionResume(_)) => SCRIPT_MODE,
             Kind::File => FILE_MODE | writable,
             Kind::Symlink => LINK_MODE,
         };

@@ -28,10 +28,12 @@ fn removable_file(node: Node) -> Option<Removable> {
         Node::Turn(row) => Some(Removable::Entity(Entity::turn(row))),
         Node::CommitMetaJson(_)
         | Node::CommitTranscript(_)
+        | Node::CommitPage(_)
         | Node::Visual(_)
         | Node::SessionTranscript(_)
         | Node::SessionMetaJson(_)
-        | Node::SessionRaw(_) => Some(Removable::Generated),
+        | Node::SessionRaw(_)
+        | Node::SessionResume(_) => Some(Removable::Generated),
         _ => None,
     }
 }

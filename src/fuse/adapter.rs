@@ -1,6 +1,6 @@
 //! `fuser`'s callbacks onto [`CogFs`]: converts types, counts, answers. Decides nothing about the tree.
 //!
-//! `open`, `opendir`, `flush` and the xattr calls are answered ENOSYS: the kernel then stops sending them, which is what makes
+//! `open`, `opendir`, `flush` and the xattr calls (without `--xattr`) are answered ENOSYS: the kernel then stops sending them, which is what makes
 //! a warm pass over the tree free of requests. There is no handle and no close, so no state is kept for either.
 
 use std::ffi::OsStr;
@@ -65,13 +65,20 @@ pub(super) struct Adapter {
     events: Sender<Event>,
     uid: u32,
     gid: u32,
+    has_xattr: bool,
 }
 
 impl Adapter {
-    pub(super) fn new(fs: Arc<CogFs>, counters: Arc<Counters>, ahead: Ahead, events: Sender<Event>) -> Self {
+    pub(super) fn new(
+        fs: Arc<CogFs>,
+        counters: Arc<Counters>,
+        ahead: Ahead,
+        events: Sender<Event>,
+        has_xattr: bool,
+    ) -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let gid = rustix::process::getegid().as_raw();
-        Self { fs, counters, ahead, events, uid, gid }
+        Self { fs, counters, ahead, events, uid, gid, has_xattr }
     }
 
     /// Runs a handler under a guard that outlives its reply. A handler that panics drops its reply, which sends EIO; the
@@ -201,6 +208,15 @@ fn read_elsewhere(fs: &Arc<CogFs>, read: Read, missing: Vec<Missing>, reply: Rep
     fs.when_here(ino, thread, missing, Box::new(then));
 }
 
+/// Size 0 asks for the length (getxattr(2)).
+fn send_xattr(bytes: &[u8], size: u32, reply: ReplyXattr) {
+    match u32::try_from(bytes.len()) {
+        Ok(length) if size == 0 => reply.size(length),
+        Ok(length) if length <= size => reply.data(bytes),
+        _ => reply.error(Errno::ERANGE),
+    }
+}
+
 fn send_totals(totals: &Totals, reply: ReplyStatfs) {
     let free = totals.free_bytes / u64::from(STATFS_BLOCK);
     let blocks = units(totals.bytes, STATFS_BLOCK) + free;
@@ -327,14 +343,27 @@ impl Filesystem for Adapter {
         reply.error(Errno::ENOSYS);
     }
 
-    fn getxattr(&self, _req: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        self.counters.count(Kind::Getxattr);
-        reply.error(Errno::ENOSYS);
+    fn getxattr(&self, _req: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        if !self.has_xattr {
+            self.counters.count(Kind::Getxattr);
+            return reply.error(Errno::ENOSYS);
+        }
+        self.answer(Kind::Getxattr, |fs| match fs.getxattr(ino.0, name) {
+            Ok(Some(value)) => send_xattr(&value, size, reply),
+            Ok(None) => reply.error(Errno::ENODATA),
+            Err(error) => reply.error(errno(&error)),
+        });
     }
 
-    fn listxattr(&self, _req: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
-        self.counters.count(Kind::Other);
-        reply.error(Errno::ENOSYS);
+    fn listxattr(&self, _req: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        if !self.has_xattr {
+            self.counters.count(Kind::Other);
+            return reply.error(Errno::ENOSYS);
+        }
+        self.answer(Kind::Getxattr, |fs| match fs.listxattr(ino.0) {
+            Ok(names) => send_xattr(&names, size, reply),
+            Err(error) => reply.error(errno(&error)),
+        });
     }
 
     fn setxattr(

@@ -37,6 +37,8 @@ pub struct MountOptions {
     pub read_only: bool,
     /// Let other users in, as far as the files' modes allow.
     pub allow_other: bool,
+    /// Show extended attributes.
+    pub xattr: bool,
 }
 
 /// Why something could not be mounted or unmounted, and what to do about it.
@@ -161,7 +163,7 @@ pub fn mount(fs: Arc<CogFs>, prepared: Prepared, options: MountOptions) -> Resul
     let counters = Arc::new(Counters::default());
     let (to_self, events) = mpsc::channel();
     let (ahead, jobs) = ahead::channel();
-    let adapter = Adapter::new(Arc::clone(&fs), Arc::clone(&counters), ahead, to_self.clone());
+    let adapter = Adapter::new(Arc::clone(&fs), Arc::clone(&counters), ahead, to_self.clone(), options.xattr);
     let refused = |error: io::Error| refusal(&prepared.dir, &error);
     let session = Session::new(adapter, &prepared.dir, &config(options)).map_err(refused)?;
     let session = session.spawn().map_err(MountError::Setup)?;

@@ -11,12 +11,13 @@ pub enum RootState {
 
 /// The root's `.ignore`, which ripgrep and fd read: every conversation is found in one place, as text.
 pub const IGNORE_FILE: &str = "\
-# Read by rg and fd. These lead to the same conversations again, or hold them as raw JSON.
+# Read by rg and fd. These lead to the same conversations again, or hold them as raw JSON or HTML.
 # To search them too: rg --no-ignore, fd --no-ignore.
 /.cogfs/
 /by/
 /search/
 raw.jsonl
+transcript.html
 ";
 
 /// The root's `README.md`. `mount_hint` is where the tree is mounted, as its user would type it.
@@ -59,10 +60,12 @@ projects/
     ├── project.json
     └── 2026-08-19T14-03-22Z_fix-login-redirect_7f3a9c/     the work between two git commits
         ├── transcript.md                                   all of it, to read: open this first
+        ├── transcript.html                                 the same as a page for a browser
         ├── meta.md                                         title, tags, marks and your note: edit it
         ├── meta.json                                       everything known of it
         ├── sessions/01_claude-code_c41d20/
         │   ├── transcript.md  meta.json  raw.jsonl         one session; its log as the agent wrote it
+        │   ├── resume.sh                                   takes it up again in its agent
         │   ├── turns/0001-user.md  0003-tool-bash.md       one file for each thing said or done, in full
         │   └── subagents/01_explore_a2271d/                the same again for each subagent
         └── visuals/0001_2026-08-19T14-05-10Z.png           the pictures that were in it
@@ -88,6 +91,8 @@ full and long tool output in short, with a link to the turn's own file.
 ls projects                                            # your projects
 ls projects/*/ | tail                                  # what was worked on last
 less projects/*/*fix-login*/transcript.md              # read one
+xdg-open projects/my-project/latest/transcript.html    # or in a browser
+projects/my-project/latest/sessions/01_*/resume.sh     # go on with it
 grep -rl --include='*-user.md' 'rate limit' projects   # where did I ask about that?
 rg -g '*-tool-bash.md' 'cargo publish'                 # every shell command that did that
 find projects -name '*.png' -newermt 2026-08-01        # recent screenshots

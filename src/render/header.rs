@@ -106,7 +106,7 @@ fn git_commit(commit: &Commit) -> Option<String> {
     some([hash, subject].into_iter().flatten().collect::<Vec<_>>().join(" "))
 }
 
-fn closed_by(closed_by: ClosedBy) -> &'static str {
+pub(super) fn closed_by(closed_by: ClosedBy) -> &'static str {
     match closed_by {
         ClosedBy::GitCommit => "a git commit",
         ClosedBy::SessionEnd => "the end of the session",
@@ -115,7 +115,7 @@ fn closed_by(closed_by: ClosedBy) -> &'static str {
 }
 
 /// `2026-08-19 14:03:22 – 15:26:22 UTC (1 h 23 min)`; the second date only where it differs.
-fn span(from: Millis, to: Millis) -> String {
+pub(super) fn span(from: Millis, to: Millis) -> String {
     let end = to.readable();
     let end = if from.date() == to.date() { end.split(' ').nth(1).unwrap_or(&end) } else { &end };
     format!("{} – {end} UTC ({})", from.readable(), duration(to.0.saturating_sub(from.0)))
@@ -132,7 +132,7 @@ fn duration(millis: i64) -> String {
     }
 }
 
-fn counts(session: &Session) -> String {
+pub(super) fn counts(session: &Session) -> String {
     let mut parts = vec![count(session.turns.into(), "turn", "turns")];
     for (number, one, many) in [
         (session.prompts, "prompt", "prompts"),
@@ -146,7 +146,7 @@ fn counts(session: &Session) -> String {
     parts.join(", ")
 }
 
-fn tokens(tokens: Tokens) -> Option<String> {
+pub(super) fn tokens(tokens: Tokens) -> Option<String> {
     let parts = [
         (tokens.input, "in"),
         (tokens.output, "out"),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::SyncStatus;
-use crate::model::{Commit, ContentsAt, Millis, Project, Session, Visual};
+use crate::model::{Commit, ContentsAt, Millis, Project, Session, Turn, Visual};
 
 /// A session's `meta.json`. `subagents` are the names of its directories under `subagents/`.
 #[must_use]
@@ -219,6 +219,33 @@ fn following(following: &Following) -> Value {
 #[must_use]
 pub fn json_lines(values: &[Value]) -> String {
     values.iter().map(|value| format!("{value}\n")).collect()
+}
+
+/// A turn with all it holds, for exports.
+#[must_use]
+pub fn turn_json(turn: &Turn) -> Value {
+    json!({
+        "number": turn.number,
+        "role": turn.role.as_str(),
+        "at": turn.at.iso(),
+        "model": turn.model,
+        "label": turn.label,
+        "text": turn.text,
+        "tool": turn.tool.as_ref().map(|tool| json!({
+            "name": tool.name,
+            // As the value it is, where it is one: agents log what a tool was given as JSON.
+            "input": serde_json::from_str(&tool.input).unwrap_or_else(|_| Value::String(tool.input.clone())),
+            "output": tool.output,
+            "status": tool.status.as_str(),
+        })),
+        "visuals": turn.visuals,
+    })
+}
+
+/// A document of any value.
+#[must_use]
+pub fn json_document(value: &Value) -> String {
+    document(value)
 }
 
 /// `serde_json` keeps an object sorted by key unless its feature `preserve_order` is on; a test below holds that it is not.

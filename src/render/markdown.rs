@@ -68,6 +68,12 @@ pub(super) fn one_line(text: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
+/// The text on one line, as text of a page; `default` where there is none.
+pub(super) fn plain_or(text: &str, default: &str) -> String {
+    let line = one_line(text);
+    if line.is_empty() { default.to_owned() } else { line }
+}
+
 /// True of most names, and found out at a glance. What is not plain ASCII is looked at more closely.
 fn is_one_line(text: &str) -> bool {
     let mut before = b' ';

@@ -9,17 +9,18 @@ use super::{
     },
     names::{tool_slug, turn_file_name},
     out::Out,
+    page::size_of_page_turn,
     turn::{Parts, model, no_output, put_caption, put_particulars, readable},
 };
 use crate::model::{Millis, Role, SectionSize, Tool, Turn};
 
 /// The longest output, or input, that is shown as it is.
-const OUTPUT_BYTES: usize = 3_000;
-const INPUT_BYTES: usize = 2_000;
+pub(super) const OUTPUT_BYTES: usize = 3_000;
+pub(super) const INPUT_BYTES: usize = 2_000;
 const SHOWN_LINES: usize = 40;
 /// The longest system text that is not folded.
-const SYSTEM_BYTES: usize = 300;
-const SYSTEM_LINES: usize = 5;
+pub(super) const SYSTEM_BYTES: usize = 300;
+pub(super) const SYSTEM_LINES: usize = 5;
 
 /// Writes the turn's section of a transcript. The prefixes lead to the turn files (`turns/`) and to the commit's visuals.
 pub fn section<O: Out>(out: &mut O, turn: &Turn, turn_prefix: &str, visual_prefix: &str) {
@@ -43,7 +44,7 @@ fn put_section<O: Out>(out: &mut O, turn: &Turn, input: Option<&Input>, turn_pre
     }
 }
 
-/// The size of [`section`] apart from its prefixes: [`SectionSize::total`] gives its length for any of them.
+/// The size of [`section`] apart from its prefixes, for which [`SectionSize::total`] gives its length, and of the turn on the page.
 #[must_use]
 pub fn section_size(turn: &Turn) -> SectionSize {
     size_of_section(turn, Input::of(turn).as_ref())
@@ -53,6 +54,7 @@ pub fn section_size(turn: &Turn) -> SectionSize {
 pub(super) fn size_of_section(turn: &Turn, input: Option<&Input>) -> SectionSize {
     let mut size = SectionSize::default();
     put_section(&mut size, turn, input, "", "");
+    size += size_of_page_turn(turn, input);
     size
 }
 
@@ -152,9 +154,7 @@ fn put_summary<O: Out>(out: &mut O, tool: &Tool, input: &Input) {
 }
 
 fn put_input<O: Out>(out: &mut O, input: &Input, block: &Block, file: &Link<'_>) {
-    // The path above a diff is the summary's once more, unless it was too long for it.
-    let repeated = input.summary().is_some_and(|s| block.caption.as_ref() == Some(&code(&one_line(&s))));
-    if !repeated {
+    if !is_repeated(input, block) {
         put_caption(out, block);
     }
     if is_short(&block.text, INPUT_BYTES) {
@@ -165,7 +165,12 @@ fn put_input<O: Out>(out: &mut O, input: &Input, block: &Block, file: &Link<'_>)
     }
 }
 
-fn is_short(text: &str, bytes: usize) -> bool {
+/// Whether a block's caption is the summary once more: the path above a diff, unless it was too long for it.
+pub(super) fn is_repeated(input: &Input, block: &Block) -> bool {
+    input.summary().is_some_and(|s| block.caption.as_ref() == Some(&code(&one_line(&s))))
+}
+
+pub(super) fn is_short(text: &str, bytes: usize) -> bool {
     text.len() <= bytes && line_count(text) <= SHOWN_LINES
 }
 

@@ -92,7 +92,7 @@ pub fn session() -> Session {
         tool_calls: 512,
         images: 1,
         tokens: Tokens { input: 1_234, output: 56_789, cache_read: 12_345_678, cache_write: 0 },
-        sections: SectionSize { bytes: 1_000, turn_links: 3, visual_links: 1 },
+        sections: SectionSize { bytes: 1_000, turn_links: 3, visual_links: 1, page_bytes: 2_000, page_links: 3 },
         render_version: super::VERSION,
         raw_bytes: 2_345_678,
         raw_records: 2_001,

@@ -129,7 +129,7 @@ fn empty_row(tx: &Transaction<'_>, session: &Session) -> Result<()> {
              dir_name = '', title = NULL, title_rank = 0, cwd = NULL, git_branch = NULL, git_remote = NULL,
              project_hash = NULL, agent_version = NULL, models = '[]', turns = 0, prompts = 0, tool_calls = 0, images = 0,
              tokens_input = 0, tokens_output = 0, tokens_cache_read = 0, tokens_cache_write = 0, section_bytes = 0,
-             section_turn_links = 0, section_visual_links = 0, tool_names = '[]', turn_index = zeroblob(16 * ?2),
+             section_turn_links = 0, section_visual_links = 0, page_bytes = 0, page_links = 0, tool_names = '[]', turn_index = zeroblob(16 * ?2),
              forgotten_turns = (SELECT count(*) FROM turns WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535),
              updated_at = ?3
          WHERE row = ?1",

@@ -97,6 +97,16 @@ pub fn id(conn: &Connection, row: i64) -> Result<Option<Id>> {
     Ok(query.query_row([row], |r| super::id_column(r, 0)).optional()?)
 }
 
+/// The name of the machine that a session was imported on; empty when it is not known here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn name_of_session(conn: &Connection, session_row: i64) -> Result<String> {
+    let mut query =
+        conn.prepare_cached("SELECT m.name FROM sessions s JOIN machines m ON m.row = s.machine_row WHERE s.row = ?1")?;
+    Ok(query.query_row([session_row], |r| r.get(0)).optional()?.unwrap_or_default())
+}
+
 /// The directory's name of the machine that a session was imported on.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use crate::model::{Agent, ContentsAt, Id, Millis, SectionSize, Session, Tokens};
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
     git_branch, agent_version, models, started_at, ended_at, turns, prompts, tool_calls, images, tokens_input,
     tokens_output, tokens_cache_read, tokens_cache_write, section_bytes, section_turn_links, section_visual_links,
-    raw_bytes, raw_records, updated_at, render_version, contents";
+    raw_bytes, raw_records, updated_at, render_version, contents, page_bytes, page_links";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
     let agent: String = row.get(2)?;
@@ -38,7 +38,13 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Session> {
         tool_calls: row.get(18)?,
         images: row.get(19)?,
         tokens: tokens_at(row, 20)?,
-        sections: SectionSize { bytes: row.get(24)?, turn_links: row.get(25)?, visual_links: row.get(26)? },
+        sections: SectionSize {
+            bytes: row.get(24)?,
+            turn_links: row.get(25)?,
+            visual_links: row.get(26)?,
+            page_bytes: row.get(32)?,
+            page_links: row.get(33)?,
+        },
         raw_bytes: row.get(27)?,
         raw_records: row.get(28)?,
         updated_at: Millis(row.get(29)?),
@@ -238,7 +244,7 @@ fn take_over(conn: &Connection, id: &Id, at: Millis, render_version: u32) -> Res
         "UPDATE sessions SET contents = 0, title = NULL, title_rank = 0, cwd = NULL, git_branch = NULL, git_remote = NULL,
              agent_version = NULL, models = '[]', closed = 0, started_at = ?2, ended_at = ?2, turns = 0, prompts = 0,
              tool_calls = 0, images = 0, tokens_input = 0, tokens_output = 0, tokens_cache_read = 0, tokens_cache_write = 0,
-             section_bytes = 0, section_turn_links = 0, section_visual_links = 0, raw_bytes = 0, raw_records = 0,
+             section_bytes = 0, section_turn_links = 0, section_visual_links = 0, page_bytes = 0, page_links = 0, raw_bytes = 0, raw_records = 0,
              render_version = ?3, tool_names = '[]', turn_index = x'', forgotten_turns = 0, updated_at = ?4
          WHERE row = ?1",
     )?
@@ -390,8 +396,8 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
              agent_version = ?13, models = ?14, closed = ?15, started_at = ?16, ended_at = ?17, turns = ?18,
              prompts = ?19, tool_calls = ?20, images = ?21, section_bytes = ?22, section_turn_links = ?23,
              section_visual_links = ?24, raw_bytes = ?25, raw_records = ?26, updated_at = ?27, tool_names = ?28,
-             turn_index = ?29, render_version = ?30, project_hash = ?31, forgotten_turns = ?32
-         WHERE row = ?1",
+             turn_index = ?29, render_version = ?30, project_hash = ?31, forgotten_turns = ?32, page_bytes = ?33,
+             page_links = ?34 WHERE row = ?1",
     )?
     .execute(params![
         session.row,
@@ -426,6 +432,8 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
         index.render_version,
         hidden.project_hash,
         hidden.forgotten_turns,
+        session.sections.page_bytes,
+        session.sections.page_links,
     ])?;
     Ok(())
 }
@@ -437,7 +445,7 @@ pub fn save(conn: &Connection, session: &Session, hidden: &Hidden, index: &TurnI
 pub fn save_lengths(conn: &Connection, row: i64, sections: &SectionSize, index: &TurnIndex) -> Result<()> {
     conn.prepare_cached(
         "UPDATE sessions SET section_bytes = ?2, section_turn_links = ?3, section_visual_links = ?4, tool_names = ?5,
-             turn_index = ?6, render_version = ?7 WHERE row = ?1",
+             turn_index = ?6, render_version = ?7, page_bytes = ?8, page_links = ?9 WHERE row = ?1",
     )?
     .execute(params![
         row,
@@ -447,6 +455,8 @@ pub fn save_lengths(conn: &Connection, row: i64, sections: &SectionSize, index: 
         to_json_list(&index.tool_names),
         index.packed,
         index.render_version,
+        sections.page_bytes,
+        sections.page_links,
     ])?;
     Ok(())
 }

@@ -42,6 +42,7 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
                 Node::CommitMetaMd(row),
                 Node::CommitMetaJson(row),
                 Node::CommitTranscript(row),
+                Node::CommitPage(row),
                 Node::SessionsDir(row),
                 Node::VisualsDir(row),
             ]);
@@ -62,7 +63,12 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             views(conn, row, None, out)?;
         }
         ChangeKind::CommitSessions => {
-            nodes(&[Node::SessionsDir(change.row), Node::Commit(change.row), Node::CommitTranscript(change.row)]);
+            nodes(&[
+                Node::SessionsDir(change.row),
+                Node::Commit(change.row),
+                Node::CommitTranscript(change.row),
+                Node::CommitPage(change.row),
+            ]);
             push_name(out, Node::SessionsDir(change.row), change.name.as_ref());
         }
         ChangeKind::Session => session(conn, change.row, out)?,
@@ -224,6 +230,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
         Node::SessionTranscript(row),
         Node::SessionMetaJson(row),
         Node::SessionRaw(row),
+        Node::SessionResume(row),
         Node::TurnsDir(row),
         Node::SubagentsDir(row),
         Node::IdSession(row),
@@ -236,6 +243,7 @@ fn session(conn: &Connection, row: i64, out: &mut Vec<Stale>) -> Result<()> {
             Node::Commit(commit),
             Node::CommitMetaJson(commit),
             Node::CommitTranscript(commit),
+            Node::CommitPage(commit),
             Node::SessionsDir(commit),
         ];
         out.extend(pages.iter().map(|n| Stale::Node(n.ino())));

@@ -2,12 +2,12 @@
 
 use rusqlite::Connection;
 
-use super::{Node, TURN_PREFIX, View, depth, shown, turn_visual_prefix, visual_prefix};
+use super::{Node, TURN_PREFIX, View, above, depth, shown, turn_visual_prefix, visual_prefix};
 use crate::derived;
 use crate::model::{Commit, ContentsAt, Id, Millis, Project, Session};
-use crate::render::{self, Out, RootState};
+use crate::render::{self, Out, PageLinks, Resumed, RootState};
 use crate::store::conflicts::{self, Conflict, Side};
-use crate::store::{self, Result, commits, drafts, outbox, projects, raw, sessions, stats, turns, visuals};
+use crate::store::{self, Result, commits, drafts, machines, outbox, projects, raw, sessions, stats, turns, visuals};
 
 /// What a file holds.
 pub enum Contents {
@@ -32,6 +32,7 @@ pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Con
     Ok(match node {
         Node::SessionTranscript(row) => session_transcript(conn, row)?.map(Contents::Bytes),
         Node::CommitTranscript(row) => commit_transcript(conn, row)?.map(Contents::Bytes),
+        Node::CommitPage(row) => commit_page(conn, row)?.map(Contents::Bytes),
         Node::Turn(row) => turn_file(conn, row)?.map(Contents::Bytes),
         Node::SessionRaw(row) => shown(conn, row)?.map(|_| Contents::Raw { session_row: row }),
         Node::Visual(row) => visual(conn, row)?,
@@ -57,7 +58,7 @@ pub fn elsewhere(conn: &Connection, node: Node) -> Result<Vec<Id>> {
     let session = match node {
         Node::SessionTranscript(row) | Node::SessionRaw(row) => row,
         Node::Turn(row) => turns::parts_of(row).0,
-        Node::CommitTranscript(row) => {
+        Node::CommitTranscript(row) | Node::CommitPage(row) => {
             let found = sessions::of_commit(conn, row)?.into_iter();
             return Ok(found.filter(|s| s.contents == ContentsAt::Elsewhere).map(|s| s.id).collect());
         }
@@ -71,6 +72,7 @@ pub(super) fn size(conn: &Connection, view: &View, node: Node) -> Result<Option<
     Ok(match node {
         Node::SessionTranscript(row) => session_transcript_size(conn, row)?,
         Node::CommitTranscript(row) => commit_transcript_size(conn, row)?,
+        Node::CommitPage(row) => commit_page_size(conn, row)?,
         Node::SessionRaw(row) => shown(conn, row)?.map(|s| s.raw_bytes),
         other => small(conn, view, other)?.map(|text| text.len() as u64),
     })
@@ -80,8 +82,13 @@ pub(super) fn size(conn: &Connection, view: &View, node: Node) -> Result<Option<
 #[must_use]
 pub fn directory_of_document(node: Node) -> Option<Node> {
     match node {
-        Node::SessionTranscript(row) | Node::SessionMetaJson(row) | Node::SessionRaw(row) => Some(Node::Session(row)),
-        Node::CommitMetaMd(row) | Node::CommitMetaJson(row) | Node::CommitTranscript(row) => Some(Node::Commit(row)),
+        Node::SessionTranscript(row)
+        | Node::SessionMetaJson(row)
+        | Node::SessionRaw(row)
+        | Node::SessionResume(row) => Some(Node::Session(row)),
+        Node::CommitMetaMd(row) | Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => {
+            Some(Node::Commit(row))
+        }
         _ => None,
     }
 }
@@ -124,7 +131,7 @@ pub(super) struct Sizes {
     pub mtime: Millis,
     pub ctime: Millis,
     /// The documents, in the order they are listed.
-    pub documents: [(Node, u64); 3],
+    pub documents: [(Node, u64); 4],
     /// Whether there is something in the last, optional directory.
     pub has_more: bool,
 }
@@ -146,10 +153,15 @@ fn session_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
     let subagents: Vec<String> = sessions::subagents(conn, row)?.into_iter().map(|s| s.dir_name).collect();
     let meta = render::session_meta_json(&session, &project, Some(&commit), &subagents).len() as u64;
     let (raw, mtime, ctime) = (session.raw_bytes, session.ended_at, session.updated_at);
+    let resume = resume(conn, &session)?.len() as u64;
     let prefix = visual_prefix(depth(conn, row)?);
     let transcript = render::session_transcript_len(&titled(session, &commit), &project.name, TURN_PREFIX, &prefix);
-    let documents =
-        [(Node::SessionTranscript(row), transcript), (Node::SessionMetaJson(row), meta), (Node::SessionRaw(row), raw)];
+    let documents = [
+        (Node::SessionTranscript(row), transcript),
+        (Node::SessionMetaJson(row), meta),
+        (Node::SessionRaw(row), raw),
+        (Node::SessionResume(row), resume),
+    ];
     Ok(Some(Sizes { mtime, ctime, documents, has_more: !subagents.is_empty() }))
 }
 
@@ -159,9 +171,13 @@ fn commit_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
     let text = meta_md_of(conn, &commit, &project)?.text.len() as u64;
     let json = render::commit_meta_json(&commit, &project, &sessions, &visuals).len() as u64;
     let sessions: Vec<Session> = sessions.into_iter().map(|s| titled(s, &commit)).collect();
-    let transcript = transcript_len(conn, &commit, &project, &sessions)?;
-    let documents =
-        [(Node::CommitMetaMd(row), text), (Node::CommitMetaJson(row), json), (Node::CommitTranscript(row), transcript)];
+    let measured = measured(conn, sessions)?;
+    let documents = [
+        (Node::CommitMetaMd(row), text),
+        (Node::CommitMetaJson(row), json),
+        (Node::CommitTranscript(row), transcript_len(&commit, &project, &measured)),
+        (Node::CommitPage(row), page_len(&commit, &project, &measured)),
+    ];
     let (mtime, ctime) = (commit.curated_at.unwrap_or(commit.closed_at), commit.updated_at);
     Ok(Some(Sizes { mtime, ctime, documents, has_more: !visuals.is_empty() }))
 }
@@ -259,6 +275,10 @@ fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
             None => None,
         },
         Node::SessionMetaJson(row) => session_meta(conn, row)?,
+        Node::SessionResume(row) => match shown(conn, row)? {
+            Some(session) => Some(resume(conn, &session)?),
+            None => None,
+        },
         _ => None,
     })
 }
@@ -377,22 +397,78 @@ fn session_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
 
 fn commit_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
-    Ok(Some(transcript_len(conn, &commit, &project, &sessions_of(conn, &commit)?)?))
+    Ok(Some(transcript_len(&commit, &project, &measured(conn, sessions_of(conn, &commit)?)?)))
 }
 
-fn transcript_len(conn: &Connection, commit: &Commit, project: &Project, sessions: &[Session]) -> Result<u64> {
+/// Sessions with lengths that are this renderer's.
+fn measured(conn: &Connection, mut sessions: Vec<Session>) -> Result<Vec<Session>> {
+    for session in &mut sessions {
+        session.sections = derived::sections(conn, session)?;
+    }
+    Ok(sessions)
+}
+
+fn transcript_len(commit: &Commit, project: &Project, sessions: &[Session]) -> u64 {
     let mut size = render::commit_header_len(commit, sessions, project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         size += render::commit_session_heading_len(session, ordinal);
-        size += derived::sections(conn, session)?.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
+        size += session.sections.total(&turns_from_commit(session), VISUALS_FROM_COMMIT);
     }
-    Ok(size)
+    size
+}
+
+fn commit_page_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    Ok(Some(page_len(&commit, &project, &measured(conn, sessions_of(conn, &commit)?)?)))
+}
+
+fn page_len(commit: &Commit, project: &Project, sessions: &[Session]) -> u64 {
+    let sized = sessions.iter().map(|session| (session, session.sections.page_total(&turns_from_commit(session))));
+    render::page_len(commit, project, &sized.collect::<Vec<_>>())
+}
+
+fn commit_page(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+    let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
+    let sessions = measured(conn, sessions_of(conn, &commit)?)?;
+    let mut page = room_for(page_len(&commit, &project, &sessions));
+    render::page_start(&mut page, &commit, &project);
+    let (mut index, of) = (Vec::new(), u32::try_from(sessions.len()).unwrap_or(u32::MAX));
+    let mut main = room_for(sessions.iter().map(|session| session.sections.page_bytes).sum());
+    for (session, ordinal) in sessions.iter().zip(1..) {
+        let (key, prefix) = (render::page_key(session), turns_from_commit(session));
+        let links = PageLinks::beside(&key, &prefix);
+        render::page_index_session(&mut index, session, ordinal, of);
+        render::page_session(&mut main, session, ordinal, of);
+        turns::for_each(conn, session.row, |turn| {
+            render::page_index_entry(&mut index, &turn, &key);
+            render::page_turn(&mut main, &turn, &links);
+        })?;
+        index.put(render::PAGE_INDEX_SESSION_END);
+        main.put(render::PAGE_SESSION_END);
+    }
+    page.append(&mut index);
+    page.put(render::PAGE_INDEX_END);
+    page.append(&mut main);
+    page.put(render::PAGE_END);
+    Ok(Some(page))
+}
+
+/// A session's `resume.sh`.
+fn resume(conn: &Connection, session: &Session) -> Result<String> {
+    let above = above(conn, session.row)?;
+    let first = above.last().map(|row| sessions::get(conn, *row)).transpose()?.flatten();
+    let machine = machines::name_of_session(conn, session.row)?;
+    let mut out = String::new();
+    let resumed =
+        Resumed { session: first.as_ref().unwrap_or(session), machine: &machine, is_subagents: first.is_some() };
+    render::resume_sh(&mut out, resumed);
+    Ok(out)
 }
 
 fn commit_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let sessions = sessions_of(conn, &commit)?;
-    let mut out = room_for(transcript_len(conn, &commit, &project, &sessions)?);
+    let mut out = room_for(sessions.iter().map(|session| session.sections.bytes).sum());
     render::commit_header(&mut out, &commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         render::commit_session_heading(&mut out, session, ordinal);
@@ -408,9 +484,12 @@ fn room_for(length: u64) -> Vec<u8> {
     Vec::with_capacity(usize::try_from(length).map_or(MOST, |length| length.min(MOST)))
 }
 
-const VISUALS_FROM_COMMIT: &str = "visuals/";
+/// From a commit's pages to its pictures.
+pub const VISUALS_FROM_COMMIT: &str = "visuals/";
 
-fn turns_from_commit(session: &Session) -> String {
+/// From a commit's pages to the turns of a session.
+#[must_use]
+pub fn turns_from_commit(session: &Session) -> String {
     format!("sessions/{}/{TURN_PREFIX}", session.dir_name)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Reads the store and renders; keeps nothing between calls. Must not know of errnos, handles or kernels.
 
+mod attributes;
 mod changes;
 mod documents;
 mod listing;
@@ -20,10 +21,11 @@ use crate::store::{
     turns, visuals,
 };
 
+pub use attributes::{Attribute, attributes};
 pub use changes::{Stale, errors, everything, fixed, following, stale};
 pub use documents::{
-    Contents, MetaMd, contents, directory_of_document, documents_beside, elsewhere, meta_md, meta_md_rendering,
-    turn_files,
+    Contents, MetaMd, VISUALS_FROM_COMMIT, contents, directory_of_document, documents_beside, elsewhere, meta_md,
+    meta_md_rendering, turn_files, turns_from_commit,
 };
 pub use listing::{Entry, list};
 pub use names::{Found, IdRange, id_range, lookup};
@@ -125,12 +127,14 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::CommitMetaMd(row) => {
             documents::meta_md(conn, row)?.map(|meta| Facts::file(meta.text.len() as u64, meta.mtime, meta.ctime))
         }
-        Node::CommitMetaJson(row) | Node::CommitTranscript(row) => match commits::listed(conn, row)? {
-            Some(commit) => {
-                documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
+        Node::CommitMetaJson(row) | Node::CommitTranscript(row) | Node::CommitPage(row) => {
+            match commits::listed(conn, row)? {
+                Some(commit) => {
+                    documents::size(conn, view, node)?.map(|size| Facts::file(size, commit.mtime, commit.updated_at))
+                }
+                None => None,
             }
-            None => None,
-        },
+        }
         Node::HiddenDir(row) => projects::get(conn, row)?.map(|p| Facts::directory(p.updated_at, p.updated_at)),
         Node::Draft(row) => {
             drafts::get(conn, row)?.map(|d| Facts::file(d.text.len() as u64, d.written_at, d.written_at))
@@ -157,7 +161,10 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
             shown(conn, row)?.map(|s| Facts::directory(s.ended_at, s.updated_at))
         }
         Node::SubagentsDir(_) => None,
-        Node::SessionTranscript(row) | Node::SessionMetaJson(row) | Node::SessionRaw(row) => match shown(conn, row)? {
+        Node::SessionTranscript(row)
+        | Node::SessionMetaJson(row)
+        | Node::SessionRaw(row)
+        | Node::SessionResume(row) => match shown(conn, row)? {
             Some(session) => {
                 documents::size(conn, view, node)?.map(|size| Facts::file(size, session.ended_at, session.updated_at))
             }
@@ -260,6 +267,14 @@ fn depth(conn: &Connection, row: i64) -> Result<usize> {
     Ok(above(conn, row)?.len())
 }
 
+/// How many subagents deep a session lies: 0 for one of its own.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn depth_of_session(conn: &Connection, row: i64) -> Result<usize> {
+    depth(conn, row)
+}
+
 /// The sessions that a subagent lies in, the one that started it first.
 fn above(conn: &Connection, row: i64) -> Result<Vec<i64>> {
     let (mut above, mut at) = (Vec::new(), sessions::parent(conn, row)?);
@@ -272,17 +287,19 @@ fn above(conn: &Connection, row: i64) -> Result<Vec<i64>> {
 }
 
 /// From a session's transcript to the commit's visuals.
-fn visual_prefix(depth: usize) -> String {
+#[must_use]
+pub fn visual_prefix(depth: usize) -> String {
     format!("{}visuals/", "../".repeat(2 + 2 * depth))
 }
 
 /// From a turn's file to the commit's visuals.
-fn turn_visual_prefix(depth: usize) -> String {
+#[must_use]
+pub fn turn_visual_prefix(depth: usize) -> String {
     format!("../{}", visual_prefix(depth))
 }
 
 /// From a session's transcript to its turns.
-const TURN_PREFIX: &str = "turns/";
+pub const TURN_PREFIX: &str = "turns/";
 
 /// When the database last changed: the time of the fixed nodes. Who looks for news by a directory's time alone must see it move
 /// with every edit: GNOME's Trash does not list one again otherwise.
@@ -375,6 +392,7 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::CommitMetaMd(row) => below(commit_path(conn, row)?, "meta.md"),
         Node::CommitMetaJson(row) => below(commit_path(conn, row)?, "meta.json"),
         Node::CommitTranscript(row) => below(commit_path(conn, row)?, "transcript.md"),
+        Node::CommitPage(row) => below(commit_path(conn, row)?, "transcript.html"),
         Node::SessionsDir(row) => below(commit_path(conn, row)?, "sessions"),
         Node::VisualsDir(row) => below(commit_path(conn, row)?, "visuals"),
         Node::Session(row) => sessions::get(conn, row)?.map(|s| session_path(conn, &s)).transpose()?.flatten(),
@@ -383,6 +401,7 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         Node::SessionTranscript(row) => below(path(conn, Node::Session(row))?, "transcript.md"),
         Node::SessionMetaJson(row) => below(path(conn, Node::Session(row))?, "meta.json"),
         Node::SessionRaw(row) => below(path(conn, Node::Session(row))?, "raw.jsonl"),
+        Node::SessionResume(row) => below(path(conn, Node::Session(row))?, "resume.sh"),
         Node::Turn(row) => {
             below(path(conn, Node::TurnsDir(turns::parts_of(row).0))?, &format!("{:04}-…", turns::parts_of(row).1))
         }
@@ -435,6 +454,7 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         | Node::SessionTranscript(session)
         | Node::SessionMetaJson(session)
         | Node::SessionRaw(session)
+        | Node::SessionResume(session)
         | Node::TurnsDir(session)
         | Node::SubagentsDir(session) => session,
         Node::Visual(visual) => {
@@ -444,6 +464,7 @@ pub fn lies_in(conn: &Connection, node: Node, kind: EntityKind, row: i64) -> Res
         | Node::CommitMetaMd(commit)
         | Node::CommitMetaJson(commit)
         | Node::CommitTranscript(commit)
+        | Node::CommitPage(commit)
         | Node::SessionsDir(commit)
         | Node::VisualsDir(commit) => return Ok((kind, row) == (EntityKind::Commit, commit)),
         _ => return Ok(false),

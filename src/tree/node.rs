@@ -39,6 +39,8 @@ pub enum Node {
     CommitMetaMd(i64),
     CommitMetaJson(i64),
     CommitTranscript(i64),
+    /// `transcript.html`.
+    CommitPage(i64),
     SessionsDir(i64),
     VisualsDir(i64),
     Visual(i64),
@@ -46,6 +48,8 @@ pub enum Node {
     SessionTranscript(i64),
     SessionMetaJson(i64),
     SessionRaw(i64),
+    /// `resume.sh`.
+    SessionResume(i64),
     TurnsDir(i64),
     SubagentsDir(i64),
     /// Row of the turn: session row << 16 | number.
@@ -131,6 +135,8 @@ impl Node {
             Self::Scratch(row) => (26, row),
             Self::Draft(row) => (27, row),
             Self::Conflict(row) => (28, row),
+            Self::CommitPage(row) => (29, row),
+            Self::SessionResume(row) => (30, row),
         };
         kind << ROW_BITS | (row.cast_unsigned() & ROW_MASK)
     }
@@ -190,6 +196,8 @@ impl Node {
             26 => Self::Scratch(row),
             27 => Self::Draft(row),
             28 => Self::Conflict(row),
+            29 => Self::CommitPage(row),
+            30 => Self::SessionResume(row),
             _ => return None,
         })
     }
@@ -252,6 +260,8 @@ mod tests {
             Node::Scratch(row),
             Node::Draft(row),
             Node::Conflict(row),
+            Node::CommitPage(row),
+            Node::SessionResume(row),
         ];
         let nodes: Vec<Node> = nodes.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|n| n.ino()).collect();
@@ -265,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 9, 21, 29 << 56, VIEWS.cast_unsigned(), u64::MAX] {
+        for ino in [0, 9, 21, 31 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }

@@ -164,7 +164,7 @@ def session(id, of, by, rank=1, **more):
                   dir_name="01_claude-code", title=None, title_rank=0, cwd="/src", git_branch="main", git_remote=None,
                   agent_version="2.0.1", models=["claude-x"], closed=True, started_at=1700000000000, ended_at=1700000100000,
                   updated_at=1700000100000, last_turn=2, turns=2, prompts=1, tool_calls=0, images=0, tokens=[1, 2, 3, 4],
-                  sections=[1, 0, 0], raw_bytes=1 << 40, raw_records=2, render_version=1, tool_names=[], turn_index="", files=["a.rs"],
+                  sections=[1, 0, 0, 1, 0], raw_bytes=1 << 40, raw_records=2, render_version=1, tool_names=[], turn_index="", files=["a.rs"],
                   visuals=[])
     return facts("session", id, rank, **{**values, **more})
 

@@ -63,6 +63,14 @@ impl Desktop {
         fs::read_to_string(self.path("opened")).unwrap()
     }
 
+    /// Opens an address, as a program does that has something to show.
+    pub fn open(&self, address: &str) {
+        let mut shell = self.around(Command::new("sh"));
+        // It runs on by itself, as behind a desktop.
+        shell.args(["-c", "\"$0\" \"$1\" </dev/null >/dev/null 2>&1 &"]).arg(self.path("xdg-open")).arg(address);
+        super::must(&mut shell);
+    }
+
     /// Waits for the browser that was opened, and takes the lead.
     pub fn chromium(&self) -> Chromium {
         let port = self.path("profile").join("DevToolsActivePort");
@@ -116,9 +124,14 @@ impl Chromium {
 
     /// Clicks, as the mouse does, on what has this identifier, when it is there.
     pub fn click(&self, id: &str) {
+        self.click_on(&format!("#{id}"));
+    }
+
+    /// Clicks on the first element that a selector means, when it is there.
+    pub fn click_on(&self, selector: &str) {
         let mut element = String::new();
-        wait_until(PAGE, &format!("there is {id} to click on"), || {
-            let wanted = json!({"using": "css selector", "value": format!("#{id}")});
+        wait_until(PAGE, &format!("there is {selector} to click on"), || {
+            let wanted = json!({"using": "css selector", "value": selector});
             let found = self.call("POST", &format!("{}/element", self.session), &wanted);
             // The key is a constant of the WebDriver standard.
             let found = found.ok().and_then(|e| e["element-6066-11e4-a52e-4f735466cecf"].as_str().map(str::to_owned));
@@ -145,6 +158,16 @@ impl Chromium {
         wait_until(PAGE, &format!("the page {title:?}; it is {:?}", self.title()), || self.title() == title);
         let script = json!({"script": "return document.body.innerText", "args": []});
         self.must("POST", "/execute/sync", &script).as_str().unwrap().to_owned()
+    }
+
+    /// What a script on the page returns.
+    pub fn evaluate(&self, script: &str) -> Value {
+        self.must("POST", "/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Waits until an expression holds on the page.
+    pub fn wait_for(&self, expression: &str) {
+        wait_until(PAGE, expression, || self.evaluate(&format!("return {expression}")) == true);
     }
 
     /// Keeps a picture of the page, for people to look at.

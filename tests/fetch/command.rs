@@ -48,6 +48,30 @@ fn a_commit_or_a_project_is_fetched_alone_and_what_cannot_be_had_is_told() {
 }
 
 #[test]
+fn what_is_exported_is_fetched_first_and_what_cannot_be_had_leaves_no_file() {
+    let stage = Stage::with(3);
+    let page = stage.b.root().join("boats");
+    let folder = page.to_str().unwrap();
+    stage.is_gone();
+    let args = ["export", "boats", "--format", "html", "--output", folder];
+    let refused = stage.b.run(&args).exits(5);
+    assert!(refused.stderr.contains("Not exported: 3"), "{refused:?}");
+    assert!(!page.exists(), "no empty file, and no folder for none");
+    let one = stage.cloud.rows().into_iter().find(|row| row.kind == cogfs::cloud::wire::Kind::Commit).unwrap().id;
+    assert_eq!(stage.b.run(&["export", &one.to_string()]).exits(5).stdout, "");
+    stage.is_back();
+    let told = stage.b.run(&[&args[..], &["--json"]].concat()).exits(0).json();
+    assert_eq!((&told["exported"], &told["sessions"], &told["failed"]), (&json!(3), &json!(3), &json!([])));
+    for file in crate::common::files(&page) {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains("src=\"data:image/png;base64,") && text.contains("Answer 5 of "));
+    }
+    // It is here now.
+    stage.is_gone();
+    stage.b.run(&["export", &one.to_string()]).exits(0);
+}
+
+#[test]
 fn pictures_are_stored_before_the_facts_that_name_them_and_once() {
     let stage = Stage::with(2);
     assert_eq!(stage.cloud.objects().len(), 2);

@@ -128,6 +128,11 @@ impl Stage {
         self.weather.0.lock().unwrap().is_gone = true;
     }
 
+    /// It can again.
+    pub fn is_back(&self) {
+        self.weather.0.lock().unwrap().is_gone = false;
+    }
+
     pub fn fetches(&self) -> usize {
         self.double.count(FETCH)
     }

@@ -45,7 +45,7 @@ const TABLES: [&str; 11] = [
     "SELECT 'session', hex(s.id), s.native_id, s.part, hex(c.id), hex(p.id), s.parent_native, s.subagent_kind, s.ordinal,
          s.dir_name, s.title, s.cwd, s.git_branch, s.git_remote, s.agent_version, s.models, s.closed, s.started_at,
          s.ended_at, s.turns, s.prompts, s.tool_calls, s.images, s.tokens_input, s.tokens_output, s.tokens_cache_read,
-         s.tokens_cache_write, s.section_bytes, s.section_turn_links, s.section_visual_links, s.raw_bytes,
+         s.tokens_cache_write, s.section_bytes, s.section_turn_links, s.section_visual_links, s.page_bytes, s.page_links, s.raw_bytes,
          s.raw_records, s.tool_names, hex(s.turn_index)
          FROM sessions s LEFT JOIN cognitive_commits c ON c.row = s.commit_row LEFT JOIN sessions p ON p.row = s.parent_row",
     "SELECT 'turn', hex(s.id), t.row & 65535, hex(t.id), t.role, t.at, t.model, t.label, t.images, t.tool_name,

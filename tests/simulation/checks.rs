@@ -199,7 +199,7 @@ fn commit_facts(conn: &Connection, row: i64) -> Value {
 fn session_facts(conn: &Connection, row: i64) -> Value {
     let names = "agent native_id part subagent_kind ordinal dir_name title title_rank cwd git_branch git_remote agent_version models
         closed started_at ended_at turns prompts tool_calls images tokens_input tokens_output tokens_cache_read tokens_cache_write
-        section_bytes raw_bytes raw_records render_version turn_index tool_names";
+        section_bytes page_bytes raw_bytes raw_records render_version turn_index tool_names";
     columns(conn, "sessions", row, &names.split_whitespace().collect::<Vec<_>>())
 }
 

@@ -223,6 +223,8 @@ fn set_columns(
             bytes: facts.sections[0],
             turn_links: facts.sections[1],
             visual_links: facts.sections[2],
+            page_bytes: facts.sections[3],
+            page_links: facts.sections[4],
         },
         render_version: facts.render_version,
         raw_bytes: facts.raw_bytes,
