@@ -14,6 +14,7 @@ mod remove;
 mod rename;
 mod save;
 pub mod scratch;
+mod searches;
 mod trash_info;
 mod write;
 
@@ -157,6 +158,7 @@ pub struct CogFs {
     gate: Arc<Gate>,
     readers: Readers,
     documents: Documents,
+    searches: searches::Searches,
     watcher: Mutex<Watcher>,
     fetching: fetch::Fetching,
     told_of: fetch::Told,
@@ -215,6 +217,7 @@ impl CogFs {
             gate: Arc::clone(&gate),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
+            searches: searches::Searches::default(),
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
@@ -336,6 +339,14 @@ impl CogFs {
     /// # Errors
     /// When `parent` is no directory, the name is too long for any, or the database cannot be read.
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Lookup> {
+        self.lookup_for(0, parent, name)
+    }
+
+    /// The same for a thread: who is about to make a directory finds no search that is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`]; when a search cannot be read.
+    pub fn lookup_for(&self, thread: u32, parent: u64, name: &OsStr) -> Result<Lookup> {
         // Kernels let longer names through: before 6.14 up to 1,024 bytes, since then up to 4,095.
         if name.len() > NAME_MAX {
             return Err(FsError::NameTooLong);
@@ -348,17 +359,40 @@ impl CogFs {
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
+        match self.find(dir, name)? {
+            Found::Node(node) => {
+                let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
+                let found = facts.map(|facts| Lookup::Found(self.attr(node, &facts)));
+                Ok(found.unwrap_or(Lookup::Absent { for_good: false }))
+            }
+            _ if dir == Node::SearchDir => self.look_up_search(name, thread),
+            Found::Absent => Ok(Lookup::Absent { for_good: false }),
+            Found::Never => Ok(Lookup::Absent { for_good: true }),
+        }
+    }
+
+    /// Whether a name that was found is to be asked for again each time, as it may be another's, or nobody's.
+    #[must_use]
+    pub fn is_passing(ino: u64) -> bool {
+        matches!(Node::from_ino(ino), Some(Node::Search(Node::FIRST_PASSING_SEARCH..)))
+    }
+
+    /// What a name of the tree stands for, or of what a search found.
+    fn find(&self, dir: Node, name: &str) -> Result<Found> {
+        if let Node::Search(row) = dir {
+            if name.starts_with('.') {
+                return Ok(Found::Never);
+            }
+            // The place in the list is in front: who looks for another name makes no search run.
+            if !name.starts_with(|c: char| c.is_ascii_digit()) {
+                return Ok(Found::Absent);
+            }
+            let links = self.found(row)?;
+            let link = links.iter().find(|link| link.name == name);
+            return Ok(link.map_or(Found::Absent, |link| Found::Node(Node::Hit(link.turn_row))));
+        }
         let view = self.view();
-        self.query(|conn| {
-            Ok(match tree::lookup(conn, &view, dir, name)? {
-                Found::Node(node) => match tree::facts(conn, &view, node)? {
-                    Some(facts) => Lookup::Found(self.attr(node, &facts)),
-                    None => Lookup::Absent { for_good: false },
-                },
-                Found::Absent => Lookup::Absent { for_good: false },
-                Found::Never => Lookup::Absent { for_good: true },
-            })
-        })
+        self.query(|conn| tree::lookup(conn, &view, dir, name))
     }
 
     /// The attributes of a node.
@@ -370,6 +404,9 @@ impl CogFs {
             return Ok(attr);
         }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        if let Node::Search(row @ Node::FIRST_PASSING_SEARCH..) = node {
+            return self.search_attr(row);
+        }
         let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
         facts.map(|facts| self.attr(node, &facts)).ok_or(FsError::NotFound)
     }
@@ -413,6 +450,9 @@ impl CogFs {
     }
 
     fn list_tree(&self, dir: Node, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        if let Node::Search(row) = dir {
+            return self.list_found(row, offset, with_attr, sink);
+        }
         let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
@@ -440,6 +480,19 @@ impl CogFs {
             failure.map_or(Ok(listed), Err)
         })?;
         if is_directory { Ok(()) } else { Err(FsError::NotADirectory) }
+    }
+
+    fn list_found(&self, row: i64, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        let links = self.found(row)?;
+        let behind = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        for (link, next_offset) in links.iter().zip(3..).skip(behind) {
+            let (node, kind) = (Node::Hit(link.turn_row), NodeKind::Symlink);
+            let attr = with_attr.then(|| self.attr(node, &link.facts));
+            if !sink(DirEntry { ino: node.ino(), kind, name: link.name.clone().into(), next_offset, attr }) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a part of a file; less than asked for, or nothing, at its end. Waits for what is elsewhere.
@@ -620,6 +673,7 @@ impl CogFs {
         let role = self.role(parent)?;
         let special = match role {
             overlay::Role::Tree(Node::Commit(_) | Node::ManagerTrashInfo) | overlay::Role::Scratch(_) => true,
+            overlay::Role::Tree(Node::SearchDir) => false,
             overlay::Role::Tree(_) => !lock(&writing.overlay).removed.is_empty(),
             _ => return Err(FsError::NotADirectory),
         };
@@ -782,7 +836,8 @@ impl CogFs {
         let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
         // Another mount of the database may have logged a refusal.
         let logged = self.errors() != self.view().errors;
-        if version == watcher.data_version && !following && !logged && told.is_empty() {
+        let indexed = self.index_is_news();
+        if version == watcher.data_version && !following && !logged && !indexed && told.is_empty() {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -822,6 +877,9 @@ impl CogFs {
         }
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
+        if indexed || version != watcher.data_version {
+            self.forget_found(&mut stale);
+        }
         (watcher.data_version, watcher.seen) = (version, next);
         stale.sort();
         stale.dedup();
@@ -868,6 +926,8 @@ fn can_be_changed(node: Node) -> bool {
             | Node::Control
             | Node::TrashDir
             | Node::DraftsDir
+            | Node::SearchDir
+            | Node::Search(_)
             | Node::ManagerTrash
             | Node::ManagerTrashFiles
             | Node::ManagerTrashInfo

@@ -11,7 +11,7 @@ use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
 use crate::store::trash::{self, Trashed};
-use crate::store::{EntityKind, Result, commits, conflicts, drafts, git, projects, sessions, turns, visuals};
+use crate::store::{EntityKind, Result, commits, conflicts, drafts, git, projects, searches, sessions, turns, visuals};
 
 /// Offsets below it are the fixed entries of a directory.
 const FIRST_ENTITY: u64 = 16;
@@ -114,6 +114,7 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
+        Node::SearchDir => kept_searches(conn, after, sink)?,
         Node::Root
         | Node::ControlDir
         | Node::ByDir
@@ -149,6 +150,7 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             (".cogfs", Node::ControlDir, Directory),
             ("projects", Node::ProjectsDir, Directory),
             ("by", Node::ByDir, Directory),
+            ("search", Node::SearchDir, Directory),
         ],
         Node::ControlDir => vec![
             ("status.json", Node::Status, File),
@@ -311,6 +313,17 @@ fn children(
         let (node, next) = (Node::Facet(facet.row), place_of(facet.row));
         sink(Entry { name: facet.name, node, kind: Kind::Directory, next, facts })
     })
+}
+
+/// The searches that are kept. What they find is not the tree's to know.
+fn kept_searches(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    for kept in searches::after(conn, row_of(after))? {
+        let (node, next) = (Node::Search(kept.row), place_of(kept.row));
+        if !sink(Entry { name: kept.query, node, kind: Kind::Directory, next, facts: None }) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn conflict_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
