@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use rusqlite::Connection;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::mount::BoxError;
 use super::open_current;
@@ -199,7 +199,7 @@ fn find(folders: &Folders, args: &SearchArgs, text: String, query: &Query, now: 
     for hit in &found.hits {
         results.extend(shown(&conn, query.words.as_ref(), hit)?);
     }
-    let mount = mount_of(results.first().map(|shown| shown.path.as_str()))?;
+    let mount = mount_of(&conn, results.first().map(|shown| shown.path.as_str()))?;
     if let Some(mount) = &mount {
         for shown in &mut results {
             shown.path = mount.join(&shown.path).to_string_lossy().into_owned();
@@ -209,11 +209,21 @@ fn find(folders: &Folders, args: &SearchArgs, text: String, query: &Query, now: 
     Ok(Report { query: text, results, more, index, unknown, mount })
 }
 
-/// The mount of this database: the one that has what was found.
-fn mount_of(path: Option<&str>) -> io::Result<Option<PathBuf>> {
-    let Some(path) = path else { return Ok(None) };
-    let has_it = |dir: &Path| dir.join(path).symlink_metadata().is_ok();
-    Ok(fuse::mounts()?.into_iter().find(|mount| mount.alive && has_it(&mount.dir)).map(|mount| mount.dir))
+/// A mount of this database, which has what was found; not yet, if that was imported a moment ago.
+fn mount_of(conn: &Connection, path: Option<&str>) -> io::Result<Option<PathBuf>> {
+    let (Some(path), Some(database)) = (path, conn.path()) else { return Ok(None) };
+    let is_ours = |dir: &Path| {
+        let status = std::fs::read(dir.join(".cogfs/status.json")).unwrap_or_default();
+        serde_json::from_slice::<MountStatus>(&status).is_ok_and(|status| status.database == database)
+    };
+    let fits = |dir: &Path| dir.join(path).symlink_metadata().is_ok() && is_ours(dir);
+    Ok(fuse::mounts()?.into_iter().find(|mount| mount.alive && fits(&mount.dir)).map(|mount| mount.dir))
+}
+
+/// What a mount says of itself.
+#[derive(Deserialize)]
+struct MountStatus {
+    database: String,
 }
 
 fn shown(conn: &Connection, words: Option<&Words>, hit: &Hit) -> store::Result<Option<Shown>> {

@@ -112,8 +112,8 @@ mod tests {
             (["The login page: login again", "", ""], Role::Assistant, 400),
             (["", "", "login login"], Role::Tool, 0),
         ];
-        assert_eq!(ranked("login", &turns)[0], 1);
-        assert_eq!(ranked("login", &turns)[1], 2, "old, and better than what is long or printed by a tool");
+        let order = ranked("login", &turns);
+        assert_eq!((order[0], order[3]), (1, 0), "{order:?}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn pieces(text: &str, window: &Range<usize>, places: &[Range<usize>]) -> Vec<Pie
             _ => out.push(Piece { text: part.to_owned(), is_match }),
         }
     };
-    if window.start > 0 {
+    if !text[..window.start].trim().is_empty() {
         push("…", false);
     }
     let mut at = window.start;

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
 
-use super::{Attr, CogFs, FsError, Lookup, Result, lock};
+use super::{Attr, CogFs, FsError, Lookup, RenameMode, Result, lock};
 use crate::model::Millis;
 use crate::search::{self, SearchError};
 use crate::store::search::SearchReader;
@@ -246,16 +246,51 @@ impl CogFs {
     /// Keeps a search no longer: `rmdir`, whatever it finds.
     pub(super) fn drop_search(&self, name: &OsStr) -> Result<()> {
         let query = name.to_str().ok_or(FsError::NotFound)?;
-        let was_passing = self.forget_passing(query);
-        let was_kept = self.edit(|tx| Ok(searches::drop(tx, query)?))?;
-        if was_kept || was_passing { Ok(()) } else { Err(FsError::NotFound) }
+        let kept = self.query(|conn| searches::by_query(conn, query))?;
+        let passing = self.forget_passing(query);
+        if kept.is_some() {
+            self.edit(|tx| Ok(searches::drop(tx, query)?))?;
+        }
+        let rows: Vec<i64> = kept.map(|kept| kept.row).into_iter().chain(passing).collect();
+        if rows.is_empty() {
+            return Err(FsError::NotFound);
+        }
+        // `rm -r` removed its links first. Other searches have the same ones.
+        let gone = |parent: u64| rows.iter().any(|row| Node::Search(*row).ino() == parent);
+        lock(&self.writing()?.overlay).removed.retain(|_, removed| !gone(removed.parent));
+        Ok(())
     }
 
-    fn forget_passing(&self, query: &str) -> bool {
+    /// Keeps another search in place of one that is kept, or was asked for: `mv`.
+    pub(super) fn rename_search(&self, parent: u64, name: &OsStr, new_name: &OsStr, mode: RenameMode) -> Result<()> {
+        let is_kept = |name: &str| self.query(|conn| searches::by_query(conn, name)).map(|kept| kept.is_some());
+        let query = name.to_str().ok_or(FsError::NotFound)?;
+        if name == new_name {
+            return Ok(());
+        }
+        match mode {
+            RenameMode::Exchange => return Err(FsError::Invalid),
+            RenameMode::NoReplace if new_name.to_str().is_some_and(|new| is_kept(new).unwrap_or(false)) => {
+                return Err(FsError::Exists);
+            }
+            RenameMode::NoReplace | RenameMode::Replace => {}
+        }
+        match self.keep_search(parent, new_name) {
+            Ok(_) | Err(FsError::Exists) => {}
+            Err(error) => return Err(error),
+        }
+        if is_kept(query)? {
+            self.edit(|tx| Ok(searches::drop(tx, query)?))?;
+        }
+        self.forget_passing(query);
+        Ok(())
+    }
+
+    fn forget_passing(&self, query: &str) -> Option<i64> {
         let mut state = lock(&self.searches.state);
-        let before = state.passing.len();
-        state.passing.retain(|_, (known, _)| known != query);
-        state.passing.len() < before
+        let row = state.passing.iter().find(|(_, (known, _))| known == query).map(|(row, _)| *row)?;
+        state.passing.remove(&row);
+        Some(row)
     }
 }
 
