@@ -362,30 +362,28 @@ fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) ->
 }
 
 fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    let mut place = after;
+    if after < SECOND_KIND {
+        let all = commits::for_each_id(conn, row_of(after), &mut |id, commit| {
+            let (node, next) = (Node::IdCommit(commit.row), place_of(commit.row));
+            sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: Some(link_facts(&commit, 2)) })
+        })?;
+        if !all {
+            return Ok(());
+        }
+    }
+    let mut place = after.max(SECOND_KIND);
     loop {
-        let in_commits = place < SECOND_KIND;
-        let page = if in_commits {
-            commits::ids_after(conn, row_of(place), PAGE)?
-        } else {
-            sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?
-        };
-        let whole = page.len() == PAGE;
+        let page = sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?;
+        let is_whole = page.len() == PAGE;
         for (id, row) in page {
-            let (node, next) = if in_commits {
-                (Node::IdCommit(row), place_of(row))
-            } else {
-                (Node::IdSession(row), SECOND_KIND + row.cast_unsigned())
-            };
+            let (node, next) = (Node::IdSession(row), SECOND_KIND + row.cast_unsigned());
             place = next;
             if !sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: None }) {
                 return Ok(());
             }
         }
-        match (whole, in_commits) {
-            (true, _) => {}
-            (false, true) => place = SECOND_KIND,
-            (false, false) => return Ok(()),
+        if !is_whole {
+            return Ok(());
         }
     }
 }
