@@ -24,12 +24,30 @@ fn is_word(c: char) -> bool {
 
 /// Where the words of a text are.
 pub fn spans(text: &str) -> impl Iterator<Item = Range<usize>> {
-    let mut rest = text.char_indices();
+    let mut at = 0;
     std::iter::from_fn(move || {
-        let start = rest.find(|(_, c)| is_word(*c))?.0;
-        let end = rest.find(|(_, c)| !is_word(*c)).map_or(text.len(), |(at, _)| at);
-        Some(start..end)
+        let start = boundary(text, at, true)?;
+        at = boundary(text, start, false).unwrap_or(text.len());
+        Some(start..at)
     })
+}
+
+/// The first place from one on where a word is, or where none is. Looks at bytes as long as they are ASCII, which most are.
+fn boundary(text: &str, mut at: usize, wants_word: bool) -> Option<usize> {
+    let bytes = text.as_bytes();
+    loop {
+        let byte = *bytes.get(at)?;
+        let (is_word, width) = if byte.is_ascii() {
+            (byte.is_ascii_alphanumeric(), 1)
+        } else {
+            let c = text[at..].chars().next()?;
+            (is_word(c), c.len_utf8())
+        };
+        if is_word == wants_word {
+            return Some(at);
+        }
+        at += width;
+    }
 }
 
 /// A word as it is compared.
@@ -95,16 +113,16 @@ impl<'a> Text<'a> {
 
     fn each(&self, phrases: &[&Phrase], found: &mut dyn FnMut(usize, Range<usize>)) {
         for (at, first) in self.spans.iter().enumerate() {
-            let word = fold(&self.text[first.clone()]);
+            let word = &self.text[first.clone()];
             for (number, phrase) in phrases.iter().enumerate() {
                 let Some((beginning, rest)) = phrase.words.split_first() else { continue };
-                if !fits(&word, beginning, phrase.prefix && rest.is_empty()) {
+                if !fits(word, beginning, phrase.prefix && rest.is_empty()) {
                     continue;
                 }
                 let behind = self.spans.get(at + 1..at + phrase.words.len()).unwrap_or_default();
                 let all_fit = behind.len() == rest.len()
                     && rest.iter().zip(behind).enumerate().all(|(n, (wanted, span))| {
-                        fits(&fold(&self.text[span.clone()]), wanted, phrase.prefix && n + 1 == rest.len())
+                        fits(&self.text[span.clone()], wanted, phrase.prefix && n + 1 == rest.len())
                     });
                 if all_fit {
                     found(number, first.start..behind.last().map_or(first.end, |last| last.end));
@@ -114,13 +132,28 @@ impl<'a> Text<'a> {
     }
 }
 
+/// Whether a word of a text is what is wanted, which is folded.
 fn fits(word: &str, wanted: &str, prefix: bool) -> bool {
-    if prefix { word.starts_with(wanted) } else { word == wanted }
+    if !word.is_ascii() {
+        let word = fold(word);
+        return if prefix { word.starts_with(wanted) } else { word == wanted };
+    }
+    let same_length = if prefix { word.len() >= wanted.len() } else { word.len() == wanted.len() };
+    same_length && word.as_bytes()[..wanted.len()].eq_ignore_ascii_case(wanted.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn the_words_of_any_text_lie_between_what_is_none(text in "(\\PC|a|é|日|\u{301}| ){0,60}") {
+            let whole: String = spans(&text).map(|span| text[span].to_owned()).collect();
+            let kept: String = text.chars().filter(|c| is_word(*c)).collect();
+            proptest::prop_assert_eq!(whole, kept);
+        }
+    }
 
     fn phrase(text: &str, prefix: bool) -> Phrase {
         Phrase { text: text.to_owned(), words: folded(text), prefix }

@@ -1,6 +1,7 @@
 //! What a search's directory lists: a link to each turn that was found, in their order.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::Connection;
 
@@ -42,10 +43,11 @@ pub fn hit_links(conn: &Connection, hits: &[Hit]) -> Result<Vec<HitLink>> {
     let mut links = Vec::with_capacity(hits.len());
     for hit in hits {
         let (session, number) = turns::parts_of(hit.row);
-        if !known.contains_key(&session) {
-            known.insert(session, around(conn, session)?);
-        }
-        let Some(Some(around)) = known.get(&session) else { continue };
+        let around = match known.entry(session) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(around(conn, session)?),
+        };
+        let Some(around) = around else { continue };
         let Some(entry) = around.index.get(number) else { continue };
         let slug = around.index.tool_name(&entry).map(render::tool_slug);
         let file = render::turn_file_name(number, entry.role, slug.as_deref());
