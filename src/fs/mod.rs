@@ -359,15 +359,26 @@ impl CogFs {
         let dir = Node::from_ino(parent).ok_or(FsError::NotFound)?;
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
-        match self.find(dir, name)? {
-            Found::Node(node) => {
-                let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
-                let found = facts.map(|facts| Lookup::Found(self.attr(node, &facts)));
-                Ok(found.unwrap_or(Lookup::Absent { for_good: false }))
-            }
-            _ if dir == Node::SearchDir => self.look_up_search(name, thread),
-            Found::Absent => Ok(Lookup::Absent { for_good: false }),
-            Found::Never => Ok(Lookup::Absent { for_good: true }),
+        let view = self.view();
+        let found = match dir {
+            Node::Search(_) => match self.find(dir, name)? {
+                Found::Node(node) => Ok((node, self.query(|conn| tree::facts(conn, &view, node))?)),
+                other => Err(other),
+            },
+            // The name and what it stands for are of one state.
+            _ => self.query(|conn| {
+                Ok(match tree::lookup(conn, &view, dir, name)? {
+                    Found::Node(node) => Ok((node, tree::facts(conn, &view, node)?)),
+                    other => Err(other),
+                })
+            })?,
+        };
+        match found {
+            Ok((node, Some(facts))) => Ok(Lookup::Found(self.attr(node, &facts))),
+            Ok((_, None)) => Ok(Lookup::Absent { for_good: false }),
+            Err(_) if dir == Node::SearchDir => self.look_up_search(name, thread),
+            Err(Found::Never) => Ok(Lookup::Absent { for_good: true }),
+            Err(_) => Ok(Lookup::Absent { for_good: false }),
         }
     }
 
