@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod model;
 pub mod redact;
 pub mod render;
+pub mod search;
 pub mod store;
 pub mod sync;
 pub mod tree;

@@ -484,7 +484,7 @@ fn everything_a_conflict_changes_is_told() {
 #[test]
 fn a_state_is_seen_only_once_it_is_published() {
     let tree = Tree::new();
-    assert_eq!(tree.list(ROOT, 0, false).len(), 2 + 5);
+    assert_eq!(tree.list(ROOT, 0, false).len(), 2 + 6);
     let projects = tree.entries(ROOT).into_iter().find(|e| e.name == "projects").unwrap().ino;
     assert!(tree.entries(projects).is_empty());
     tree.import(&[common::demo_logs()]);

@@ -190,6 +190,13 @@ CREATE TABLE unsearched (
     last_row  INTEGER NOT NULL
 );
 
+-- Searches that a user keeps, by what is searched for: the directories that search/ lists.
+CREATE TABLE searches (
+    row     INTEGER PRIMARY KEY AUTOINCREMENT,
+    query   TEXT NOT NULL UNIQUE,
+    kept_at INTEGER NOT NULL
+);
+
 -- The pictures; their bytes are files in blobs/, named by SHA-256.
 CREATE TABLE visuals (
     row         INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -24,6 +24,7 @@ mod redact;
 mod remote;
 mod resolve;
 mod restore;
+mod search;
 mod service;
 mod stats;
 mod status;
@@ -85,6 +86,7 @@ enum Command {
     /// A busy mount is detached: it goes away when the last program that uses it leaves. A mount whose process died is cleared.
     Unmount(unmount::UnmountArgs),
     Watch(watch::WatchArgs),
+    Search(search::SearchArgs),
     Status(status::StatusArgs),
     Edit(edit::EditArgs),
     Trash(trash::TrashArgs),
@@ -179,6 +181,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         }
         Command::Unmount(args) => unmount::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Watch(args) => watch::run(&folders, args),
+        Command::Search(args) => search::run(&folders, &args),
         Command::Status(args) => status::run(&folders, &args),
         Command::Edit(args) => edit::run(&folders, &args),
         Command::Trash(args) => trash::run(&folders, &args),

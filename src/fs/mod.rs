@@ -15,6 +15,7 @@ mod remove;
 mod rename;
 mod save;
 pub mod scratch;
+mod searches;
 mod trash_info;
 mod write;
 
@@ -160,6 +161,7 @@ pub struct CogFs {
     gate: Arc<Gate>,
     readers: Readers,
     documents: Documents,
+    searches: searches::Searches,
     watcher: Mutex<Watcher>,
     fetching: fetch::Fetching,
     told_of: fetch::Told,
@@ -218,6 +220,7 @@ impl CogFs {
             gate: Arc::clone(&gate),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
+            searches: searches::Searches::default(),
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
             writing: None,
@@ -339,6 +342,14 @@ impl CogFs {
     /// # Errors
     /// When `parent` is no directory, the name is too long for any, or the database cannot be read.
     pub fn lookup(&self, parent: u64, name: &OsStr) -> Result<Lookup> {
+        self.lookup_for(0, parent, name)
+    }
+
+    /// The same for a thread: who is about to make a directory finds no search that is not kept.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`]; when a search cannot be read.
+    pub fn lookup_for(&self, thread: u32, parent: u64, name: &OsStr) -> Result<Lookup> {
         // Kernels let longer names through: before 6.14 up to 1,024 bytes, since then up to 4,095.
         if name.len() > NAME_MAX {
             return Err(FsError::NameTooLong);
@@ -352,16 +363,50 @@ impl CogFs {
         // All names are UTF-8: another one is never there.
         let Some(name) = name.to_str() else { return Ok(Lookup::Absent { for_good: true }) };
         let view = self.view();
-        self.query(|conn| {
-            Ok(match tree::lookup(conn, &view, dir, name)? {
-                Found::Node(node) => match tree::facts(conn, &view, node)? {
-                    Some(facts) => Lookup::Found(self.attr(node, &facts)),
-                    None => Lookup::Absent { for_good: false },
-                },
-                Found::Absent => Lookup::Absent { for_good: false },
-                Found::Never => Lookup::Absent { for_good: true },
-            })
-        })
+        let found = match dir {
+            Node::Search(_) => match self.find(dir, name)? {
+                Found::Node(node) => Ok((node, self.query(|conn| tree::facts(conn, &view, node))?)),
+                other => Err(other),
+            },
+            // The name and what it stands for are of one state.
+            _ => self.query(|conn| {
+                Ok(match tree::lookup(conn, &view, dir, name)? {
+                    Found::Node(node) => Ok((node, tree::facts(conn, &view, node)?)),
+                    other => Err(other),
+                })
+            })?,
+        };
+        match found {
+            Ok((node, Some(facts))) => Ok(Lookup::Found(self.attr(node, &facts))),
+            Ok((_, None)) => Ok(Lookup::Absent { for_good: false }),
+            Err(_) if dir == Node::SearchDir => self.look_up_search(name, thread),
+            Err(Found::Never) => Ok(Lookup::Absent { for_good: true }),
+            Err(_) => Ok(Lookup::Absent { for_good: false }),
+        }
+    }
+
+    /// Whether a name that was found is to be asked for again each time, as it may be another's, or nobody's.
+    #[must_use]
+    pub fn is_passing(ino: u64) -> bool {
+        matches!(Node::from_ino(ino), Some(Node::Search(Node::FIRST_PASSING_SEARCH..)))
+    }
+
+    /// What a name of the tree stands for, or of what a search found.
+    fn find(&self, dir: Node, name: &str) -> Result<Found> {
+        if let Node::Search(row) = dir {
+            if name.starts_with('.') {
+                return Ok(Found::Never);
+            }
+            // The place in the list is in front: who looks for another name makes no search run.
+            if !name.starts_with(|c: char| c.is_ascii_digit()) {
+                return Ok(Found::Absent);
+            }
+            let links = self.found(row)?;
+            let link = links.iter().find(|link| link.name == name);
+            return Ok(link.map_or(Found::Absent, |link| Found::Node(Node::Hit(link.turn_row))));
+        }
+        let view = self.view();
+        self.query(|conn| tree::lookup(conn, &view, dir, name))
     }
 
     /// The attributes of a node.
@@ -373,6 +418,9 @@ impl CogFs {
             return Ok(attr);
         }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
+        if let Node::Search(row @ Node::FIRST_PASSING_SEARCH..) = node {
+            return self.search_attr(row);
+        }
         let facts = self.query(|conn| tree::facts(conn, &self.view(), node))?;
         facts.map(|facts| self.attr(node, &facts)).ok_or(FsError::NotFound)
     }
@@ -416,6 +464,9 @@ impl CogFs {
     }
 
     fn list_tree(&self, dir: Node, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        if let Node::Search(row) = dir {
+            return self.list_found(row, offset, with_attr, sink);
+        }
         let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
@@ -443,6 +494,19 @@ impl CogFs {
             failure.map_or(Ok(listed), Err)
         })?;
         if is_directory { Ok(()) } else { Err(FsError::NotADirectory) }
+    }
+
+    fn list_found(&self, row: i64, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
+        let links = self.found(row)?;
+        let behind = usize::try_from(offset.saturating_sub(2)).unwrap_or(usize::MAX);
+        for (link, next_offset) in links.iter().zip(3..).skip(behind) {
+            let (node, kind) = (Node::Hit(link.turn_row), NodeKind::Symlink);
+            let attr = with_attr.then(|| self.attr(node, &link.facts));
+            if !sink(DirEntry { ino: node.ino(), kind, name: link.name.clone().into(), next_offset, attr }) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Reads a part of a file; less than asked for, or nothing, at its end. Waits for what is elsewhere.
@@ -624,6 +688,7 @@ impl CogFs {
         let role = self.role(parent)?;
         let special = match role {
             overlay::Role::Tree(Node::Commit(_) | Node::ManagerTrashInfo) | overlay::Role::Scratch(_) => true,
+            overlay::Role::Tree(Node::SearchDir) => false,
             overlay::Role::Tree(_) => !lock(&writing.overlay).removed.is_empty(),
             _ => return Err(FsError::NotADirectory),
         };
@@ -786,7 +851,8 @@ impl CogFs {
         let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
         // Another mount of the database may have logged a refusal.
         let logged = self.errors() != self.view().errors;
-        if version == watcher.data_version && !following && !logged && told.is_empty() {
+        let indexed = self.index_is_news();
+        if version == watcher.data_version && !following && !logged && !indexed && told.is_empty() {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -826,6 +892,9 @@ impl CogFs {
         }
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
+        if indexed || version != watcher.data_version {
+            self.forget_found(&mut stale);
+        }
         (watcher.data_version, watcher.seen) = (version, next);
         stale.sort();
         stale.dedup();
@@ -872,6 +941,8 @@ fn can_be_changed(node: Node) -> bool {
             | Node::Control
             | Node::TrashDir
             | Node::DraftsDir
+            | Node::SearchDir
+            | Node::Search(_)
             | Node::ManagerTrash
             | Node::ManagerTrashFiles
             | Node::ManagerTrashInfo

@@ -33,7 +33,8 @@ fn removable_file(node: Node) -> Option<Removable> {
         | Node::SessionTranscript(_)
         | Node::SessionMetaJson(_)
         | Node::SessionRaw(_)
-        | Node::SessionResume(_) => Some(Removable::Generated),
+        | Node::SessionResume(_)
+        | Node::Hit(_) => Some(Removable::Generated),
         _ => None,
     }
 }
@@ -88,6 +89,9 @@ impl CogFs {
     /// When there is none, it is not empty, or it cannot be removed.
     pub fn rmdir(&self, parent: u64, name: &OsStr) -> Result<()> {
         let writing = self.writing()?;
+        if self.role(parent)? == Role::Tree(Node::SearchDir) {
+            return self.drop_search(name);
+        }
         let ino = self.child(parent, name)?.ok_or(FsError::NotFound)?;
         let node = match self.role(ino)? {
             Role::Scratch(_) => {

@@ -75,6 +75,10 @@ impl CogFs {
         if new_name.len() > NAME_MAX {
             return Err(FsError::NameTooLong);
         }
+        let search = Role::Tree(Node::SearchDir);
+        if self.role(parent)? == search && self.role(new_parent)? == search {
+            return self.rename_search(new_parent, name, new_name, mode);
+        }
         let from = self.end(parent, name)?;
         let to = self.end(new_parent, new_name)?;
         let (ino, role) = from.there.ok_or(FsError::NotFound)?;

@@ -130,8 +130,7 @@ impl CogFs {
             if let (Node::Commit(row), "meta.md") = (dir, text) {
                 return Ok(lock(&writing.overlay).holder(row));
             }
-            let view = self.view();
-            if let tree::Found::Node(node) = self.query(|conn| tree::lookup(conn, &view, dir, text))? {
+            if let tree::Found::Node(node) = self.find(dir, text)? {
                 let removed = lock(&writing.overlay).removed.contains_key(&node.ino());
                 return Ok((!removed).then(|| node.ino()));
             }
@@ -322,11 +321,15 @@ impl CogFs {
         self.getattr(ino)
     }
 
-    /// Makes a directory, for scratch files.
+    /// Makes a directory, for scratch files; in `search/`, keeps a search.
     ///
     /// # Errors
     /// When none can be made there, or the name is taken.
     pub fn mkdir(&self, parent: u64, name: &OsStr, mode: u16) -> Result<Attr> {
+        self.writing()?;
+        if self.role(parent)? == Role::Tree(Node::SearchDir) {
+            return self.keep_search(parent, name);
+        }
         if self.child(parent, name)?.is_some() {
             return Err(FsError::Exists);
         }

@@ -235,9 +235,12 @@ impl Filesystem for Adapter {
         Ok(())
     }
 
-    fn lookup(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.answer(Kind::Lookup, |fs| match fs.lookup(parent.0, name) {
-            Ok(Lookup::Found(attr)) => self.send_entry(&attr, reply),
+    fn lookup(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.answer(Kind::Lookup, |fs| match fs.lookup_for(req.pid(), parent.0, name) {
+            Ok(Lookup::Found(attr)) if !CogFs::is_passing(attr.ino) => self.send_entry(&attr, reply),
+            Ok(Lookup::Found(attr)) => {
+                reply.entry(&Duration::ZERO, &self.file_attr(&attr), Generation(attr.generation));
+            }
             Ok(Lookup::Absent { for_good: true }) => reply.entry(&FOR_EVER, &self.no_entry(), Generation(0)),
             Ok(Lookup::Absent { for_good: false }) => reply.error(Errno::ENOENT),
             Err(error) => reply.error(errno(&error)),

@@ -75,6 +75,7 @@ by/                                                         links to the same co
 ├── git/4be91d7                                             the commit in which a git commit was made
 ├── tag/login/  status/hidden/                              your tags and marks
 └── id/<id>                                                 commits and sessions by their ids
+search/<what you look for>/                                 links to the turns that fit, the best first
 .cogfs/
 ├── status.json  queue.jsonl                                what the database holds, what waits for the cloud
 ├── trash/                                                  what you deleted in the last 30 days: `mv` it back
@@ -98,6 +99,8 @@ rg -g '*-tool-bash.md' 'cargo publish'                 # every shell command tha
 find projects -name '*.png' -newermt 2026-08-01        # recent screenshots
 ls by/file/my-project/src/login.py                     # why is this file as it is?
 less by/git/4be91d7/transcript.md                      # what led to this git commit; a whole hash will do too
+ls search/'rate limit NOT role:tool since:30d'         # the best turns; so does `cogfs search`, with a line of each
+mkdir search/'redirect* project:my-project'            # keep a search: `ls search` lists it; rmdir drops it
 ```
 
 ## Change

@@ -159,6 +159,8 @@ pub struct Status {
     /// The program's version.
     pub version: String,
     pub schema_version: u32,
+    /// Its file.
+    pub database: String,
     pub database_bytes: u64,
     pub projects: u64,
     pub commits: u64,
@@ -187,6 +189,7 @@ pub fn status_json(status: &Status) -> String {
     document(&json!({
         "version": status.version,
         "schema_version": status.schema_version,
+        "database": status.database,
         "database_bytes": status.database_bytes,
         "projects": status.projects,
         "commits": status.commits,

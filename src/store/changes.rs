@@ -52,10 +52,12 @@ pub enum ChangeKind {
     /// A directory of a view is gone. `row`: the facet it lay in, 0 at the view's top, minus the project's row at the top of its
     /// files; `parent`: the kind of the view, `name`: its name.
     FacetGone = 20,
+    /// `search/` lists something else. `row`: the search that is gone, or 0; `name`: what it is called.
+    Searches = 21,
 }
 
 impl ChangeKind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Projects,
         Self::Project,
         Self::ProjectCommits,
@@ -74,6 +76,7 @@ impl ChangeKind {
         Self::Drafts,
         Self::Conflicts,
         Self::FacetGone,
+        Self::Searches,
     ];
 
     fn from_i64(value: i64) -> Option<Self> {

@@ -291,15 +291,24 @@ pub fn rows_of_project(conn: &Connection, project_row: i64) -> Result<Vec<i64>> 
     Ok(query.query_map([project_row], |r| r.get(0))?.collect::<rusqlite::Result<_>>()?)
 }
 
-/// All commits that are not deleted with their ids, after a row.
+/// Gives the commits after a row that are not deleted to `each`, with their ids, in the order of their rows, until that returns
+/// false. False when it did.
 ///
 /// # Errors
 /// When SQLite cannot read.
-pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
-    let mut query =
-        conn.prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 AND home < 2 ORDER BY row LIMIT ?2")?;
-    let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
+pub fn for_each_id(conn: &Connection, after: i64, each: &mut dyn FnMut(Id, Listed) -> bool) -> Result<bool> {
+    // CROSS keeps the order of the join: rows come as they lie, and no more of them than are taken.
+    let mut query = conn.prepare_cached(&format!(
+        "SELECT {LISTED_COLUMNS}, c.id FROM cognitive_commits c CROSS JOIN projects p ON p.row = c.project_row
+         WHERE c.row > ?1 AND c.home < 2 ORDER BY c.row"
+    ))?;
+    let mut rows = query.query([after])?;
+    while let Some(row) = rows.next()? {
+        if !each(id_column(row, LISTED_WIDTH)?, read_listed(row)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The id of the commit that a session's part begins.

@@ -30,6 +30,7 @@ pub mod projects;
 pub mod raw;
 pub mod refused;
 pub mod search;
+pub mod searches;
 pub mod sessions;
 pub mod sources;
 pub mod stats;

@@ -4,7 +4,11 @@
 //! turns notes them in the table `unsearched`; [`SearchIndex::catch_up`] brings them in afterwards. In a file of its own it
 //! never holds the main database's lock, and its words never lie between the pages that a mount reads.
 //!
-//! The table keeps no text: what was found is read from the turns.
+//! The table keeps no text: what was found is read from the turns. Beside a turn's words it has words that say what it is
+//! ([`marks`]).
+
+pub mod marks;
+mod reader;
 
 use std::fs;
 use std::path::Path;
@@ -15,9 +19,10 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::checkpoint::Checkpointer;
 use super::{BUSY_TIMEOUT, Layout, Result, StoreError, create_private_file};
+pub use reader::{Completeness, SearchReader};
 
 /// Of the file's tables. A file of another version is made again.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Bytes of text brought in by one transaction: what a crash makes read again, and about the memory that it takes. FTS5
 /// writes one sorted run a transaction and merges runs, so that many small ones cost more than few large ones.
@@ -31,7 +36,7 @@ const KEPT: i64 = 65_536;
 
 const SCHEMA: &str = r#"
     CREATE VIRTUAL TABLE turns_fts USING fts5(
-        text, tool_input, tool_output,
+        text, tool_input, tool_output, marks,
         content = '', contentless_delete = 1, tokenize = "unicode61 remove_diacritics 2"
     );
     -- Words are gathered in memory up to this many bytes before they are written as one sorted run.
@@ -237,11 +242,13 @@ pub(super) fn note(conn: &Connection, mut rows: Vec<i64>) -> Result<()> {
     Ok(())
 }
 
+/// What is brought in. CROSS keeps the order of the join: the turns as they lie.
+const TURNS: &str = "SELECT t.row, t.text, t.tool_input, t.tool_output, t.role, s.agent, t.tool_name, t.model
+    FROM turns t CROSS JOIN sessions s ON s.row = t.row >> 16";
+
 /// Brings in turns in the order of their rows, from behind one on: the row it came to, `None` at the end.
 fn sweep(tx: &Connection, turns: &Connection, after: i64) -> Result<Option<i64>> {
-    let mut query = turns.prepare_cached(
-        "SELECT row, text, tool_input, tool_output FROM turns WHERE row > ?1 AND role <> 0 ORDER BY row",
-    )?;
+    let mut query = turns.prepare_cached(&format!("{TURNS} WHERE t.row > ?1 AND t.role <> 0 ORDER BY t.row"))?;
     let mut insert = inserting(tx)?;
     let mut rows = query.query([after])?;
     let mut bytes = 0;
@@ -259,9 +266,8 @@ fn follow(tx: &Connection, turns: &Connection, after: i64) -> Result<i64> {
     let mut notes =
         turns.prepare_cached("SELECT seq, first_row, last_row FROM unsearched WHERE seq > ?1 ORDER BY seq LIMIT ?2")?;
     let mut remove = tx.prepare_cached("DELETE FROM turns_fts WHERE rowid BETWEEN ?1 AND ?2")?;
-    let mut query = turns.prepare_cached(
-        "SELECT row, text, tool_input, tool_output FROM turns WHERE row BETWEEN ?1 AND ?2 AND role <> 0 ORDER BY row",
-    )?;
+    let mut query =
+        turns.prepare_cached(&format!("{TURNS} WHERE t.row BETWEEN ?1 AND ?2 AND t.role <> 0 ORDER BY t.row"))?;
     let mut insert = inserting(tx)?;
     let mut noted = notes.query([after, STEP_RUNS])?;
     let (mut followed, mut bytes) = (after, 0);
@@ -281,7 +287,9 @@ fn follow(tx: &Connection, turns: &Connection, after: i64) -> Result<i64> {
 }
 
 fn inserting(tx: &Connection) -> Result<rusqlite::CachedStatement<'_>> {
-    Ok(tx.prepare_cached("INSERT INTO turns_fts(rowid, text, tool_input, tool_output) VALUES (?1, ?2, ?3, ?4)")?)
+    Ok(tx.prepare_cached(
+        "INSERT INTO turns_fts(rowid, text, tool_input, tool_output, marks) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?)
 }
 
 /// Adds a row of `turns`; how many bytes of text it has.
@@ -293,7 +301,9 @@ fn add(insert: &mut rusqlite::CachedStatement<'_>, row: &rusqlite::Row<'_>) -> R
             bytes += text.len();
         }
     }
-    insert.execute(params![column(0)?, column(1)?, column(2)?, column(3)?])?;
+    let name = |n| -> rusqlite::Result<Option<&str>> { Ok(row.get_ref(n)?.as_str_or_null()?) };
+    let marks = marks::of_turn(row.get(4)?, name(5)?.unwrap_or_default(), name(6)?, name(7)?);
+    insert.execute(params![column(0)?, column(1)?, column(2)?, column(3)?, marks])?;
     Ok(bytes)
 }
 

@@ -126,6 +126,15 @@ pub fn set_deleted(tx: &Transaction<'_>, row: i64, at: Option<Millis>) -> Result
     Ok(())
 }
 
+/// The time of a turn.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn at(conn: &Connection, row: i64) -> Result<Option<Millis>> {
+    let mut query = conn.prepare_cached("SELECT at FROM turns WHERE row = ?1 AND role <> 0")?;
+    Ok(query.query_row([row], |r| Ok(Millis(r.get(0)?))).optional()?)
+}
+
 /// The id of a turn.
 ///
 /// # Errors

@@ -122,6 +122,10 @@ pub fn stale(conn: &Connection, change: &Change, out: &mut Vec<Stale>) -> Result
             nodes(&[Node::ConflictsDir, Node::Conflict(change.row)]);
             push_name(out, Node::ConflictsDir, change.name.as_ref());
         }
+        ChangeKind::Searches => {
+            nodes(&[Node::SearchDir, Node::Search(change.row)]);
+            push_name(out, Node::SearchDir, change.name.as_ref());
+        }
         ChangeKind::TurnName => push_name(out, Node::TurnsDir(change.row), change.name.as_ref()),
     }
     Ok(())
@@ -148,6 +152,7 @@ pub fn fixed(out: &mut Vec<Stale>) {
         Node::ByDir,
         Node::ByGitDir,
         Node::ByIdDir,
+        Node::SearchDir,
     ];
     out.extend(fixed.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).map(|n| Stale::Node(n.ino())));
 }
@@ -171,7 +176,13 @@ pub fn everything(conn: &Connection, out: &mut Vec<Stale>) -> Result<()> {
         push_name(out, Node::ProjectsDir, Some(&project.dir_name));
         out.push(Stale::Node(Node::Project(project.row).ino()));
     }
-    for (dir, name) in [(Node::Root, "projects"), (Node::Root, "by"), (Node::ByDir, "id"), (Node::ByDir, "git")] {
+    for (dir, name) in [
+        (Node::Root, "projects"),
+        (Node::Root, "by"),
+        (Node::Root, "search"),
+        (Node::ByDir, "id"),
+        (Node::ByDir, "git"),
+    ] {
         push_name(out, dir, Some(&name.to_owned()));
     }
     for kind in FacetKind::ALL {

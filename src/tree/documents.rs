@@ -306,6 +306,7 @@ fn status(conn: &Connection, view: &View) -> Result<render::Status> {
     Ok(render::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema_version: u32::try_from(store::SCHEMA_VERSION).unwrap_or(u32::MAX),
+        database: conn.path().unwrap_or_default().to_owned(),
         // Pages of this very state of the database: the file itself grows and shrinks beside it.
         database_bytes: database_bytes(conn)?,
         projects: totals.projects,

@@ -11,7 +11,7 @@ use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
 use crate::store::index::TurnIndex;
 use crate::store::trash::{self, Trashed};
-use crate::store::{EntityKind, Result, commits, conflicts, drafts, git, projects, sessions, turns, visuals};
+use crate::store::{EntityKind, Result, commits, conflicts, drafts, git, projects, searches, sessions, turns, visuals};
 
 /// Offsets below it are the fixed entries of a directory.
 const FIRST_ENTITY: u64 = 16;
@@ -114,6 +114,7 @@ pub fn list(
             sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
         })?,
         Node::ByIdDir => by_id(conn, after, sink)?,
+        Node::SearchDir => kept_searches(conn, after, sink)?,
         Node::Root
         | Node::ControlDir
         | Node::ByDir
@@ -149,6 +150,7 @@ fn fixed_names(node: Node) -> Vec<Fixed> {
             (".cogfs", Node::ControlDir, Directory),
             ("projects", Node::ProjectsDir, Directory),
             ("by", Node::ByDir, Directory),
+            ("search", Node::SearchDir, Directory),
         ],
         Node::ControlDir => vec![
             ("status.json", Node::Status, File),
@@ -315,6 +317,17 @@ fn children(
     })
 }
 
+/// The searches that are kept. What they find is not the tree's to know.
+fn kept_searches(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    for kept in searches::after(conn, row_of(after))? {
+        let (node, next) = (Node::Search(kept.row), place_of(kept.row));
+        if !sink(Entry { name: kept.query, node, kind: Kind::Directory, next, facts: None }) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 fn conflict_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     for conflict in conflicts::open_after(conn, row_of(after))? {
         let (node, next) = (Node::Conflict(conflict.row), place_of(conflict.row));
@@ -351,30 +364,28 @@ fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) ->
 }
 
 fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
-    let mut place = after;
+    if after < SECOND_KIND {
+        let all = commits::for_each_id(conn, row_of(after), &mut |id, commit| {
+            let (node, next) = (Node::IdCommit(commit.row), place_of(commit.row));
+            sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: Some(link_facts(&commit, 2)) })
+        })?;
+        if !all {
+            return Ok(());
+        }
+    }
+    let mut place = after.max(SECOND_KIND);
     loop {
-        let in_commits = place < SECOND_KIND;
-        let page = if in_commits {
-            commits::ids_after(conn, row_of(place), PAGE)?
-        } else {
-            sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?
-        };
-        let whole = page.len() == PAGE;
+        let page = sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?;
+        let is_whole = page.len() == PAGE;
         for (id, row) in page {
-            let (node, next) = if in_commits {
-                (Node::IdCommit(row), place_of(row))
-            } else {
-                (Node::IdSession(row), SECOND_KIND + row.cast_unsigned())
-            };
+            let (node, next) = (Node::IdSession(row), SECOND_KIND + row.cast_unsigned());
             place = next;
             if !sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: None }) {
                 return Ok(());
             }
         }
-        match (whole, in_commits) {
-            (true, _) => {}
-            (false, true) => place = SECOND_KIND,
-            (false, false) => return Ok(()),
+        if !is_whole {
+            return Ok(());
         }
     }
 }

@@ -5,6 +5,7 @@
 mod attributes;
 mod changes;
 mod documents;
+mod hits;
 mod listing;
 mod names;
 mod node;
@@ -17,8 +18,8 @@ use crate::render::{self, Following, SyncStatus};
 use crate::store::commits::{Home, Listed};
 use crate::store::trash::Trashed;
 use crate::store::{
-    self, EntityKind, Result, commits, conflicts, drafts, facets, former_names, git, projects, sessions, stats, trash,
-    turns, visuals,
+    self, EntityKind, Result, commits, conflicts, drafts, facets, former_names, git, projects, searches, sessions,
+    stats, trash, turns, visuals,
 };
 
 pub use attributes::{Attribute, attributes};
@@ -27,6 +28,7 @@ pub use documents::{
     Contents, MetaMd, VISUALS_FROM_COMMIT, contents, directory_of_document, documents_beside, elsewhere, meta_md,
     meta_md_rendering, turn_files, turns_from_commit,
 };
+pub use hits::{HitLink, hit_links};
 pub use listing::{Entry, list};
 pub use names::{Found, IdRange, id_range, lookup};
 pub use node::Node;
@@ -88,6 +90,7 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         | Node::ViewDir(_)
         | Node::ByGitDir
         | Node::ByIdDir
+        | Node::SearchDir
         | Node::TrashDir
         | Node::DraftsDir
         | Node::ConflictsDir
@@ -175,6 +178,17 @@ pub fn facts(conn: &Connection, view: &View, node: Node) -> Result<Option<Facts>
         Node::FacetLink(_) | Node::GitLink(_) | Node::IdCommit(_) => {
             linked(conn, node)?.map(|(commit, up)| link_facts(&commit, up))
         }
+        Node::Search(row) => match searches::get(conn, row)? {
+            Some(_) => {
+                let at = last_change(conn)?;
+                Some(Facts::directory(at, at))
+            }
+            None => None,
+        },
+        Node::Hit(row) => match (link_target(conn, node)?, turns::at(conn, row)?) {
+            (Some(target), Some(at)) => Some(Facts::link(&target, at, at)),
+            _ => None,
+        },
         Node::IdSession(row) => match shown(conn, row)? {
             Some(session) => {
                 link_target(conn, node)?.map(|target| Facts::link(&target, session.ended_at, session.updated_at))
@@ -298,6 +312,9 @@ pub fn turn_visual_prefix(depth: usize) -> String {
     format!("../{}", visual_prefix(depth))
 }
 
+/// From `search/QUERY/` to the root.
+const UP_FROM_HIT: &str = "../../";
+
 /// From a session's transcript to its turns.
 pub const TURN_PREFIX: &str = "turns/";
 
@@ -386,6 +403,8 @@ pub fn path(conn: &Connection, node: Node) -> Result<Option<String>> {
         }
         Node::ProjectsDir => Some("projects".to_owned()),
         Node::ByDir => Some("by".to_owned()),
+        Node::SearchDir => Some("search".to_owned()),
+        Node::Search(row) => searches::get(conn, row)?.map(|kept| format!("search/{}", kept.query)),
         Node::Project(row) => projects::get(conn, row)?.map(|p| format!("projects/{}", p.dir_name)),
         Node::HiddenDir(row) => projects::get(conn, row)?.map(|p| format!("projects/{}/hidden", p.dir_name)),
         Node::Commit(row) => commit_path(conn, row)?,
@@ -528,6 +547,7 @@ pub fn link_target(conn: &Connection, node: Node) -> Result<Option<String>> {
             Some(session) => session_path(conn, &session)?.map(|path| format!("../../{path}")),
             None => None,
         },
+        Node::Hit(row) => path_of_turn(conn, row)?.map(|path| format!("{UP_FROM_HIT}{path}")),
         Node::Former(row) => match former_names::commit_of(conn, row)?.map(|c| commits::listed(conn, c)).transpose()? {
             Some(Some(commit)) if commit.home == Home::Project => Some(commit.dir_name),
             Some(Some(commit)) if commit.home == Home::Hidden => Some(format!("hidden/{}", commit.dir_name)),

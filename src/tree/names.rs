@@ -11,7 +11,9 @@ use crate::model::Id;
 use crate::render;
 use crate::store::commits::Home;
 use crate::store::facets::{self, FacetKind};
-use crate::store::{Result, commits, conflicts, drafts, former_names, git, projects, sessions, trash, turns, visuals};
+use crate::store::{
+    Result, commits, conflicts, drafts, former_names, git, projects, searches, sessions, trash, turns, visuals,
+};
 
 /// The answer to a lookup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,7 @@ fn entity(conn: &Connection, view: &View, dir: Node, name: &str) -> Result<Optio
         },
         Node::ByGitDir => by_git(conn, name)?,
         Node::ByIdDir => by_id(conn, name)?,
+        Node::SearchDir => searches::by_query(conn, name)?.map(|kept| Node::Search(kept.row)),
         _ => None,
     })
 }

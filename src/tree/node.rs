@@ -73,6 +73,12 @@ pub enum Node {
     Draft(i64),
     /// What two machines made of one field.
     Conflict(i64),
+    /// `search/`: a directory for each search that is kept, and for any that is asked for.
+    SearchDir,
+    /// The turns that a search found. Rows from [`Node::FIRST_PASSING_SEARCH`] on are of searches that are not kept.
+    Search(i64),
+    /// A link to a turn that a search found: the same in every search.
+    Hit(i64),
 }
 
 const ROW_BITS: u32 = 56;
@@ -82,6 +88,9 @@ const ROW_MASK: u64 = (1 << ROW_BITS) - 1;
 const VIEWS: i64 = 32;
 
 impl Node {
+    /// What is asked for and not kept has rows from here on, in memory alone.
+    pub const FIRST_PASSING_SEARCH: i64 = 1 << 40;
+
     /// The inode number.
     #[must_use]
     pub fn ino(self) -> u64 {
@@ -106,6 +115,7 @@ impl Node {
             Self::ManagerTrashInfo => (0, 18),
             Self::ManagerTrashExpunged => (0, 19),
             Self::ConflictsDir => (0, 20),
+            Self::SearchDir => (0, 21),
             Self::ViewDir(kind) => (0, VIEWS + kind as i64),
             Self::Project(row) => (1, row),
             Self::ProjectJson(row) => (2, row),
@@ -137,6 +147,8 @@ impl Node {
             Self::Conflict(row) => (28, row),
             Self::CommitPage(row) => (29, row),
             Self::SessionResume(row) => (30, row),
+            Self::Search(row) => (31, row),
+            Self::Hit(row) => (32, row),
         };
         kind << ROW_BITS | (row.cast_unsigned() & ROW_MASK)
     }
@@ -166,6 +178,7 @@ impl Node {
                 18 => Self::ManagerTrashInfo,
                 19 => Self::ManagerTrashExpunged,
                 20 => Self::ConflictsDir,
+                21 => Self::SearchDir,
                 other => Self::ViewDir(FacetKind::from_i64(other - VIEWS)?),
             },
             1 => Self::Project(row),
@@ -198,6 +211,8 @@ impl Node {
             28 => Self::Conflict(row),
             29 => Self::CommitPage(row),
             30 => Self::SessionResume(row),
+            31 => Self::Search(row),
+            32 => Self::Hit(row),
             _ => return None,
         })
     }
@@ -262,6 +277,9 @@ mod tests {
             Node::Conflict(row),
             Node::CommitPage(row),
             Node::SessionResume(row),
+            Node::SearchDir,
+            Node::Search(row),
+            Node::Hit(row << 16 | 65_535),
         ];
         let nodes: Vec<Node> = nodes.into_iter().chain(FacetKind::ALL.map(Node::ViewDir)).collect();
         let numbers: HashSet<u64> = nodes.iter().map(|n| n.ino()).collect();
@@ -275,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_number_that_is_no_node_is_refused() {
-        for ino in [0, 9, 21, 31 << 56, VIEWS.cast_unsigned(), u64::MAX] {
+        for ino in [0, 9, 22, 33 << 56, VIEWS.cast_unsigned(), u64::MAX] {
             assert_eq!(Node::from_ino(ino), None, "{ino}");
         }
     }
