@@ -247,7 +247,11 @@ impl Assembler {
             }
             Item::Title(title) => self.titles.push(title),
             Item::Committed { native, made } => {
-                // The part that the call is in, which may be stored since long.
+                // The call may be among those that wait until it is known whose they are.
+                for admitted in self.replay.finish(tx)? {
+                    self.resolved(tx, projects, admitted)?;
+                }
+                // The part that it is in, which may be stored since long.
                 let row = match turns::row_by_id_in(tx, &native_turn_id(self.head.agent, &native))? {
                     Some(turn) => turns::parts_of(turn).0,
                     None => self.part(tx, &Stream::Main)?,

@@ -46,7 +46,12 @@ pub(super) fn failed(message: &Value) -> bool {
 /// The text of a message, for what only needs its beginning.
 pub(super) fn shown(message: &Value) -> String {
     let role = message.pointer("/author/role").and_then(Value::as_str).unwrap_or_default();
-    if role == "system" { String::new() } else { Said::of(message, &Assets::none()).text }
+    if role == "system" {
+        return String::new();
+    }
+    let said = Said::of(message, &Assets::none()).text;
+    let parts = message.pointer("/content/parts").and_then(Value::as_array).map(Vec::len).unwrap_or_default();
+    if said.is_empty() && parts > 0 { "a picture".to_owned() } else { said }
 }
 
 /// What a message says.
@@ -149,6 +154,7 @@ impl Said {
                 self.images.push(image);
                 None
             }
+            None if assets.is_none() => None,
             None => Some(format!("[picture {id}: not in the export]")),
         }
     }

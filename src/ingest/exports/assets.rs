@@ -56,6 +56,12 @@ impl Assets {
         Self { export: PathBuf::new(), found: Mutex::new(Some(Files::none())) }
     }
 
+    /// Whether it is [`Assets::none`].
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.export.as_os_str().is_empty()
+    }
+
     /// The picture with an id; `None` where there is no such file, or it is no picture.
     #[must_use]
     pub fn image(&self, id: &str) -> Option<Image> {
