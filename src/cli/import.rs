@@ -93,8 +93,12 @@ impl From {
 pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     let _lock = if args.dry_run { None } else { Some(lock(&layout)?) };
-    let summary =
-        import_from(&layout, Options { places: args.paths.clone(), dry_run: args.dry_run }, args.from, args.quiet || args.json)?;
+    let summary = import_from(
+        &layout,
+        Options { places: args.paths.clone(), dry_run: args.dry_run },
+        args.from,
+        args.quiet || args.json,
+    )?;
     if !args.dry_run {
         // What a killed `cogfs forget` left.
         super::forget::warn(&super::forget::erase_rest(&mut Writer::open(&layout)?)?)?;
@@ -115,18 +119,19 @@ pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<S
 fn import_from(layout: &Layout, options: Options, from: Option<From>, quiet: bool) -> Result<Summary, BoxError> {
     let stop = stop_on_signals()?;
     let (reading, indexing) = (bar_like(quiet, READING), bar_like(quiet, INDEXING));
-    let summary = ingest::import_from(layout, &options, from.map(From::format), &stop, &mut |progress| match progress {
-        Progress::Reading { done, total, file } => {
-            reading.set_length(total);
-            reading.set_position(done);
-            reading.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-        }
-        Progress::Indexing { done, total } => {
-            reading.finish_and_clear();
-            indexing.set_length(total);
-            indexing.set_position(done);
-        }
-    });
+    let summary =
+        ingest::import_from(layout, &options, from.map(From::format), &stop, &mut |progress| match progress {
+            Progress::Reading { done, total, file } => {
+                reading.set_length(total);
+                reading.set_position(done);
+                reading.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            }
+            Progress::Indexing { done, total } => {
+                reading.finish_and_clear();
+                indexing.set_length(total);
+                indexing.set_position(done);
+            }
+        });
     reading.finish_and_clear();
     indexing.finish_and_clear();
     if !options.dry_run {
@@ -238,6 +243,13 @@ fn print(summary: &Summary) -> io::Result<()> {
         count(summary.tool_calls, "tool call"),
         count(summary.images, "image"),
     )?;
+    if summary.edits > 0 {
+        writeln!(
+            out,
+            "{} kept as you had made them there: titles, marks, order (`cogfs log` lists them).",
+            count(summary.edits, "edit")
+        )?;
+    }
     if summary.unfinished > 0 {
         writeln!(
             out,

@@ -131,7 +131,18 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         }
         let (origin, undoes) = (self.origin, self.undoes);
         let machine = self.elsewhere.as_ref().map(|elsewhere| elsewhere.machine.as_str());
-        let new = NewEdit { origin, machine, kind, entity_row: row, entity_id: id, action, before, after, undoes, at: self.at };
+        let new = NewEdit {
+            origin,
+            machine,
+            kind,
+            entity_row: row,
+            entity_id: id,
+            action,
+            before,
+            after,
+            undoes,
+            at: self.at,
+        };
         Ok(Some(edits::add(self.tx, &new)?))
     }
 

@@ -22,7 +22,6 @@ use crate::model::{Agent, Millis, Role};
 
 mod steps;
 
-
 /// A longer plan or history line is none.
 const LONGEST: u64 = 16 * 1024 * 1024;
 
@@ -66,7 +65,10 @@ pub fn stamp(path: &Path) -> io::Result<Stamp> {
     for entry in WalkDir::new(path).max_depth(3).into_iter().flatten() {
         if let Ok(meta) = entry.metadata() {
             let one = Stamp::of(&meta);
-            all = Stamp { size: all.size.saturating_add(one.size).saturating_add(1), mtime_ns: all.mtime_ns.max(one.mtime_ns) };
+            all = Stamp {
+                size: all.size.saturating_add(one.size).saturating_add(1),
+                mtime_ns: all.mtime_ns.max(one.mtime_ns),
+            };
         }
     }
     Ok(all)
@@ -204,7 +206,13 @@ fn time_of(record: &Value) -> Option<Millis> {
 }
 
 fn head(id: &str) -> SessionHead {
-    SessionHead { agent: Agent::Antigravity, native_id: id.to_owned(), parent: None, subagent_kind: None, description: None }
+    SessionHead {
+        agent: Agent::Antigravity,
+        native_id: id.to_owned(),
+        parent: None,
+        subagent_kind: None,
+        description: None,
+    }
 }
 
 fn children(dir: &Path) -> io::Result<Vec<PathBuf>> {
@@ -249,7 +257,8 @@ fn steps(path: &Path) -> io::Result<Vec<Value>> {
 /// What it wrote for its user to read, with what it noted of each.
 fn brain(dir: &Path, problems: &mut Vec<String>) -> io::Result<Vec<Value>> {
     let mut found = Vec::new();
-    for path in children(dir)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md") && path.is_file()) {
+    for path in children(dir)?.into_iter().filter(|path| path.extension().is_some_and(|e| e == "md") && path.is_file())
+    {
         let Some(name) = path.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
         let mut bytes = Vec::new();
         if let Err(e) = File::open(&path).and_then(|file| file.take(LONGEST).read_to_end(&mut bytes)) {
@@ -357,7 +366,11 @@ impl Conversation {
         let summary = str_of(meta, "summary").map(|summary| format!("{summary}\n\n")).unwrap_or_default();
         let text = format!("{name}\n\n{summary}{}", str_of(record, "text").unwrap_or_default());
         let label = Some("artifact".to_owned());
-        out.push(Item::Turn(NewTurn { text, label, ..self.turn(Role::System, &format!("brain/{name}"), time_of(record)) }));
+        out.push(Item::Turn(NewTurn {
+            text,
+            label,
+            ..self.turn(Role::System, &format!("brain/{name}"), time_of(record))
+        }));
     }
 
     fn step(&mut self, step: &Step, out: &mut Vec<Item>) {

@@ -18,7 +18,6 @@ use crate::model::{Agent, Millis, Role, ToolStatus};
 
 mod content;
 
-
 /// Whether an element of a list is a conversation of ChatGPT.
 #[must_use]
 pub fn is_conversation(element: &Value) -> bool {
@@ -76,7 +75,8 @@ impl Tree {
 
     /// Pairs each tool's message with the call above it. A call has one answer; what a tool says more stands by itself.
     fn pair(&mut self, mapping: &Map<String, Value>) {
-        let mut tools: Vec<&String> = mapping.iter().filter(|(_, n)| content::role(n) == "tool").map(|(id, _)| id).collect();
+        let mut tools: Vec<&String> =
+            mapping.iter().filter(|(_, n)| content::role(n) == "tool").map(|(id, _)| id).collect();
         tools.sort_by_key(|id| self.order.get(*id));
         let mut answered = HashSet::new();
         for id in tools {
@@ -233,7 +233,10 @@ impl ChatGpt {
     fn call(&self, message: &Value, text: String, place: &Place<'_>) -> Item {
         let name = str_of(message, "recipient").unwrap_or("tool").to_owned();
         let call_id = self.call_id(place.node);
-        Item::Turn(NewTurn { call: Some(Call { call_id, name, input: text, shell: None }), ..turn(Role::Tool, "call", place) })
+        Item::Turn(NewTurn {
+            call: Some(Call { call_id, name, input: text, shell: None }),
+            ..turn(Role::Tool, "call", place)
+        })
     }
 
     fn call_id(&self, node: &str) -> String {

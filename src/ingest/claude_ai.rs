@@ -13,7 +13,6 @@ use super::record::{Call, Context, Item, NamedProject, NewTurn, Parser, SessionH
 use super::title;
 use crate::model::{Agent, Millis, Role, ToolStatus};
 
-
 /// Whether an element of a list is a conversation of Claude.ai.
 #[must_use]
 pub fn is_conversation(element: &Value) -> bool {
@@ -68,7 +67,8 @@ fn head(id: &str) -> SessionHead {
 }
 
 fn named(id: &str, name: &str) -> NamedProject {
-    let name = if name.is_empty() { format!("Claude.ai {}", id.chars().take(8).collect::<String>()) } else { name.to_owned() };
+    let name =
+        if name.is_empty() { format!("Claude.ai {}", id.chars().take(8).collect::<String>()) } else { name.to_owned() };
     NamedProject { key: format!("claude.ai/{id}"), name, folder: None }
 }
 
@@ -216,7 +216,8 @@ impl ClaudeAi {
             "tool_use" => {
                 let call_id = str_of(block, "id").map_or_else(|| native(place, &piece), str::to_owned);
                 calls.push(call_id.clone());
-                let input = block.get("input").filter(|input| !input.is_null()).map_or_else(String::new, Value::to_string);
+                let input =
+                    block.get("input").filter(|input| !input.is_null()).map_or_else(String::new, Value::to_string);
                 let name = str_of(block, "name").unwrap_or("unknown").to_owned();
                 let call = Call { call_id, name, input, shell: None };
                 let turn = turn(Role::Tool, &piece, place);
@@ -261,7 +262,9 @@ fn output(content: &Value) -> String {
     match content {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(parts) => parts.iter().map(output).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n"),
+        Value::Array(parts) => {
+            parts.iter().map(output).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n")
+        }
         Value::Object(_) if str_of(content, "text").is_some() => {
             let keys = ["title", "url", "text"];
             keys.iter().filter_map(|key| str_of(content, key)).collect::<Vec<_>>().join("\n")

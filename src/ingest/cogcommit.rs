@@ -120,7 +120,8 @@ impl Session {
             out.push(Item::Turn(NewTurn { text: text.to_owned(), label: label.map(str::to_owned), ..turn }));
         }
         // Damaged ones are told when the row is read.
-        let calls: Value = str_of(row, "tool_calls").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let calls: Value =
+            str_of(row, "tool_calls").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         for (n, made) in calls.as_array().into_iter().flatten().enumerate() {
             let native = next();
             call(made, n, native.as_deref(), row, at, out);
@@ -144,7 +145,11 @@ impl Session {
         };
         let images: Vec<Image> = self.images.get(id).cloned().into_iter().collect();
         let caption = str_of(row, "caption").unwrap_or_default();
-        let text = if images.is_empty() { format!("{caption}\n\n[the picture is gone]").trim().to_owned() } else { caption.to_owned() };
+        let text = if images.is_empty() {
+            format!("{caption}\n\n[the picture is gone]").trim().to_owned()
+        } else {
+            caption.to_owned()
+        };
         let label = str_of(row, "type").unwrap_or("screenshot").to_owned();
         let turn = turn(Role::System, Some(format!("visual/{id}")), time(row, "captured_at"), None);
         out.push(Item::Turn(NewTurn { text, label: Some(label), images, ..turn }));
@@ -168,7 +173,8 @@ fn role_of(row: &Value, text: &str, out: &mut Vec<Item>) -> (Role, Option<&'stat
 
 /// A call with its result, where it has one: the same as in the log.
 fn call(made: &Value, n: usize, native: Option<&str>, row: &Value, at: Option<Millis>, out: &mut Vec<Item>) {
-    let call_id = str_of(made, "id").map_or_else(|| native.unwrap_or("call").to_owned() + &format!("/{n}"), str::to_owned);
+    let call_id =
+        str_of(made, "id").map_or_else(|| native.unwrap_or("call").to_owned() + &format!("/{n}"), str::to_owned);
     let name = str_of(made, "name").unwrap_or_default().to_owned();
     let input = made.get("input").filter(|input| !input.is_null());
     let shell = input.and_then(|input| str_of(input, "command")).filter(|_| name == "Bash").map(str::to_owned);

@@ -13,7 +13,6 @@ use crate::model::{Agent, Millis, Role, Tokens, ToolStatus};
 
 mod database;
 
-
 pub use database::{Database, is_named_so};
 
 /// The head of a conversation.
@@ -96,7 +95,8 @@ impl Conversation {
 
     fn bubble(&self, bubble: &Value, out: &mut Vec<Item>) {
         let id = str_of(bubble, "bubbleId").or_else(|| str_of(bubble, "id"));
-        let own = bubble.pointer("/modelInfo/modelName").and_then(Value::as_str).or_else(|| str_of(bubble, "modelType"));
+        let own =
+            bubble.pointer("/modelInfo/modelName").and_then(Value::as_str).or_else(|| str_of(bubble, "modelType"));
         let place = Place {
             native: id.map(|id| format!("{}/{id}", self.id)),
             at: ["createdAt", "unixMs"].iter().find_map(|key| millis(bubble.get(*key))).or_else(|| timing(bubble)),
@@ -195,10 +195,8 @@ fn outcome(call_id: String, at: Option<Millis>, output: String, status: ToolStat
 
 /// A call with its result: both are JSON in texts.
 fn call(tool: &Value, place: &Place, out: &mut Vec<Item>) {
-    let call_id = str_of(tool, "toolCallId").map_or_else(
-        || format!("{}/call", place.native.as_deref().unwrap_or_default()),
-        str::to_owned,
-    );
+    let call_id = str_of(tool, "toolCallId")
+        .map_or_else(|| format!("{}/call", place.native.as_deref().unwrap_or_default()), str::to_owned);
     let name = str_of(tool, "name").unwrap_or("unknown").to_owned();
     let input = ["rawArgs", "params", "args"].iter().find_map(|key| text_of(tool.get(*key)?)).unwrap_or_default();
     let arguments: Value = serde_json::from_str(&input).unwrap_or_default();

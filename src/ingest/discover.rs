@@ -60,10 +60,13 @@ pub fn agent_places() -> Vec<PathBuf> {
 #[must_use]
 pub fn places_of(format: Format) -> Vec<PathBuf> {
     let Some(home) = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from) else { return Vec::new() };
-    let config = env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map_or_else(|| home.join(".config"), PathBuf::from);
+    let config =
+        env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map_or_else(|| home.join(".config"), PathBuf::from);
     let places = match format {
         // The oldest first: where two of them have a conversation, the later one's marks hold.
-        Format::CogCommit => [".shipchronicle", ".agentlogs", ".cogcommit", ".tuhnr"].map(|name| home.join(name)).to_vec(),
+        Format::CogCommit => {
+            [".shipchronicle", ".agentlogs", ".cogcommit", ".tuhnr"].map(|name| home.join(name)).to_vec()
+        }
         Format::Cursor => vec![config.join("Cursor/User"), home.join("Library/Application Support/Cursor/User")],
         Format::Antigravity => ["antigravity", "antigravity-cli"].map(|name| home.join(".gemini").join(name)).to_vec(),
         // What was downloaded lies anywhere.

@@ -226,9 +226,10 @@ impl List<'_> {
             nth += 1;
             let found = match element {
                 Element::Bytes(bytes, begins) => self.element(&bytes, &self.place(nth, begins)),
-                Element::TooLong(begins) => {
-                    Some(Found::Skipped(self.place(nth, begins), format!("longer than {} MiB", elements::LONGEST >> 20)))
-                }
+                Element::TooLong(begins) => Some(Found::Skipped(
+                    self.place(nth, begins),
+                    format!("longer than {} MiB", elements::LONGEST >> 20),
+                )),
                 Element::CutOff(begins) => Some(Found::Skipped(
                     self.place(nth, begins),
                     "the file ends here: it is not whole (was the download cut off?)".to_owned(),

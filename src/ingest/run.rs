@@ -148,8 +148,17 @@ pub fn import_from(
     }
     let trial = if options.dry_run { Some(tempfile::tempdir().map_err(ImportError::Temporary)?) } else { None };
     let mut writer = Writer::open(&trial_layout(layout, trial.as_ref().map(tempfile::TempDir::path)))?;
-    let mut run =
-        Run { stop, progress, summary, projects: Resolver::default(), next: None, ahead: None, from, done: 0, total: 0 };
+    let mut run = Run {
+        stop,
+        progress,
+        summary,
+        projects: Resolver::default(),
+        next: None,
+        ahead: None,
+        from,
+        done: 0,
+        total: 0,
+    };
     run.total = candidates.iter().map(|c| c.size).sum();
     match &trial {
         Some(dir) => run.all_in_one(&mut writer, &candidates, dir.path())?,
@@ -351,7 +360,9 @@ impl Run<'_> {
             Found::Other(Ok(Recognised::Collection(collection))) => {
                 return self.collection(tx, candidate, name, stamp, collection, may_commit);
             }
-            Found::Other(Ok(Recognised::Database)) if self.from.is_none() => return self.database(tx, candidate, name, stamp, may_commit),
+            Found::Other(Ok(Recognised::Database)) if self.from.is_none() => {
+                return self.database(tx, candidate, name, stamp, may_commit);
+            }
             Found::Other(Ok(Recognised::Empty)) => {
                 self.summary.files += 1;
                 return Ok((tx, Ok(())));
@@ -388,7 +399,9 @@ impl Run<'_> {
 
     /// Whether what was found is what was asked for; says so when it is not and was named.
     fn takes(&mut self, agent: crate::model::Agent, candidate: &Candidate, name: &str) -> bool {
-        let Some(from) = self.from.filter(|from| from.agent() != agent || *from == Format::CogCommit) else { return true };
+        let Some(from) = self.from.filter(|from| from.agent() != agent || *from == Format::CogCommit) else {
+            return true;
+        };
         if candidate.named {
             let reason = format!("it is of {}: nothing of {} is in it", agent.title(), from.title());
             self.summary.skip(name, 0, reason);

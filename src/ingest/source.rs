@@ -7,9 +7,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::lines::{self, Lines};
 use super::collection::{self, Collection, Kind};
 use super::foreign;
+use super::lines::{self, Lines};
 use super::opencode::tree;
 use super::record::{Open, Parser, SessionHead};
 use crate::model::Id;
@@ -91,7 +91,8 @@ pub fn recognise(path: &Path) -> io::Result<Recognised> {
             });
         }
     }
-    if head.records.is_empty() && head.starts_object
+    if head.records.is_empty()
+        && head.starts_object
         && let found @ (Recognised::Lines(..) | Recognised::Document(..)) = recognise_document(path)?
     {
         return Ok(found);

@@ -48,7 +48,9 @@ fn conversation_of(path: &Path, mut conversation: Value) -> Option<Source> {
             source.records.push(message.to_string());
             source.texts.extend(message["text"].as_str().map(str::to_owned));
             for block in message["content"].as_array().into_iter().flatten() {
-                source.texts.extend(["text", "thinking"].iter().filter_map(|key| block[*key].as_str()).map(str::to_owned));
+                source
+                    .texts
+                    .extend(["text", "thinking"].iter().filter_map(|key| block[*key].as_str()).map(str::to_owned));
             }
             for file in message["attachments"].as_array().into_iter().flatten() {
                 source.texts.extend(file["extracted_content"].as_str().map(str::to_owned));
@@ -103,6 +105,9 @@ fn cursor(path: &Path) -> Vec<Source> {
     let prompts = value("aiService.prompts");
     let said = prompts.as_array().into_iter().flatten().filter_map(|prompt| prompt["text"].as_str());
     let texts: Vec<String> = said.filter(|text| !text.trim().is_empty()).map(str::to_owned).collect();
-    found.push(Source { path: path.to_owned(), records: Vec::new(), texts });
+    if let Some(first) = found.first_mut() {
+        first.texts.extend(texts);
+    }
+    found.retain(|source| !source.records.is_empty());
     found
 }

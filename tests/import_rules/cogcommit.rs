@@ -71,7 +71,8 @@ impl Database {
     }
 
     fn turn(&self, id: &str, role: &str, time: &str, text: &str, calls: Option<Value>) -> &Self {
-        let sql = "INSERT INTO turns(id, session_id, role, content, timestamp, tool_calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        let sql =
+            "INSERT INTO turns(id, session_id, role, content, timestamp, tool_calls) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let calls = calls.map(|calls| calls.to_string());
         self.conn.execute(sql, (id, SESSION, role, text, at(time), calls)).unwrap();
         self
@@ -116,7 +117,8 @@ fn query(world: &World, sql: &str) -> Vec<String> {
     query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
-const COMMITS: &str = "SELECT printf('%s|%s|%d|%d|%d', coalesce(git_hash, '-'), title, hidden, published, display_order)
+const COMMITS: &str =
+    "SELECT printf('%s|%s|%d|%d|%d', coalesce(git_hash, '-'), title, hidden, published, display_order)
     FROM cognitive_commits ORDER BY started_at";
 
 #[test]
@@ -137,6 +139,7 @@ fn a_session_that_lost_all_but_its_last_commit_has_them_again_with_what_was_made
     fs::copy(picture, shots.join("shot.png")).unwrap();
     let summary = import(&world, 0);
     assert_eq!((&summary["sessions"], &summary["commits"]), (&json!(1), &json!(3)), "{summary}");
+    assert_eq!(summary["edits"], 4, "{summary}");
     assert_eq!(
         query(&world, COMMITS),
         ["1a1a1a1|All boats, counted|0|1|0", "2b2b2b2|Now sort them|1|0|7", "-|And paint them|0|0|0"]
@@ -189,9 +192,12 @@ fn a_title_that_was_edited_here_stays_and_one_that_was_changed_there_comes() {
 #[test]
 fn all_names_and_versions_of_cogcommit_are_read_even_what_it_cannot_open_itself() {
     let world = World::new();
-    for (name, versions) in
-        [(".shipchronicle", &[V1][..]), (".agentlogs", &[V1, V2]), (".cogcommit", &[V1, V2, V6]), (".tuhnr", &[V1, V2, V6, V10])]
-    {
+    for (name, versions) in [
+        (".shipchronicle", &[V1][..]),
+        (".agentlogs", &[V1, V2]),
+        (".cogcommit", &[V1, V2, V6]),
+        (".tuhnr", &[V1, V2, V6, V10]),
+    ] {
         let place = if name == ".cogcommit" { "0123456789ab" } else { "global" };
         let path = world.user().join(name).join(place).join("data.db");
         let database = Database::new(&path, versions).harbour();
@@ -211,14 +217,20 @@ fn all_names_and_versions_of_cogcommit_are_read_even_what_it_cannot_open_itself(
     assert_eq!((&summary["files"], &summary["sessions"]), (&json!(4), &json!(4)), "{summary}");
     // Of one project, and of the same hashes: the same commits.
     assert_eq!(query(&world, "SELECT DISTINCT hash FROM git_commits ORDER BY hash"), ["1a1a1a1", "2b2b2b2"]);
-    assert!(world.run(&["doctor", "--formats", "--json"]).exits(0).json()["unknown_kinds"].as_array().unwrap().is_empty());
+    assert!(
+        world.run(&["doctor", "--formats", "--json"]).exits(0).json()["unknown_kinds"].as_array().unwrap().is_empty()
+    );
 }
 
 #[test]
 fn a_session_that_has_its_own_log_gets_no_more_than_what_was_made_of_it() {
     let world = World::new();
     let mut log = ClaudeLog::new("harbour", 1);
-    log.user("Count the boats.").assistant("I count them.").git_commit("1a1a1a1", "count").user("And now?").assistant("Rest.");
+    log.user("Count the boats.")
+        .assistant("I count them.")
+        .git_commit("1a1a1a1", "count")
+        .user("And now?")
+        .assistant("Rest.");
     let path = log.write(&world.claude());
     let records: Vec<Value> = log.lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let session = path.file_stem().unwrap().to_str().unwrap().to_owned();
@@ -231,7 +243,8 @@ fn a_session_that_has_its_own_log_gets_no_more_than_what_was_made_of_it() {
     let sql = "INSERT INTO sessions VALUES (?1, 'one', ?2, ?3)";
     database.conn.execute(sql, (&session, time(0), time(records.len() - 1))).unwrap();
     let first = records[0]["uuid"].as_str().unwrap();
-    let sql = "INSERT INTO turns(id, session_id, role, content, timestamp) VALUES (?1, ?2, 'user', 'Count the boats.', ?3)";
+    let sql =
+        "INSERT INTO turns(id, session_id, role, content, timestamp) VALUES (?1, ?2, 'user', 'Count the boats.', ?3)";
     database.conn.execute(sql, (first, &session, time(0))).unwrap();
 
     // Asked for CogCommit alone: the log that is still there is read all the same, for it says more.

@@ -137,7 +137,8 @@ fn claude_ais_messages_are_told_block_by_block_and_its_projects_have_their_docum
 fn a_later_export_brings_what_is_new_alone_and_an_earlier_one_takes_nothing_back() {
     let home = Home::new();
     let path = home.logs().join("conversations.json");
-    let mut all: Vec<Value> = serde_json::from_slice(&fs::read(fixture("chatgpt/conversations.json")).unwrap()).unwrap();
+    let mut all: Vec<Value> =
+        serde_json::from_slice(&fs::read(fixture("chatgpt/conversations.json")).unwrap()).unwrap();
     fs::write(&path, json!(all).to_string()).unwrap();
     home.import(&path);
     let before = home.texts(TOLD);
@@ -175,7 +176,11 @@ fn a_damaged_conversation_costs_itself_and_is_named() {
     fs::write(&path, text.replacen("\"title\": \"Boats", "\"title\": oops \"Boats", 1)).unwrap();
     let summary = home.import(&path);
     assert_eq!(summary.skipped.len(), 1, "{:?}", summary.skipped);
-    assert!(summary.skipped[0].file.ends_with("conversations.json#conversation 1 (at byte 1)"), "{:?}", summary.skipped);
+    assert!(
+        summary.skipped[0].file.ends_with("conversations.json#conversation 1 (at byte 1)"),
+        "{:?}",
+        summary.skipped
+    );
     assert_eq!(home.texts("SELECT title FROM cognitive_commits"), ["New chat"]);
     // Cut off in the middle of the second.
     let cut = home.logs().join("cut.json");
@@ -218,35 +223,70 @@ fn cursor(dir: &Path) -> PathBuf {
         conn.execute(&format!("INSERT INTO {table} VALUES (?1, ?2)"), (key, value.to_string())).unwrap();
     };
     let conn = database(&all);
-    put(&conn, "cursorDiskKV", "composerData:c0a70001", &json!({
+    put(
+        &conn,
+        "cursorDiskKV",
+        "composerData:c0a70001",
+        &json!({
         "_v": 10, "composerId": "c0a70001", "name": "Buoys on the map", "createdAt": 1_788_500_000_000_i64,
         "lastUpdatedAt": 1_788_500_090_000_i64, "modelConfig": {"modelName": "gpt-5-codex"},
         "speculativeSummarizationEncryptionKey": "TOKEN-THAT-MUST-STAY",
         "fullConversationHeadersOnly": [{"bubbleId": "b1", "type": 1}, {"bubbleId": "b2", "type": 2},
-            {"bubbleId": "b3", "type": 2}, {"bubbleId": "gone", "type": 2}]}));
-    put(&conn, "cursorDiskKV", "bubbleId:c0a70001:b3", &json!({"_v": 3, "type": 2, "bubbleId": "b3", "text": "",
+            {"bubbleId": "b3", "type": 2}, {"bubbleId": "gone", "type": 2}]}),
+    );
+    put(
+        &conn,
+        "cursorDiskKV",
+        "bubbleId:c0a70001:b3",
+        &json!({"_v": 3, "type": 2, "bubbleId": "b3", "text": "",
         "toolFormerData": {"toolCallId": "call_1", "name": "run_terminal_cmd", "status": "completed",
             "rawArgs": "{\"command\":\"git commit -am buoys\"}",
-            "result": "{\"output\":\"[main 7b0a7b0] Draw the buoys\\n 1 file changed\"}"}}));
-    put(&conn, "cursorDiskKV", "bubbleId:c0a70001:b1", &json!({"_v": 3, "type": 1, "bubbleId": "b1",
-        "text": "Draw the buoys on the map.", "createdAt": "2026-09-04T05:33:21.000Z"}));
-    put(&conn, "cursorDiskKV", "bubbleId:c0a70001:b2", &json!({"_v": 3, "type": 2, "bubbleId": "b2",
+            "result": "{\"output\":\"[main 7b0a7b0] Draw the buoys\\n 1 file changed\"}"}}),
+    );
+    put(
+        &conn,
+        "cursorDiskKV",
+        "bubbleId:c0a70001:b1",
+        &json!({"_v": 3, "type": 1, "bubbleId": "b1",
+        "text": "Draw the buoys on the map.", "createdAt": "2026-09-04T05:33:21.000Z"}),
+    );
+    put(
+        &conn,
+        "cursorDiskKV",
+        "bubbleId:c0a70001:b2",
+        &json!({"_v": 3, "type": 2, "bubbleId": "b2",
         "text": "I draw them where they swim.", "thinking": {"text": "Red ones first."},
-        "tokenCount": {"inputTokens": 900, "outputTokens": 40}}));
+        "tokenCount": {"inputTokens": 900, "outputTokens": 40}}),
+    );
     let conn = database(&one);
     fs::write(one.join("workspace.json"), r#"{"folder": "file:///w/sea%20map"}"#).unwrap();
-    put(&conn, "ItemTable", "composer.composerData", &json!({"allComposers": [{"composerId": "c0a70001"},
+    put(
+        &conn,
+        "ItemTable",
+        "composer.composerData",
+        &json!({"allComposers": [{"composerId": "c0a70001"},
         {"composerId": "c0a70002", "name": "", "createdAt": 1_731_784_818_255_i64, "conversation": [
             {"type": 1, "bubbleId": "d1", "text": "Which scale has the map?"},
             {"type": 2, "bubbleId": "d2", "text": "One to ten thousand.", "codeBlocks": [
                 {"uri": {"fsPath": "/w/sea map/scale.ts", "external": "file:///w/sea%20map/scale.ts"}, "version": 0}]}],
-         "codeBlockData": {"file:///w/sea%20map/scale.ts": [{"content": "export const SCALE = 1e4;"}]}}]}));
-    put(&conn, "ItemTable", "workbench.panel.aichat.view.aichat.chatdata", &json!({"tabs": [{"tabId": "t0a70003",
+         "codeBlockData": {"file:///w/sea%20map/scale.ts": [{"content": "export const SCALE = 1e4;"}]}}]}),
+    );
+    put(
+        &conn,
+        "ItemTable",
+        "workbench.panel.aichat.view.aichat.chatdata",
+        &json!({"tabs": [{"tabId": "t0a70003",
         "chatTitle": "Colours of buoys", "lastSendTime": 1_731_818_231_743_i64, "bubbles": [
             {"type": "user", "id": "u1", "text": "Why are buoys red?"},
-            {"type": "ai", "id": "u2", "rawText": "To be seen.", "modelType": "claude-3.5-sonnet"}]}]}));
-    put(&conn, "ItemTable", "aiService.prompts", &json!([{"text": "Why are buoys red?", "commandType": 2},
-        {"text": "A prompt whose chat is gone", "commandType": 4}]));
+            {"type": "ai", "id": "u2", "rawText": "To be seen.", "modelType": "claude-3.5-sonnet"}]}]}),
+    );
+    put(
+        &conn,
+        "ItemTable",
+        "aiService.prompts",
+        &json!([{"text": "Why are buoys red?", "commandType": 2},
+        {"text": "A prompt whose chat is gone", "commandType": 4}]),
+    );
     dir.join("User")
 }
 

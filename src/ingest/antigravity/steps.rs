@@ -48,7 +48,8 @@ impl Step {
     /// The prompt of a step that is one: the longest text that reads like one.
     pub fn prompt(&self) -> Option<&str> {
         let score = |text: &&String| {
-            let opaque = !text.contains(char::is_whitespace) || text.starts_with(['{', '[', '/']) || text.starts_with("file:");
+            let opaque =
+                !text.contains(char::is_whitespace) || text.starts_with(['{', '[', '/']) || text.starts_with("file:");
             (!opaque, text.len())
         };
         self.strings.iter().filter(|text| text.chars().any(char::is_alphabetic)).max_by_key(score).map(String::as_str)

@@ -79,9 +79,6 @@ impl Said {
             "thoughts" => {
                 said.thought = true;
                 said.text = thoughts(content);
-                if said.text.is_empty() {
-                    said.parts(content, assets);
-                }
             }
             "reasoning_recap" => {
                 said.label = Some("recap");
@@ -107,10 +104,11 @@ impl Said {
                 let kind = if other.is_empty() { "none" } else { other };
                 said.unknown.push(format!("content_type/{kind}"));
                 said.text = text("text");
-                if said.text.is_empty() {
-                    said.parts(content, assets);
-                }
             }
+        }
+        // Some exports have the text of a kind among its parts, whatever the kind.
+        if said.text.is_empty() && said.images.is_empty() {
+            said.parts(content, assets);
         }
         said.made(message, assets);
         said

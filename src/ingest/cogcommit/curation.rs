@@ -107,12 +107,21 @@ fn tags(text: &str) -> Vec<String> {
     list.into_iter().map(|tag| tag.trim().to_owned()).filter(|tag| !tag.is_empty()).collect()
 }
 
-/// Makes the edits; what found no commit, or was refused, as the id of its row and the reason.
+/// What became of what people made.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Edits made.
+    pub edits: u64,
+    /// What found no commit, or was refused: the id of its row, and the reason.
+    pub lost: Vec<(String, String)>,
+}
+
+/// Makes the edits.
 ///
 /// # Errors
 /// When the database cannot be written.
-pub fn apply(tx: &mut Transaction<'_>, agent: Agent, all: Vec<Curated>) -> store::Result<Vec<(String, String)>> {
-    let mut lost = Vec::new();
+pub fn apply(tx: &mut Transaction<'_>, agent: Agent, all: Vec<Curated>) -> store::Result<Outcome> {
+    let (mut edits, mut lost) = (0, Vec::new());
     let mut meant: BTreeMap<i64, Curated> = BTreeMap::new();
     for curated in all {
         let found = targets(tx, agent, &curated)?;
@@ -132,12 +141,12 @@ pub fn apply(tx: &mut Transaction<'_>, agent: Agent, all: Vec<Curated>) -> store
     for (row, curated) in meant {
         let id = curated.id.clone();
         match edit(tx, row, curated) {
-            Ok(()) => {}
+            Ok(made) => edits += made,
             Err(CurationError::Store(e)) => return Err(e),
             Err(e) => lost.push((id, e.to_string())),
         }
     }
-    Ok(lost)
+    Ok(Outcome { edits, lost })
 }
 
 /// The commits here that one of CogCommit's is: it took several for one where it missed a git commit.
@@ -171,7 +180,10 @@ fn targets(tx: &Transaction<'_>, agent: Agent, curated: &Curated) -> store::Resu
     }
     if closing.is_none() {
         for id in &curated.sessions {
-            let last = sessions::parts(tx, agent, id)?.into_iter().rev().find_map(|part| Some((part.commit_row?, part.native_id)));
+            let last = sessions::parts(tx, agent, id)?
+                .into_iter()
+                .rev()
+                .find_map(|part| Some((part.commit_row?, part.native_id)));
             closing = closing.or(last);
         }
     }
@@ -202,8 +214,8 @@ fn by_hash(tx: &Transaction<'_>, curated: &Curated) -> store::Result<Option<(i64
     Ok(<[(i64, String); 1]>::try_from(found).ok().map(|[one]| one))
 }
 
-fn edit(tx: &mut Transaction<'_>, row: i64, made_of_it: Curated) -> Result<(), CurationError> {
-    let Some(commit) = commits::get(tx, row)?.filter(|commit| commit.deleted_at.is_none()) else { return Ok(()) };
+fn edit(tx: &mut Transaction<'_>, row: i64, made_of_it: Curated) -> Result<u64, CurationError> {
+    let Some(commit) = commits::get(tx, row)?.filter(|commit| commit.deleted_at.is_none()) else { return Ok(0) };
     let mut made: Vec<(Edit, Option<Millis>)> = Vec::new();
     if let Some(title) = made_of_it.title
         && may_set(tx, &commit, "retitle", curated::title(tx, &commit)? == Title::Found)?
@@ -230,10 +242,11 @@ fn edit(tx: &mut Transaction<'_>, row: i64, made_of_it: Curated) -> Result<(), C
     {
         made.push((Edit::Reorder { commit: row, order }, None));
     }
+    let mut edits = 0;
     for (edit, at) in made {
-        Editor::of_import(tx, at).apply(&edit)?;
+        edits += u64::from(Editor::of_import(tx, at).apply(&edit)?.is_some());
     }
-    Ok(())
+    Ok(edits)
 }
 
 /// Whether a field is still as it was found, or as an import set it.

@@ -115,9 +115,13 @@ impl<'a> Reading<'a> {
     fn ids(&mut self) -> rusqlite::Result<Vec<(String, Row)>> {
         let mut found: BTreeMap<String, Row> = BTreeMap::new();
         for (nth, row) in std::mem::take(&mut self.sessions).into_iter().enumerate() {
-            match text(&row, "id") {
-                Some(id) => drop(found.insert(id.to_owned(), row)),
-                None => drop((self.give)(Found::Skipped(format!("sessions, row {}", nth + 1), "it has no id".to_owned()))),
+            match text(&row, "id").map(str::to_owned) {
+                Some(id) => {
+                    found.insert(id, row);
+                }
+                None => {
+                    (self.give)(Found::Skipped(format!("sessions, row {}", nth + 1), "it has no id".to_owned()));
+                }
             }
         }
         let of_turns: Vec<String> = self
@@ -258,7 +262,7 @@ impl<'a> Reading<'a> {
         let of_them = |key: &str| -> Vec<String> {
             // A database of one project has its name nowhere: all of its files tell.
             let all = if name.is_some() { commits } else { &self.commits };
-            all.iter().filter_map(|commit| text(commit, key)).flat_map(|list| paths(list)).collect()
+            all.iter().filter_map(|commit| text(commit, key)).flat_map(paths).collect()
         };
         let mut files = of_them("files_changed");
         if files.is_empty() {

@@ -64,7 +64,8 @@ impl Collection for Database {
             }
         }
         let folders = folders(&self.path);
-        let mut reading = Reading { conn: opened.conn(), path: &self.path, stamp, known, folders, said: HashSet::new(), give };
+        let mut reading =
+            Reading { conn: opened.conn(), path: &self.path, stamp, known, folders, said: HashSet::new(), give };
         reading.all().map_err(failed)?;
         opened.check()
     }
@@ -83,7 +84,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     fn all(&mut self) -> rusqlite::Result<()> {
-        let has = |table| columns(self.conn, table).map(|c| c.iter().any(|c| c == "key") && c.iter().any(|c| c == "value"));
+        let has =
+            |table| columns(self.conn, table).map(|c| c.iter().any(|c| c == "key") && c.iter().any(|c| c == "value"));
         let (items, pairs) = (has("ItemTable")?, has("cursorDiskKV")?);
         if items && !(self.tabs()? && self.composers()?) {
             return Ok(());
@@ -213,7 +215,11 @@ impl Reading<'_> {
         }
         if let Some(about) = about.as_object_mut() {
             without_secrets(about);
-            about.retain(|key, value| !(value.is_null() && ["conversation", "bubbles", "fullConversationHeadersOnly", "conversationMap"].contains(&key.as_str())));
+            about.retain(|key, value| {
+                !(value.is_null()
+                    && ["conversation", "bubbles", "fullConversationHeadersOnly", "conversationMap"]
+                        .contains(&key.as_str()))
+            });
             // What tells it from a bubble.
             about.remove("type");
         }

@@ -57,6 +57,7 @@ impl<R: BufRead> Elements<R> {
     ///
     /// # Errors
     /// When the file cannot be read.
+    #[allow(clippy::should_implement_trait, reason = "it may fail, like that of lines")]
     pub fn next(&mut self) -> io::Result<Option<Element>> {
         loop {
             let list = match self.at {

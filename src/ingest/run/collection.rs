@@ -90,7 +90,9 @@ impl Run<'_> {
         if !curated.is_empty() && !self.stopped() {
             // Subagents find the commits that they are in.
             crate::ingest::link::link_all(&mut tx, &mut self.projects)?;
-            for (id, reason) in cogcommit::curation::apply(&mut tx, format.agent(), curated)? {
+            let outcome = cogcommit::curation::apply(&mut tx, format.agent(), curated)?;
+            self.summary.edits += outcome.edits;
+            for (id, reason) in outcome.lost {
                 self.summary.skip(&format!("{name}#commit {id}"), 0, reason);
                 // Its conversation may come yet.
                 whole = false;
@@ -112,7 +114,8 @@ impl Run<'_> {
         match found {
             Found::Unchanged(bytes) => self.done += bytes.min(reading.candidate.size),
             Found::Skipped(place, reason) => {
-                let place = if place.is_empty() { reading.name.to_owned() } else { format!("{}#{place}", reading.name) };
+                let place =
+                    if place.is_empty() { reading.name.to_owned() } else { format!("{}#{place}", reading.name) };
                 self.summary.skip(&place, 0, reason);
             }
             Found::Curated(curated) => reading.curated.push(*curated),
@@ -200,7 +203,8 @@ fn has_own(tx: &Transaction<'_>, agent: Agent, id: &str) -> store::Result<bool> 
     let mut natives = vec![id.to_owned()];
     if id.starts_with("agent-") {
         // A subagent's id has its session's in front.
-        let mut query = tx.prepare_cached("SELECT DISTINCT native_id FROM sessions WHERE agent = ?1 AND native_id LIKE ?2")?;
+        let mut query =
+            tx.prepare_cached("SELECT DISTINCT native_id FROM sessions WHERE agent = ?1 AND native_id LIKE ?2")?;
         let found = query.query_map((agent.as_str(), format!("%/{id}")), |row| row.get(0))?;
         natives.extend(found.collect::<rusqlite::Result<Vec<String>>>()?);
     }
