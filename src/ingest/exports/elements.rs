@@ -79,6 +79,11 @@ impl<R: BufRead> Elements<R> {
                 }
                 (At::Between { list: true }, b',') => self.skip(),
                 (At::Between { list: true }, b']') => self.at = At::End,
+                // A bracket or comma that ends nothing.
+                (_, b'}' | b']' | b',') => {
+                    self.skip();
+                    self.at = At::Between { list };
+                }
                 _ => {
                     self.at = At::Between { list };
                     return self.element().map(Some);
