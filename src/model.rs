@@ -197,11 +197,26 @@ pub enum Agent {
     OpenCode,
     Gemini,
     Copilot,
+    #[serde(rename = "chatgpt")]
+    ChatGpt,
+    ClaudeAi,
+    Cursor,
+    Antigravity,
 }
 
 impl Agent {
     /// Every agent. Inode numbers are made of the places here: new ones are added at the end.
-    pub const ALL: [Self; 5] = [Self::ClaudeCode, Self::Codex, Self::OpenCode, Self::Gemini, Self::Copilot];
+    pub const ALL: [Self; 9] = [
+        Self::ClaudeCode,
+        Self::Codex,
+        Self::OpenCode,
+        Self::Gemini,
+        Self::Copilot,
+        Self::ChatGpt,
+        Self::ClaudeAi,
+        Self::Cursor,
+        Self::Antigravity,
+    ];
 
     /// The name in the database, in JSON and in ids.
     #[must_use]
@@ -212,6 +227,10 @@ impl Agent {
             Self::OpenCode => "opencode",
             Self::Gemini => "gemini",
             Self::Copilot => "copilot",
+            Self::ChatGpt => "chatgpt",
+            Self::ClaudeAi => "claude_ai",
+            Self::Cursor => "cursor",
+            Self::Antigravity => "antigravity",
         }
     }
 
@@ -224,6 +243,10 @@ impl Agent {
             Self::OpenCode => "opencode",
             Self::Gemini => "gemini-cli",
             Self::Copilot => "copilot-cli",
+            Self::ChatGpt => "chatgpt",
+            Self::ClaudeAi => "claude-ai",
+            Self::Cursor => "cursor",
+            Self::Antigravity => "antigravity",
         }
     }
 
@@ -236,6 +259,10 @@ impl Agent {
             Self::OpenCode => "OpenCode",
             Self::Gemini => "Gemini CLI",
             Self::Copilot => "Copilot CLI",
+            Self::ChatGpt => "ChatGPT",
+            Self::ClaudeAi => "Claude.ai",
+            Self::Cursor => "Cursor",
+            Self::Antigravity => "Antigravity",
         }
     }
 

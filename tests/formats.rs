@@ -24,6 +24,8 @@ const EXPECTED: &[&str] = &[
     "codex: new_kind",
     "codex: response_item/untyped",
     "codex: unknown",
+    "chatgpt: content_type/novelty",
+    "claude_ai: content/novelty",
 ];
 
 /// The kinds of real transcripts that no parser knows yet.
@@ -58,8 +60,8 @@ fn every_record_of_the_logs_written_for_tests_is_of_a_known_kind_or_expected() {
 fn every_record_of_real_transcripts_is_of_a_known_kind_or_expected() {
     let data = std::env::var_os("COGFS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let places: Vec<PathBuf> =
-        ["claude-code", "codex"].map(|agent| data.join(agent)).into_iter().filter(|p| p.is_dir()).collect();
+    let agents = ["claude-code", "codex", "chatgpt", "claude-ai", "cursor/cursor-history/state.vscdb", "antigravity"];
+    let places: Vec<PathBuf> = agents.map(|agent| data.join(agent)).into_iter().filter(|p| p.exists()).collect();
     skip_unless!(!places.is_empty(), "no real transcripts (COGFS_TEST_DATA)");
     assert_expected(&kinds_of(&places), EXPECTED_REAL);
 }

@@ -13,11 +13,12 @@ use common::{ClaudeLog, Mount, World};
 fn sources() -> Vec<PathBuf> {
     let data = std::env::var_os("COGFS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let found: Vec<PathBuf> = ["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli"]
-        .map(|agent| data.join(agent))
-        .into_iter()
-        .filter(|p| p.is_dir())
-        .collect();
+    let logs = ["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli", "chatgpt", "claude-ai", "antigravity"];
+    let mut found: Vec<PathBuf> = logs.map(|agent| data.join(agent)).into_iter().filter(|p| p.is_dir()).collect();
+    // Databases are read where they are named.
+    if data.join("cursor").is_dir() {
+        found.extend(common::files_named(&data.join("cursor"), |name| name == "state.vscdb"));
+    }
     if found.is_empty() {
         common::skipped(&format!(
             "no real transcripts in {} (COGFS_TEST_DATA): fixtures in their place",
@@ -90,6 +91,8 @@ fn the_reader_itself_finds_what_was_said_and_nothing_else() {
         "There are seven boats.",
         "Thirsty it is. Danke schön! 🪴",
         "Committed: they burn until dawn now.",
+        "There are five: one is behind the crane.",
+        "Any knot will do.",
         "[main 5c6d7e8] Lanterns burn until dawn\n 1 file changed, 3 insertions(+), 1 deletion(-)\n",
     ];
     for text in wanted {

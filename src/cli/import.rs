@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::mount::BoxError;
 use super::output::{self, count};
 use crate::config::Folders;
-use crate::ingest::{self, Options, Progress, Summary};
+use crate::ingest::{self, Format, Options, Progress, Summary};
 use crate::store::lock::{Lock, Purpose};
 use crate::store::{Layout, Writer};
 use crate::upkeep;
@@ -36,12 +36,18 @@ pub(super) const INTERRUPTED: u8 = 130;
 /// Copilot CLI (COPILOT_HOME or ~/.copilot). With PATH: files or folders, whose format is recognised by content. Importing
 /// again changes nothing but what is new, and nothing is ever deleted because a log is gone.
 ///
+/// With --from: what is of one of these alone. CogCommit, Cursor and Antigravity are looked for where they keep their data; exports
+/// of ChatGPT and Claude.ai are archives to be downloaded there, and named here, unpacked or not. Of CogCommit, titles and marks are kept.
+///
 /// Exit status: 0 all well, 3 some records were skipped, 1 failed.
 #[derive(Debug, clap::Args)]
 pub struct ImportArgs {
-    /// Log files, or folders to look for them in
-    #[arg(value_name = "PATH")]
+    /// Log files, exports or databases, or folders to look for them in
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
     paths: Vec<PathBuf>,
+    /// Import what is of this program or service alone
+    #[arg(long, value_name = "FORMAT")]
+    from: Option<From>,
     /// Read everything and say what would be imported; write nothing
     #[arg(long)]
     dry_run: bool,
@@ -53,6 +59,33 @@ pub struct ImportArgs {
     quiet: bool,
 }
 
+/// What to import from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    /// Databases of CogCommit, and of Tuhnr, Agentlogs and Shipchronicle, as it was called
+    Cogcommit,
+    /// An export of ChatGPT: its archive, the folder that was in it, or conversations.json
+    Chatgpt,
+    /// An export of Claude.ai, likewise
+    ClaudeAi,
+    /// Cursor's editor: state.vscdb, of all workspaces or of one
+    Cursor,
+    /// Antigravity, as far as it can be read
+    Antigravity,
+}
+
+impl From {
+    fn format(self) -> Format {
+        match self {
+            Self::Cogcommit => Format::CogCommit,
+            Self::Chatgpt => Format::ChatGpt,
+            Self::ClaudeAi => Format::ClaudeAi,
+            Self::Cursor => Format::Cursor,
+            Self::Antigravity => Format::Antigravity,
+        }
+    }
+}
+
 /// Runs `cogfs import`.
 ///
 /// # Errors
@@ -60,8 +93,12 @@ pub struct ImportArgs {
 pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
     let _lock = if args.dry_run { None } else { Some(lock(&layout)?) };
-    let summary =
-        import(&layout, Options { places: args.paths.clone(), dry_run: args.dry_run }, args.quiet || args.json)?;
+    let summary = import_from(
+        &layout,
+        Options { places: args.paths.clone(), dry_run: args.dry_run },
+        args.from,
+        args.quiet || args.json,
+    )?;
     if !args.dry_run {
         // What a killed `cogfs forget` left.
         super::forget::warn(&super::forget::erase_rest(&mut Writer::open(&layout)?)?)?;
@@ -76,20 +113,25 @@ pub fn run(folders: &Folders, args: &ImportArgs) -> Result<ExitCode, BoxError> {
 
 /// Imports with a progress bar (on a terminal) and Ctrl-C.
 pub(super) fn import(layout: &Layout, options: Options, quiet: bool) -> Result<Summary, BoxError> {
+    import_from(layout, options, None, quiet)
+}
+
+fn import_from(layout: &Layout, options: Options, from: Option<From>, quiet: bool) -> Result<Summary, BoxError> {
     let stop = stop_on_signals()?;
     let (reading, indexing) = (bar_like(quiet, READING), bar_like(quiet, INDEXING));
-    let summary = ingest::import(layout, &options, &stop, &mut |progress| match progress {
-        Progress::Reading { done, total, file } => {
-            reading.set_length(total);
-            reading.set_position(done);
-            reading.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
-        }
-        Progress::Indexing { done, total } => {
-            reading.finish_and_clear();
-            indexing.set_length(total);
-            indexing.set_position(done);
-        }
-    });
+    let summary =
+        ingest::import_from(layout, &options, from.map(From::format), &stop, &mut |progress| match progress {
+            Progress::Reading { done, total, file } => {
+                reading.set_length(total);
+                reading.set_position(done);
+                reading.set_message(file.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            }
+            Progress::Indexing { done, total } => {
+                reading.finish_and_clear();
+                indexing.set_length(total);
+                indexing.set_position(done);
+            }
+        });
     reading.finish_and_clear();
     indexing.finish_and_clear();
     if !options.dry_run {
@@ -201,6 +243,13 @@ fn print(summary: &Summary) -> io::Result<()> {
         count(summary.tool_calls, "tool call"),
         count(summary.images, "image"),
     )?;
+    if summary.edits > 0 {
+        writeln!(
+            out,
+            "{} kept as you had made them there: titles, marks, order (`cogfs log` lists them).",
+            count(summary.edits, "edit")
+        )?;
+    }
     if summary.unfinished > 0 {
         writeln!(
             out,

@@ -48,6 +48,8 @@ pub struct Editor<'a, 'conn> {
     undoes: Option<i64>,
     /// Where they were made, if that was not here.
     elsewhere: Option<Elsewhere>,
+    /// When they were made, if that is known and was not now.
+    at: Option<Millis>,
 }
 
 /// Where and when an edit was made that came by way of the cloud.
@@ -69,17 +71,23 @@ struct Written<'a> {
 
 impl<'a, 'conn> Editor<'a, 'conn> {
     pub fn new(tx: &'a mut Transaction<'conn>, origin: Origin) -> Self {
-        Self { tx, origin, undoes: None, elsewhere: None }
+        Self { tx, origin, undoes: None, elsewhere: None, at: None }
     }
 
     /// Makes edits that were made elsewhere: they are logged, and not queued for the cloud, which they come from. A deletion is
     /// that of its record alone: what it makes of the parts was decided where it was made.
     pub fn of_cloud(tx: &'a mut Transaction<'conn>, elsewhere: Elsewhere) -> Self {
-        Self { tx, origin: Origin::Sync, undoes: None, elsewhere: Some(elsewhere) }
+        Self { tx, origin: Origin::Sync, undoes: None, elsewhere: Some(elsewhere), at: None }
+    }
+
+    /// Makes edits that were made in another program, at a time that it may have noted: they are this user's, and are queued
+    /// for the cloud like those made here.
+    pub fn of_import(tx: &'a mut Transaction<'conn>, at: Option<Millis>) -> Self {
+        Self { tx, origin: Origin::Import, undoes: None, elsewhere: None, at }
     }
 
     pub(super) fn undoing(tx: &'a mut Transaction<'conn>, origin: Origin, seq: i64) -> Self {
-        Self { tx, origin, undoes: Some(seq), elsewhere: None }
+        Self { tx, origin, undoes: Some(seq), elsewhere: None, at: None }
     }
 
     /// Makes an edit; its number in the log, or `None` when the record is so already.
@@ -123,7 +131,18 @@ impl<'a, 'conn> Editor<'a, 'conn> {
         }
         let (origin, undoes) = (self.origin, self.undoes);
         let machine = self.elsewhere.as_ref().map(|elsewhere| elsewhere.machine.as_str());
-        let new = NewEdit { origin, machine, kind, entity_row: row, entity_id: id, action, before, after, undoes };
+        let new = NewEdit {
+            origin,
+            machine,
+            kind,
+            entity_row: row,
+            entity_id: id,
+            action,
+            before,
+            after,
+            undoes,
+            at: self.at,
+        };
         Ok(Some(edits::add(self.tx, &new)?))
     }
 

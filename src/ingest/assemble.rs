@@ -59,6 +59,7 @@ impl State {
             git_remote: self.git_remote.clone(),
             project_hash: self.project_hash.clone(),
             agent_version: self.agent_version.clone(),
+            collection: None,
             started_at: None,
         }
     }
@@ -245,6 +246,19 @@ impl Assembler {
                     .add(&tokens);
             }
             Item::Title(title) => self.titles.push(title),
+            Item::Committed { native, made } => {
+                // The call may be among those that wait until it is known whose they are.
+                for admitted in self.replay.finish(tx)? {
+                    self.resolved(tx, projects, admitted)?;
+                }
+                // The part that it is in, which may be stored since long.
+                let row = match turns::row_by_id_in(tx, &native_turn_id(self.head.agent, &native))? {
+                    Some(turn) => turns::parts_of(turn).0,
+                    None => self.part(tx, &Stream::Main)?,
+                };
+                self.load(tx, row)?;
+                self.git_commits(tx, projects, row, &Stream::Main, &[made])?;
+            }
             Item::Ignored { kind, known } => self.counts.ignored(kind, known),
         }
         Ok(())
@@ -256,6 +270,7 @@ impl Assembler {
         known.git_branch = new.git_branch.or(known.git_branch.take());
         known.git_remote = new.git_remote.or(known.git_remote.take());
         known.project_hash = new.project_hash.or(known.project_hash.take());
+        known.collection = new.collection.or(known.collection.take());
         known.agent_version = new.agent_version.or(known.agent_version.take());
         if let Some(at) = new.started_at
             && self.last_at == Millis::default()
@@ -488,7 +503,8 @@ impl Assembler {
             return Ok(());
         }
         let Some(part) = self.parts.get_mut(&row) else { return Ok(()) };
-        let project = projects.resolve(tx, &part.place())?;
+        let place = super::project::Place { named: self.context.collection.as_ref(), ..part.place() };
+        let project = projects.resolve(tx, &place)?;
         let (title, rank) = match turn.role {
             Role::User => prompt_title(turn),
             _ => None,

@@ -44,6 +44,16 @@ pub fn open(path: &Path, head: &[Value]) -> Option<(SessionHead, Box<dyn Parser>
     Some((session, Box::new(parser)))
 }
 
+/// The label of a text that stands under the user's name and is none of theirs, as far as the text alone tells.
+pub(super) fn label_of_prompt(text: &str) -> Option<&'static str> {
+    human::label(&Value::Null, text)
+}
+
+/// The output of a tool's result, with its pictures.
+pub(super) fn output_of(content: Option<&Value>) -> (String, Vec<super::record::Image>) {
+    content::output(content)
+}
+
 /// Record types that hold no turn: undo data, progress bars, the state of the program's own window.
 const SILENT: [&str; 10] = [
     "progress",
@@ -139,6 +149,7 @@ impl Transcript {
             git_branch: changed(&mut memory.git_branch, str_at(record, "gitBranch")),
             git_remote: None,
             project_hash: None,
+            collection: None,
             agent_version: changed(&mut memory.version, str_at(record, "version")),
             started_at: at.filter(|_| !memory.started),
         };

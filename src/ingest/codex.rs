@@ -151,6 +151,7 @@ impl Codex {
             git_branch: in_git("branch"),
             git_remote: in_git("repository_url"),
             project_hash: None,
+            collection: None,
             agent_version: str_of(meta, "cli_version").map(str::to_owned),
             started_at: self.state.started_at,
         }));

@@ -282,6 +282,7 @@ fn context(event: &Event<'_>, out: &mut Vec<Item>) {
         git_branch: text("branch"),
         git_remote: host.zip(str_of(place, "repository")).map(|(host, name)| format!("https://{host}/{name}")),
         project_hash: None,
+        collection: None,
         agent_version: str_of(data, "copilotVersion").map(str::to_owned),
         started_at: str_of(data, "startTime").and_then(Millis::parse),
     };

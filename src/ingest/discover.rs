@@ -8,6 +8,8 @@ use std::time::SystemTime;
 
 use walkdir::WalkDir;
 
+use super::antigravity;
+use super::collection::{Format, is_zip};
 use super::opencode::{database, tree};
 
 /// A file to look at.
@@ -54,6 +56,88 @@ pub fn agent_places() -> Vec<PathBuf> {
     claude.into_iter().chain(codex).chain(opencode).chain(gemini).chain(copilot).collect()
 }
 
+/// The folders that programs keep what is asked for by name in, where they exist: of CogCommit, those of all its names.
+#[must_use]
+pub fn places_of(format: Format) -> Vec<PathBuf> {
+    let Some(home) = env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from) else { return Vec::new() };
+    let config =
+        env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map_or_else(|| home.join(".config"), PathBuf::from);
+    let places = match format {
+        // The oldest first: where two of them have a conversation, the later one's marks hold.
+        Format::CogCommit => {
+            [".shipchronicle", ".agentlogs", ".cogcommit", ".tuhnr"].map(|name| home.join(name)).to_vec()
+        }
+        Format::Cursor => vec![config.join("Cursor/User"), home.join("Library/Application Support/Cursor/User")],
+        Format::Antigravity => ["antigravity", "antigravity-cli"].map(|name| home.join(".gemini").join(name)).to_vec(),
+        // What was downloaded lies anywhere.
+        Format::ChatGpt | Format::ClaudeAi => Vec::new(),
+    };
+    places.into_iter().filter(|dir| dir.is_dir()).collect()
+}
+
+/// The files of a format below the given places, in the order they are to be read.
+#[must_use]
+pub fn candidates_of(format: Format, places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
+    let (mut found, mut unreadable) = (Vec::new(), Vec::new());
+    for place in places {
+        match fs::metadata(place) {
+            Ok(meta) if meta.is_file() || antigravity::is_root(place) => found.push(candidate(place, &meta, true)),
+            Ok(_) => walk_for(format, place, &mut found, &mut unreadable),
+            Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
+        }
+    }
+    let mut seen = std::collections::HashSet::new();
+    found.retain(|candidate: &Candidate| seen.insert(candidate.path.clone()));
+    (found, unreadable)
+}
+
+fn walk_for(format: Format, place: &Path, found: &mut Vec<Candidate>, unreadable: &mut Vec<Unreadable>) {
+    let mut entries = WalkDir::new(place).sort_by_file_name().into_iter();
+    while let Some(entry) = entries.next() {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => {
+                if format == Format::Antigravity && antigravity::is_root(entry.path()) {
+                    entries.skip_current_dir();
+                    found.extend(entry.metadata().ok().map(|meta| candidate(entry.path(), &meta, false)));
+                }
+            }
+            Ok(entry) if entry.file_type().is_file() && is_of(format, entry.path()) => match entry.metadata() {
+                Ok(meta) => found.push(candidate(entry.path(), &meta, false)),
+                Err(e) => unreadable.push(Unreadable { path: entry.path().to_owned(), reason: e.to_string() }),
+            },
+            Ok(_) => {}
+            Err(e) => unreadable.push(Unreadable {
+                path: e.path().unwrap_or(place).to_owned(),
+                reason: e.io_error().map_or_else(|| e.to_string(), ToString::to_string),
+            }),
+        }
+    }
+}
+
+/// Whether a file may hold what is asked for; what it holds decides.
+fn is_of(format: Format, path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    match format {
+        Format::CogCommit => name == "data.db",
+        Format::Cursor => name == "state.vscdb",
+        Format::ChatGpt | Format::ClaudeAi => name.ends_with(".json") || name.ends_with(".zip") && is_zip(path),
+        Format::Antigravity => name.ends_with(".json") && !name.ends_with(".metadata.json"),
+    }
+}
+
+/// The log of each session of Claude Code's that is still there, by the session's id.
+#[must_use]
+pub fn claude_logs() -> std::collections::HashMap<String, PathBuf> {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let place = env::var_os("CLAUDE_CONFIG_DIR").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let Some(place) = place.or_else(|| home.map(|home| home.join(".claude"))) else { return Default::default() };
+    let logs = WalkDir::new(place.join("projects")).min_depth(2).max_depth(2).into_iter().flatten();
+    let named = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    logs.filter(|entry| entry.file_type().is_file() && entry.path().extension().is_some_and(|e| e == "jsonl"))
+        .filter_map(|entry| Some((named(entry.path())?, entry.into_path())))
+        .collect()
+}
+
 /// The files below the given places, in the order they are to be read: sessions before their subagents, older files before
 /// younger ones, so that an original comes before its copies.
 #[must_use]
@@ -61,7 +145,7 @@ pub fn candidates(places: &[PathBuf]) -> (Vec<Candidate>, Vec<Unreadable>) {
     let (mut found, mut unreadable) = (Vec::new(), Vec::new());
     for place in places {
         match fs::metadata(place) {
-            Ok(meta) if meta.is_file() => found.push(candidate(place, &meta, true)),
+            Ok(meta) if meta.is_file() || antigravity::is_root(place) => found.push(candidate(place, &meta, true)),
             Ok(_) => walk(place, &mut found, &mut unreadable),
             Err(e) => unreadable.push(Unreadable { path: place.clone(), reason: e.to_string() }),
         }

@@ -59,6 +59,7 @@ impl Part {
             cwd: self.session.cwd.as_deref(),
             logged_remote: self.hidden.git_remote.as_deref(),
             folder_hash: self.hidden.project_hash.as_deref(),
+            named: None,
         }
     }
 

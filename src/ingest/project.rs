@@ -6,11 +6,14 @@
 //!
 //! Gemini CLI logs of some versions name their folder by its SHA-256 alone: of the folders of known projects the one that has
 //! it is meant. Where none has, the project is called after the hash, until an import brings the folder.
+//!
+//! What was said on the web has no folder: a service is a project, and so is each of the projects that the service itself has.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::record::NamedProject;
 use crate::render;
 use crate::store::{self, Transaction, commits, projects, visuals};
 
@@ -28,6 +31,8 @@ pub struct Place<'a> {
     pub logged_remote: Option<&'a str>,
     /// SHA-256 of the folder, where the log says no more of it.
     pub folder_hash: Option<&'a str>,
+    /// The project, where it is no folder.
+    pub named: Option<&'a NamedProject>,
 }
 
 /// The commits that a worktree's HEAD was at.
@@ -64,6 +69,13 @@ impl Resolver {
         if let (None, None, Some(hash)) = (cwd, place.logged_remote, place.folder_hash) {
             return by_hash(tx, hash);
         }
+        let cwd = match (cwd, place.named) {
+            (None, Some(named)) => match &named.folder {
+                Some(folder) => Some(folder.trim_end_matches('/')),
+                None => return by_name(tx, named),
+            },
+            (cwd, _) => cwd,
+        };
         let row = self.by_folder_or_remote(tx, cwd, place.logged_remote)?;
         for folder in cwd.iter().copied().chain(projects::paths(tx, row)?.iter().map(String::as_str)) {
             fold_hashed(tx, row, folder)?;
@@ -155,6 +167,15 @@ fn by_folder(tx: &mut Transaction<'_>, folder: Option<&str>) -> store::Result<i6
     };
     projects::add_path(tx, row, folder)?;
     Ok(row)
+}
+
+/// A project that is no folder.
+fn by_name(tx: &mut Transaction<'_>, named: &NamedProject) -> store::Result<i64> {
+    let identity = format!("service:{}", named.key);
+    match projects::by_identity(tx, &identity)? {
+        Some(project) => Ok(project.row),
+        None => projects::create(tx, &identity, &named.name, &render::project_dir_name(&named.name), None),
+    }
 }
 
 /// The project of the folder that has a hash, else one that is called after it.

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::model::{Agent, Millis, Role, Tokens, ToolStatus};
+use crate::store::commits::GitCommit;
 
 /// Who a log file is: known from its path and its first records, before any item.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +63,9 @@ pub enum Item {
     Usage { key: String, model: Option<String>, tokens: Tokens },
     /// The agent's own title of a session.
     Title(Title),
+    /// A git commit that succeeded here, where the log tells of it otherwise than by a shell's output.
+    /// By the call whose turn has this native id.
+    Committed { native: String, made: GitCommit },
     /// A record that makes no turn. It stays in `raw.jsonl`; `known` is false when its kind was never seen before.
     Ignored { kind: String, known: bool },
 }
@@ -104,8 +108,20 @@ pub struct Context {
     pub git_remote: Option<String>,
     /// SHA-256 of the project's folder in hexadecimal digits, where the log has no more of it than that.
     pub project_hash: Option<String>,
+    /// The project, where the log knows of one that is no folder.
+    pub collection: Option<NamedProject>,
     pub agent_version: Option<String>,
     pub started_at: Option<Millis>,
+}
+
+/// A project that is no folder: a service's on the web, or one that only its name is left of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedProject {
+    /// What tells it from others everywhere: `chatgpt.com`, `claude.ai/<id>`.
+    pub key: String,
+    pub name: String,
+    /// The folder it is taken to be in: names the project, and is not said to be where the session ran.
+    pub folder: Option<String>,
 }
 
 /// Where a turn belongs inside its file.

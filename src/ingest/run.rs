@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde_json::{Value, json};
 
 use super::assemble::{Assembler, State};
+use super::collection::Format;
 use super::discover::{self, Candidate};
 use super::link;
 use super::project::Resolver;
@@ -23,6 +24,7 @@ use crate::store::{self, Layout, StoreError, Transaction, Writer, sessions, stat
 use crate::sync::fields;
 
 mod ahead;
+mod collection;
 mod database;
 mod read;
 
@@ -37,7 +39,8 @@ const COMMIT_BYTES: u64 = 16 * 1024 * 1024;
 /// Batches that may wait for the writer.
 const BATCHES: usize = 4;
 
-const NOT_A_LOG: &str = "not a log of a known format (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI)";
+const NOT_A_LOG: &str = "not a log of a known format (Claude Code, Codex, OpenCode, Gemini CLI, Copilot CLI, Cursor, \
+                         Antigravity), nor an export of ChatGPT or Claude.ai, nor a database of CogCommit";
 
 /// A log whose last line is cut off is being written, unless nobody wrote to it for this long.
 const STILL_WRITTEN: Duration = Duration::from_secs(600);
@@ -71,10 +74,35 @@ pub enum ImportError {
          file or folder (`cogfs import PATH`), or try `cogfs demo`"
     )]
     NothingToImport,
+    #[error("{}", nothing_of(*.0))]
+    NothingOf(Format),
     #[error("{}: {reason}", path.display())]
     NoSuchPlace { path: PathBuf, reason: String },
     #[error("a temporary folder could not be made: {0}")]
     Temporary(io::Error),
+}
+
+/// What to do when nothing of a format is found.
+fn nothing_of(format: Format) -> String {
+    let (name, hint) = (format.title(), "name a file or folder");
+    match format {
+        Format::CogCommit => format!(
+            "no database of CogCommit found (~/.tuhnr, ~/.cogcommit, ~/.agentlogs, ~/.shipchronicle): {hint} \
+             (`cogfs import --from cogcommit PATH`)"
+        ),
+        Format::ChatGpt | Format::ClaudeAi => format!(
+            "no export of {name} found: ask {name} for one (Settings, Data controls or Privacy, Export data), and name the \
+             archive or its unpacked folder (`cogfs import --from {} PATH`)",
+            if format == Format::ChatGpt { "chatgpt" } else { "claude-ai" }
+        ),
+        Format::Cursor => format!(
+            "no database of Cursor found (~/.config/Cursor/User): {hint} (`cogfs import --from cursor PATH/state.vscdb`)"
+        ),
+        Format::Antigravity => format!(
+            "no conversations of Antigravity found (~/.gemini/antigravity, ~/.gemini/antigravity-cli): {hint} \
+             (`cogfs import --from antigravity PATH`)"
+        ),
+    }
 }
 
 /// Imports logs. `stop` ends it after the record at hand, with everything so far committed.
@@ -87,11 +115,29 @@ pub fn import(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Summary, ImportError> {
+    import_from(layout, options, None, stop, progress)
+}
+
+/// Imports what is of one format alone, where one is named.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_from(
+    layout: &Layout,
+    options: &Options,
+    from: Option<Format>,
+    stop: &AtomicBool,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Summary, ImportError> {
     let began = Instant::now();
-    let places = if options.places.is_empty() { discover::usual_places() } else { options.places.clone() };
-    let (candidates, unreadable) = discover::candidates(&places);
-    if options.places.is_empty() && candidates.is_empty() {
-        return Err(ImportError::NothingToImport);
+    let usual = || from.map_or_else(discover::usual_places, discover::places_of);
+    let places = if options.places.is_empty() { usual() } else { options.places.clone() };
+    let (candidates, unreadable) = match from {
+        Some(format) => discover::candidates_of(format, &places),
+        None => discover::candidates(&places),
+    };
+    if candidates.is_empty() && (options.places.is_empty() || from.is_some() && unreadable.is_empty()) {
+        return Err(from.map_or(ImportError::NothingToImport, ImportError::NothingOf));
     }
     if let Some(missing) = unreadable.iter().find(|u| options.places.contains(&u.path) && candidates.is_empty()) {
         return Err(ImportError::NoSuchPlace { path: missing.path.clone(), reason: missing.reason.clone() });
@@ -102,8 +148,17 @@ pub fn import(
     }
     let trial = if options.dry_run { Some(tempfile::tempdir().map_err(ImportError::Temporary)?) } else { None };
     let mut writer = Writer::open(&trial_layout(layout, trial.as_ref().map(tempfile::TempDir::path)))?;
-    let mut run =
-        Run { stop, progress, summary, projects: Resolver::default(), next: None, ahead: None, done: 0, total: 0 };
+    let mut run = Run {
+        stop,
+        progress,
+        summary,
+        projects: Resolver::default(),
+        next: None,
+        ahead: None,
+        from,
+        done: 0,
+        total: 0,
+    };
     run.total = candidates.iter().map(|c| c.size).sum();
     match &trial {
         Some(dir) => run.all_in_one(&mut writer, &candidates, dir.path())?,
@@ -151,6 +206,7 @@ pub fn import_files(
         projects: Resolver::default(),
         next: None,
         ahead: None,
+        from: None,
         done: 0,
         total: 0,
     };
@@ -188,6 +244,8 @@ struct Run<'a> {
     /// The log behind the one at hand, and what was read of it.
     next: Option<Candidate>,
     ahead: Option<Ahead>,
+    /// What alone is taken.
+    from: Option<Format>,
     done: u64,
     total: u64,
 }
@@ -299,20 +357,28 @@ impl Run<'_> {
                 }
                 (head, Input::Document(parser, value))
             }
-            Found::Other(Ok(Recognised::Database)) => return self.database(tx, candidate, name, stamp, may_commit),
+            Found::Other(Ok(Recognised::Collection(collection))) => {
+                return self.collection(tx, candidate, name, stamp, collection, may_commit);
+            }
+            Found::Other(Ok(Recognised::Database)) if self.from.is_none() => {
+                return self.database(tx, candidate, name, stamp, may_commit);
+            }
             Found::Other(Ok(Recognised::Empty)) => {
                 self.summary.files += 1;
                 return Ok((tx, Ok(())));
             }
-            Found::Other(Ok(Recognised::Other)) if candidate.named => {
+            Found::Other(Ok(Recognised::Other | Recognised::Database)) if candidate.named => {
                 self.summary.skip(name, 0, NOT_A_LOG);
                 return Ok((tx, Ok(())));
             }
-            Found::Other(Ok(Recognised::Other)) => {
+            Found::Other(Ok(Recognised::Other | Recognised::Database)) => {
                 self.summary.other_files += 1;
                 return Ok((tx, Ok(())));
             }
         };
+        if !self.takes(head.agent, candidate, name) {
+            return Ok((tx, Ok(())));
+        }
         self.summary.files += 1;
         self.summary.files_read += 1;
         let grown = match grown_from(&candidate.path, known, stamp) {
@@ -329,6 +395,20 @@ impl Run<'_> {
         let (path, size, modified) = (&candidate.path, stamp.size, candidate.modified);
         let job = Job { path, name, head, stamp, size, modified, grown, may_commit };
         self.take(tx, job, input)
+    }
+
+    /// Whether what was found is what was asked for; says so when it is not and was named.
+    fn takes(&mut self, agent: crate::model::Agent, candidate: &Candidate, name: &str) -> bool {
+        let Some(from) = self.from.filter(|from| from.agent() != agent || *from == Format::CogCommit) else {
+            return true;
+        };
+        if candidate.named {
+            let reason = format!("it is of {}: nothing of {} is in it", agent.title(), from.title());
+            self.summary.skip(name, 0, reason);
+        } else {
+            self.summary.other_files += 1;
+        }
+        false
     }
 
     /// Starts the reader and writes what it sends.

@@ -7,14 +7,22 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::collection::{self, Collection, Kind};
+use super::foreign;
 use super::lines::{self, Lines};
-use super::opencode::{database, tree};
+use super::opencode::tree;
 use super::record::{Open, Parser, SessionHead};
 use crate::model::Id;
 
 /// The formats, each recognised by content.
-const FORMATS: &[Open] =
-    &[super::claude_code::open, super::codex::open, super::opencode::open, super::gemini::open, super::copilot::open];
+const FORMATS: &[Open] = &[
+    super::claude_code::open,
+    super::codex::open,
+    super::opencode::open,
+    super::gemini::open,
+    super::copilot::open,
+    super::antigravity::open,
+];
 
 /// Records looked at to recognise a format.
 const HEAD_RECORDS: usize = 50;
@@ -41,6 +49,8 @@ pub enum Recognised {
     Tree(SessionHead, Box<dyn Parser>, Value, Vec<String>),
     /// Many logs in one database.
     Database,
+    /// Many conversations in one file, or folder.
+    Collection(Box<dyn Collection>),
     /// Nothing in it (yet).
     Empty,
     /// No log of a known format.
@@ -57,8 +67,14 @@ pub fn recognise(path: &Path) -> io::Result<Recognised> {
             .read()?
             .map_or(Recognised::Other, |read| Recognised::Tree(read.head, read.parser, read.document, read.problems)));
     }
-    if database::is_one(path) {
-        return Ok(Recognised::Database);
+    if foreign::is_one(path) {
+        return Ok(match collection::of_database(path)? {
+            Kind::OpenCode => Recognised::Database,
+            Kind::Other(collection) => Recognised::Collection(collection),
+        });
+    }
+    if path.is_dir() || collection::is_zip(path) || begins_with(path, b"[")? {
+        return Ok(of_collection(path)?.unwrap_or(Recognised::Other));
     }
     let head = head(path)?;
     if head.records.is_empty() && head.blank {
@@ -75,10 +91,19 @@ pub fn recognise(path: &Path) -> io::Result<Recognised> {
             });
         }
     }
-    if head.records.is_empty() && head.starts_object {
-        return recognise_document(path);
+    if head.records.is_empty()
+        && head.starts_object
+        && let found @ (Recognised::Lines(..) | Recognised::Document(..)) = recognise_document(path)?
+    {
+        return Ok(found);
     }
-    Ok(Recognised::Other)
+    // One conversation of an export, by itself.
+    let alone = head.starts_object && head.records.len() < 2;
+    Ok(if alone { of_collection(path)? } else { None }.unwrap_or(Recognised::Other))
+}
+
+fn of_collection(path: &Path) -> io::Result<Option<Recognised>> {
+    Ok(collection::of_file(path)?.map(Recognised::Collection))
 }
 
 fn recognise_document(path: &Path) -> io::Result<Recognised> {
@@ -110,7 +135,7 @@ fn head(path: &Path) -> io::Result<Head> {
         let text = line.bytes.trim_ascii();
         if head.blank && (!text.is_empty() || line.too_long) {
             head.blank = false;
-            head.starts_object = if line.too_long { begins_with_brace(path)? } else { text.starts_with(b"{") };
+            head.starts_object = if line.too_long { begins_with(path, b"{")? } else { text.starts_with(b"{") };
         }
         bytes += text.len() as u64;
         head.records.extend(lines::records(line.bytes).values);
@@ -123,10 +148,12 @@ fn head(path: &Path) -> io::Result<Head> {
     Ok(head)
 }
 
-fn begins_with_brace(path: &Path) -> io::Result<bool> {
+fn begins_with(path: &Path, wanted: &[u8]) -> io::Result<bool> {
     let mut beginning = Vec::new();
     lines::Source::new(File::open(path)?)?.take(64).read_to_end(&mut beginning)?;
-    Ok(beginning.trim_ascii_start().starts_with(b"{"))
+    // Behind the mark that some editors put in front of a file.
+    let text = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&beginning);
+    Ok(text.trim_ascii_start().starts_with(wanted))
 }
 
 /// Size and time of a file, of all the files that a log is kept in, or of a log in a database: when both are what they were,
@@ -153,8 +180,7 @@ impl Stamp {
 pub fn stamp(path: &Path) -> io::Result<Stamp> {
     match tree::Session::at(path) {
         Some(session) => session.stamp(),
-        None if database::is_one(path) => database::stamp(path),
-        None => Ok(Stamp::of(&std::fs::metadata(path)?)),
+        None => collection::stamp_of(path),
     }
 }
 

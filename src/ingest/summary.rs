@@ -65,6 +65,8 @@ pub struct Summary {
     pub bytes: u64,
     /// Git commits found in this run.
     pub git_commits: u64,
+    /// Edits that came with the database of another program: titles, marks, order.
+    pub edits: u64,
     pub skipped: Vec<Skipped>,
     /// Skipped records beyond those listed in `skipped`.
     pub skipped_more: u64,

@@ -28,6 +28,8 @@ pub enum Origin {
     Control,
     /// On another machine.
     Sync,
+    /// In another program, whose database was imported.
+    Import,
 }
 
 impl Origin {
@@ -39,6 +41,7 @@ impl Origin {
             Self::Command => "command",
             Self::Control => "ctl",
             Self::Sync => "sync",
+            Self::Import => "import",
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct NewEdit<'a> {
     pub before: Value,
     pub after: Value,
     pub undoes: Option<i64>,
+    /// When it was made; `None`: now.
+    pub at: Option<Millis>,
 }
 
 const COLUMNS: &str =
@@ -113,7 +118,7 @@ pub fn add(tx: &Transaction<'_>, new: &NewEdit<'_>) -> Result<i64> {
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?
     .execute(params![
-        Millis::now().0,
+        new.at.unwrap_or_else(Millis::now).0,
         new.origin.as_str(),
         machine,
         new.kind as i64,

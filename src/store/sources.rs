@@ -1,6 +1,6 @@
 //! The files read, and how far: what makes a second import cost nothing and a grown log cost only what is new.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -85,6 +85,17 @@ pub fn others(conn: &Connection, agent: Agent, native_id: &str, path: &str) -> R
     let mut query =
         conn.prepare_cached("SELECT path, state FROM sources WHERE agent = ?1 AND native_id = ?2 AND path <> ?3")?;
     let found = query.query_map(params![agent.as_str(), native_id, path], |r| Ok((r.get(0)?, r.get(1)?)))?;
+    Ok(found.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The sizes of what was read whole of an agent's sessions: of one in a collection, the hash of what it says.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn sizes_of(conn: &Connection, agent: Agent) -> Result<HashSet<u64>> {
+    // Index: sources_by_session.
+    let mut query = conn.prepare("SELECT size FROM sources WHERE agent = ?1 AND mtime_ns <> 0")?;
+    let found = query.query_map([agent.as_str()], |r| r.get(0))?;
     Ok(found.collect::<rusqlite::Result<_>>()?)
 }
 

@@ -9,6 +9,7 @@ pub mod browser;
 pub mod certificates;
 pub mod chromium;
 pub mod cloud;
+pub mod exports_reader;
 pub mod log;
 pub mod mount;
 pub mod opencode_reader;

@@ -17,8 +17,11 @@ pub struct Source {
     pub texts: Vec<String>,
 }
 
-/// Reads every `*.jsonl` under a folder, Gemini CLI's documents, and what OpenCode keeps there.
+/// Reads every `*.jsonl` under a folder, Gemini CLI's documents, what OpenCode keeps there, and exports.
 pub fn read_all(dir: &Path) -> Vec<Source> {
+    if dir.is_file() {
+        return super::exports_reader::read_all(dir);
+    }
     let document = |name: &str| name.starts_with("session-") && name.ends_with(".json");
     let files = super::files_named(dir, |name| name.ends_with(".jsonl") || document(name));
     let mut found: Vec<Source> = files
@@ -26,6 +29,7 @@ pub fn read_all(dir: &Path) -> Vec<Source> {
         .map(|path| if path.extension().is_some_and(|e| e == "json") { read_document(path) } else { read(path) })
         .collect();
     found.extend(super::opencode_reader::read_all(dir));
+    found.extend(super::exports_reader::read_all(dir));
     found
 }
 

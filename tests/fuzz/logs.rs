@@ -24,7 +24,8 @@ impl Set {
         let mut places: Vec<_> =
             fs::read_dir(fixtures.join("claude_code")).unwrap().map(|e| e.unwrap().path()).collect();
         places.extend(
-            ["claude-code", "codex", "gemini", "copilot", "opencode/data", "opencode/export"].map(|p| fixtures.join(p)),
+            ["claude-code", "codex", "gemini", "copilot", "opencode/data", "opencode/export", "chatgpt", "claude-ai"]
+                .map(|p| fixtures.join(p)),
         );
         places.extend([common::demo_logs().join("claude"), common::demo_logs().join("codex"), damaged]);
         places.sort();

@@ -1,8 +1,10 @@
 //! A log through its parser alone: recognised, read line by line, translated, and once more in two halves.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
+use cogfs::ingest::collection::Found;
 use cogfs::ingest::lines::{self, Lines};
 use cogfs::ingest::record::{Item, Parser, SessionHead};
 use cogfs::ingest::{Recognised, recognise};
@@ -40,6 +42,19 @@ fn read(path: &Path, bytes: &[u8]) -> Option<Read> {
         Recognised::Document(head, parser, document) | Recognised::Tree(head, parser, document, _) => {
             let records = parser.split(document);
             Some((head, parser, records))
+        }
+        Recognised::Collection(mut collection) => {
+            let mut first = None;
+            let give = &mut |found| match found {
+                Found::Conversation(entry) => {
+                    first = Some(entry);
+                    false
+                }
+                _ => true,
+            };
+            // What is wrong with its rest is told.
+            let _ = collection.read(&HashSet::new(), give);
+            first.map(|entry| (entry.head, entry.parser.split(entry.document), entry.parser)).map(|(h, r, p)| (h, p, r))
         }
         Recognised::Database | Recognised::Empty | Recognised::Other => None,
     }

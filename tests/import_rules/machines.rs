@@ -24,8 +24,18 @@ const EQUAL: [&str; 5] = [
 fn logs() -> Vec<(String, PathBuf)> {
     let data = std::env::var_os("COGFS_TEST_DATA")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
-    let fixtures = ["claude-code", "claude_code", "codex", "gemini", "copilot", "opencode/data", "opencode/export"];
-    let real = ["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli"];
+    let fixtures = [
+        "claude-code",
+        "claude_code",
+        "codex",
+        "gemini",
+        "copilot",
+        "opencode/data",
+        "opencode/export",
+        "chatgpt",
+        "claude-ai",
+    ];
+    let real = ["claude-code", "codex", "opencode", "gemini-cli", "copilot-cli", "chatgpt", "claude-ai"];
     let mut found: Vec<_> = fixtures.map(|name| (format!("fixture {name}"), fixture(name))).into();
     found.push(("demo".to_owned(), common::demo_logs()));
     found

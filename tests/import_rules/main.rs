@@ -6,8 +6,10 @@
 mod common;
 
 mod agents;
+mod cogcommit;
 mod contents;
 mod copies;
+mod exports;
 mod growth;
 mod large;
 mod machines;
@@ -20,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use cogfs::derived;
-use cogfs::ingest::{self, Options, Summary};
+use cogfs::ingest::{self, Format, Options, Summary};
 use cogfs::model::SectionSize;
 use cogfs::render;
 use cogfs::store::search::SearchIndex;
@@ -95,6 +97,16 @@ impl Home {
     pub fn import(&self, place: &Path) -> Summary {
         let options = Options { places: vec![place.to_owned()], dry_run: false };
         let summary = ingest::import(&self.layout(), &options, &AtomicBool::new(false), &mut |_| {}).unwrap();
+        self.check();
+        summary
+    }
+
+    /// Imports what is of one format alone, and checks the same.
+    #[track_caller]
+    pub fn import_from(&self, format: Format, place: &Path) -> Summary {
+        let options = Options { places: vec![place.to_owned()], dry_run: false };
+        let never = AtomicBool::new(false);
+        let summary = ingest::import_from(&self.layout(), &options, Some(format), &never, &mut |_| {}).unwrap();
         self.check();
         summary
     }

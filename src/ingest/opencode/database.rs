@@ -7,21 +7,25 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rusqlite::Transaction;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Transaction};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::file::Opened;
 use super::record::{session_of_columns, str_of, with_ids};
 use super::{damaged, open_session};
+use crate::ingest::foreign::{Opened, columns, failed, text};
 use crate::ingest::record::{Parser, SessionHead};
 use crate::ingest::source::Stamp;
 use crate::model::Id;
 
-mod file;
-
-pub use file::{is_named_so, is_one, stamp};
+/// `opencode.db`, and `opencode-<channel>.db` of other builds.
+#[must_use]
+pub fn is_named_so(path: &Path) -> bool {
+    let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+    let stem = name.strip_suffix(".db").unwrap_or_default();
+    stem == "opencode" || stem.strip_prefix("opencode-").is_some_and(|channel| !channel.is_empty())
+}
 
 /// Rows updated in the last moments before the latest one are compared by content when a session is read on: a writer's
 /// clock and the order of its transactions may differ by so much.
@@ -337,21 +341,6 @@ fn list(tx: &Transaction<'_>, has_parents: bool) -> rusqlite::Result<Vec<Log>> {
     Ok(sessions.into_iter().map(log).collect())
 }
 
-/// A cell that should hold a text.
-fn text(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<String> {
-    Ok(match row.get_ref(at)? {
-        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        ValueRef::Integer(number) => number.to_string(),
-        ValueRef::Real(number) => number.to_string(),
-        ValueRef::Null => String::new(),
-    })
-}
-
-fn columns(conn: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    let mut query = conn.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    query.query_map([table], |r| r.get(0))?.collect()
-}
-
 /// A cell of a session's row as a document would have it.
 fn cell(column: &str, value: ValueRef<'_>) -> Value {
     const JSON: [&str; 6] = ["goal", "metadata", "model", "permission", "revert", "summary_diffs"];
@@ -377,18 +366,6 @@ fn hash(record: &Value) -> String {
 fn digest(bytes: &[u8]) -> String {
     let Id([a, b, c, d, e, f, g, h, ..]) = Id::derive(&[bytes]);
     format!("{:016x}", u64::from_be_bytes([a, b, c, d, e, f, g, h]))
-}
-
-/// What SQLite says, for people.
-fn failed(e: rusqlite::Error) -> io::Error {
-    use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
-    match e.sqlite_error_code() {
-        Some(DatabaseBusy | DatabaseLocked) => {
-            io::Error::other(format!("the database is in use by another program ({e}): import again later"))
-        }
-        Some(DatabaseCorrupt | NotADatabase) => io::Error::other(format!("the database is damaged: {e}")),
-        _ => io::Error::other(e.to_string()),
-    }
 }
 
 /// The path and id of a session, as `sources` and messages name it.

@@ -123,6 +123,7 @@ fn kind(item: &Item) -> String {
         Item::Result(_) => "result".to_owned(),
         Item::Usage { .. } => "usage".to_owned(),
         Item::Title(_) => "title".to_owned(),
+        Item::Committed { .. } => "committed".to_owned(),
         Item::Ignored { kind, known } => format!("ignored/{kind}/{known}"),
     }
 }
