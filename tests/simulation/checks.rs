@@ -58,6 +58,24 @@ pub fn tell(world: &World) {
     }
 }
 
+/// All that a machine's database says.
+pub fn everything(machine: &Machine) -> String {
+    let conn = machine.writer.conn();
+    let mut query = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let tables: Vec<String> = query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut told = String::new();
+    for table in tables {
+        let mut query = conn.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let cells: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+            told.push_str(&format!("{table}: {cells:?}\n"));
+        }
+    }
+    told
+}
+
 pub fn all(world: &mut World) {
     for machine in &world.machines {
         nothing_is_left(machine);

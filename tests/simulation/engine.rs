@@ -27,11 +27,12 @@ struct Lab {
 impl Lab {
     /// So many sessions, imported on the first machine.
     fn with(sessions: u32) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let template = crate::run::template(dir.path());
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        crate::time::begin(0);
+        let template = crate::logs::template(dir.path());
         let cloud = MemoryCloud::new();
-        cloud.set_clock(cogfs::model::Millis::now().0);
-        let (a, b) = (Machine::new('a', &template, &cloud, 0), Machine::new('b', &template, &cloud, 0));
+        let machine = |name: char| Machine::new((name, Id([name as u8; 16])), dir.path(), &template, &cloud, 0);
+        let (a, b) = (machine('a'), machine('b'));
         let mut lab = Self { dir, cloud, a, b };
         for number in 1..=sessions {
             ClaudeLog::new("boats", number).user(&format!("Question {number}")).assistant("Yes.").write(&lab.logs());

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::cloud::wire::{Limits, PROTOCOL, Protocol, Status, Usage};
 use crate::cloud::{Cloud, CloudError};
 use crate::ingest;
@@ -177,7 +178,7 @@ impl Engine {
         (stop, progress): (&AtomicBool, &mut dyn FnMut(Progress)),
     ) -> Result<Summary> {
         let _lock = Lock::try_take(writer.layout(), &Purpose::Sync)?.ok_or(SyncError::Running)?;
-        let began = Instant::now();
+        let began = clock::steady();
         let machine = this_machine(writer)?;
         let here = Here { machine, ahead: 0 };
         let before = writer.conn().total_changes();
@@ -195,7 +196,7 @@ impl Engine {
             self.note(writer, before)?;
         }
         summary.interrupted = interrupted;
-        summary.seconds = began.elapsed().as_secs_f64();
+        summary.seconds = passed_since(began).as_secs_f64();
         Ok(summary)
     }
 
@@ -210,15 +211,19 @@ impl Engine {
         let now = Millis::now();
         self.last_sync = Some(now);
         let is_idle = writer.conn().total_changes() == before;
-        if is_idle && self.written.is_some_and(|at| at.elapsed() < NOTED_AGAIN) {
+        if is_idle && self.written.is_some_and(|at| passed_since(at) < NOTED_AGAIN) {
             return Ok(());
         }
         let tx = writer.begin()?;
         store::set_state(&tx, LAST_SYNC, &now.0.to_string())?;
         tx.commit()?;
-        self.written = Some(Instant::now());
+        self.written = Some(clock::steady());
         Ok(())
     }
+}
+
+fn passed_since(moment: Instant) -> Duration {
+    clock::steady().saturating_duration_since(moment)
 }
 
 /// The id of this machine, which is made known if it is not.
@@ -276,7 +281,7 @@ impl Cycle<'_> {
     /// What the server's clock says, as the last pull told it: a request is of a later time than all that this machine sent before that
     /// pull, whatever its own clock does.
     fn now_there(&self) -> Millis {
-        let elapsed = |at: Instant| i64::try_from(at.elapsed().as_millis()).unwrap_or(0);
+        let elapsed = |at: Instant| i64::try_from(passed_since(at).as_millis()).unwrap_or(0);
         self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + elapsed(at)))
     }
 

@@ -1,10 +1,9 @@
 //! Pulling: page after page, each in one transaction with the cursor behind it.
 
-use std::time::Instant;
-
 use rusqlite::params;
 
 use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
+use crate::clock;
 use crate::cloud::wire::{Kind, Pulled, Row};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
 use crate::model::Millis;
@@ -39,7 +38,7 @@ impl Cycle<'_> {
             let page = self.cloud.pull(since, PAGE)?;
             check_protocol(page.protocol)?;
             self.here.ahead = page.now.0 - Millis::now().0;
-            self.heard = Some((page.now, Instant::now()));
+            self.heard = Some((page.now, clock::steady()));
             if self.is_over() {
                 return Ok(None);
             }
