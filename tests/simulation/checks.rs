@@ -6,7 +6,7 @@ use cogfs::cloud::wire::Kind;
 use cogfs::curation::Entity;
 use cogfs::model::Id;
 use cogfs::store::commits::{self, curated};
-use cogfs::store::{conflicts, outbox, projects, refused, sessions};
+use cogfs::store::{outbox, projects, refused, sessions};
 use cogfs::sync::contents::Stored;
 use cogfs::sync::fields::record;
 use rusqlite::Connection;
@@ -26,7 +26,7 @@ pub fn tell(world: &World) {
     }
     for machine in &world.machines {
         let conn = machine.writer.conn();
-        for table in ["awaited", "parked", "gone", "cognitive_commits", "projects"] {
+        for table in ["awaited", "parked", "gone", "conflicts", "cognitive_commits", "projects"] {
             let mut query = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = query.column_count();
             let mut rows = query.query([]).unwrap();
@@ -289,17 +289,15 @@ fn the_cloud_says_the_same(world: &World, state: &BTreeMap<String, Value>) {
 }
 
 fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
-    let mut kept: BTreeSet<(Id, String, String)> = BTreeSet::new();
+    let mut kept: BTreeMap<(Id, String), Vec<Value>> = BTreeMap::new();
     for machine in &world.machines {
         let mut query = machine.writer.conn().prepare("SELECT entity_id, field, local, cloud FROM conflicts").unwrap();
-        let found = query.query_map([], |r| {
-            Ok((Id(r.get(0)?), r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?))
-        });
-        for (id, field, local, cloud) in found.unwrap().map(Result::unwrap) {
-            kept.insert((id, field.clone(), local));
-            kept.insert((id, field, cloud));
+        let mut rows = query.query([]).unwrap();
+        while let Some(r) = rows.next().unwrap() {
+            let of = kept.entry((Id(r.get(0).unwrap()), r.get(1).unwrap())).or_default();
+            let value = |at| serde_json::from_str(&r.get::<_, String>(at).unwrap()).unwrap();
+            of.extend([value(2), value(3)]);
         }
-        drop(conflicts::open(machine.writer.conn()).unwrap());
     }
     let now_id = |id: Id| world.cloud.row(Kind::Commit, id).and_then(|row| row.merged_into).unwrap_or(id);
     for event in &world.events {
@@ -307,15 +305,14 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
         let Some(now) = state.get(&format!("commit {}", now_id(event.commit))) else { continue };
         let overwritten = world.events.iter().any(|other| {
             other.commit == event.commit
-                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && before == after)
+                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && says(before, after))
         });
-        // Of two commits that became one both notes are kept.
-        let is_joined = now[*field].as_str().zip(after.as_str()).is_some_and(|(now, after)| now.contains(after));
         let is_kept = [event.commit, now_id(event.commit)]
             .iter()
-            .any(|id| kept.contains(&(*id, (*field).to_owned(), after.to_string())));
+            .filter_map(|id| kept.get(&(*id, (*field).to_owned())))
+            .any(|values| values.iter().any(|value| says(value, after)));
         assert!(
-            now[*field] == *after || is_joined || overwritten || is_kept,
+            says(&now[*field], after) || overwritten || is_kept,
             "{field} {after} of {} by {} is lost: it says {}",
             event.commit,
             event.machine,
@@ -324,10 +321,21 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
     }
 }
 
+/// Whether a value is another, or has all of it: of two commits that became one both notes are kept, one below the other.
+fn says(value: &Value, other: &Value) -> bool {
+    let of_value = || value.as_str().unwrap_or_default().split("\n\n");
+    value == other || other.as_str().is_some_and(|text| text.split("\n\n").all(|part| of_value().any(|own| own == part)))
+}
+
 /// Deleted by one, touched by nobody else at all.
 fn what_was_deleted_alone_is_deleted(world: &World, state: &BTreeMap<String, Value>) {
     let mut events: BTreeMap<Id, Vec<&Did>> = BTreeMap::new();
-    let parts: BTreeSet<Id> = world.cloud.rows().iter().filter_map(|row| row.merged_into).collect();
+    // The cloud knows of no part that a machine never told it of.
+    let mut parts: BTreeSet<Id> = world.cloud.rows().iter().filter_map(|row| row.merged_into).collect();
+    for machine in &world.machines {
+        let mut query = machine.writer.conn().prepare("SELECT into_id FROM gone WHERE into_id IS NOT NULL").unwrap();
+        parts.extend(query.query_map([], |r| r.get(0).map(Id)).unwrap().map(Result::unwrap));
+    }
     for event in &world.events {
         events.entry(event.commit).or_default().push(&event.did);
     }

@@ -16,7 +16,7 @@ use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
 use cogfs::sync::facts::Nothing;
 
 use crate::memory_cloud::MemoryCloud;
-use crate::time;
+use crate::{time, wire};
 
 /// Milliseconds that a request takes on its way.
 const SLOWEST: usize = 30;
@@ -45,12 +45,15 @@ impl Cloud for Skewed {
     fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
         time::pass_up_to(SLOWEST);
         let answer = self.cloud.push(machine, as_of, changes);
+        wire::tell_pushed(changes, &answer);
         time::pass_up_to(SLOWEST);
         answer
     }
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
         time::pass_up_to(SLOWEST);
-        self.cloud.pull(since, max.min(self.page))
+        let page = self.cloud.pull(since, max.min(self.page));
+        wire::tell_pulled(&page);
+        page
     }
     fn fetch(&self, sessions: &[Id], after: Option<&Mark>) -> Result<Fetched> {
         self.cloud.fetch(sessions, after)

@@ -1,7 +1,8 @@
 //! Three machines and a cloud whose wire is bad: whatever they do, in whatever order, and wherever they die, they come to the same;
 //! no edit is lost without being kept as a conflict, nothing deleted comes back but by an edit, nothing forgotten comes back at all.
 //!
-//! A run is told by its seed. `COGFS_SEED=17 cargo test --test simulation three_machines` runs one, `COGFS_SEEDS=0..5000` many.
+//! A run is told by its seed, and repeats exactly. `COGFS_SEED=17 cargo test --test simulation three_machines` runs one and says what
+//! happens in it, with `COGFS_WIRE=1` also what goes over the wire; `COGFS_SEEDS=0..5000` runs many.
 
 #[path = "../common/mod.rs"]
 mod common;
@@ -15,6 +16,7 @@ mod machine;
 mod random;
 mod run;
 mod time;
+mod wire;
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

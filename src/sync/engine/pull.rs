@@ -150,9 +150,11 @@ impl Pen<'_> {
             parked::remove(tx, row.kind as i64, &row.id)?;
         } else {
             is_new |= self.fields(tx, row)?;
+            facts::unite(tx, row)?;
         }
         for row in &waited {
             self.fields(tx, row)?;
+            facts::unite(tx, row)?;
         }
         Ok(is_new)
     }

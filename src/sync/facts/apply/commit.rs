@@ -38,7 +38,6 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     git_commits(tx, commit_row, &facts)?;
     set_updated_at(tx, commit_row, &facts)?;
     told::pulled(tx, Facts::Commit, commit_row, &hash)?;
-    meet_equal(tx, commit_row)?;
     Ok(WRITTEN)
 }
 
@@ -178,7 +177,7 @@ fn set_updated_at(tx: &Transaction<'_>, row: i64, facts: &CommitFacts) -> Result
 }
 
 /// Two commits that one git commit closed are one, whichever machines they are of: the cloud is told.
-fn meet_equal(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+pub(super) fn unite(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     let Some(commit) = commits::get(tx, row)? else { return Ok(()) };
     let Some(hash) = &commit.git_hash else { return Ok(()) };
     let other = commits::by_git_hash_but(tx, commit.project_row, hash, row)?;
