@@ -175,6 +175,8 @@ pub(crate) fn renew(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Rem
         }
     }
     facets::keep(tx, commit, &places)?;
+    // A machine that never knew what is forgotten counts without it.
+    sessions::number_by_time(tx, commit.row)?;
     commits::refresh(tx, commit.row)?;
     ingest::rename_commit(tx, commit.row)?;
     tx.changes.add(ChangeKind::Commit, commit.row);

@@ -47,13 +47,6 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         // What is here was read from the log itself.
         if known.contents == ContentsAt::Here && row.rank.min(rank(facts.last_turn, facts.raw_records)) <= own {
             told::met(tx, Facts::Session, known.row, &hash)?;
-            // One machine imported both sessions of a commit, in whatever order; another one numbered them by time.
-            if known.parent_row.is_none()
-                && let Some(commit) = known.commit_row.filter(|row| *row == around.commit)
-                && facts.ordinal != sessions::hidden(tx, known.row)?.ordinal
-            {
-                sessions::number_all_by_time(tx, commit)?;
-            }
             return Ok(Applied::Unchanged);
         }
     }
