@@ -474,7 +474,8 @@ CREATE TABLE fetched_sessions (
 -- Turns that were deleted and are not here: their contents are elsewhere.
 CREATE TABLE deleted_elsewhere (
     turn_row   INTEGER PRIMARY KEY,
-    deleted_at INTEGER NOT NULL
+    deleted_at INTEGER NOT NULL,
+    turn_id    BLOB NOT NULL
 );
 
 -- Facts change: the version counts on. Not while what the cloud says is written here (the state's 'pulling'). A few rows at each

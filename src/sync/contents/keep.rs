@@ -208,15 +208,22 @@ pub fn take_over(tx: &mut Transaction<'_>, parts: &[Session]) -> Result<()> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_turn_deleted(tx: &mut Transaction<'_>, session_row: i64, number: u32, at: Option<Millis>) -> Result<bool> {
+pub fn set_turn_deleted(
+    tx: &mut Transaction<'_>,
+    session_row: i64,
+    (number, id): (u32, Id),
+    at: Option<Millis>,
+) -> Result<bool> {
     let Some(mut session) = sessions::get(tx, session_row)? else { return Ok(false) };
     let Some(mut index) = sessions::turn_index(tx, session_row)? else { return Ok(false) };
     let before = index.clone();
     let row = turns::row_of(session_row, number);
     match at {
         Some(at) => tx
-            .prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
-            .execute([row, at.0])?,
+            .prepare_cached(
+                "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at, turn_id) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![row, at.0, id.0])?,
         None => tx.prepare_cached("DELETE FROM deleted_elsewhere WHERE turn_row = ?1")?.execute([row])?,
     };
     if index.is_deleted(number) == at.is_some() {

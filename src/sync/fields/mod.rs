@@ -217,7 +217,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {
-        match record::set(tx, By::Machine(&machine), entity, field, value) {
+        match record::set(tx, By::Machine(&machine), (entity, row.id), field, value) {
             Ok(()) => taken.changed = true,
             Err(NotTaken::Value(why)) => {
                 taken.skipped.push(format!("{} {}: {field}: {why}", entity.kind.as_str(), row.id))
@@ -316,7 +316,8 @@ pub fn delete_what_came(tx: &mut Transaction<'_>) -> Result<()> {
         if turns::get(tx, row)?.is_none() || turns::deleted_at(tx, row)?.is_some() {
             continue;
         }
-        match record::set(tx, By::Machine(""), Entity::turn(row), DELETED_AT, &json!(at)) {
+        let Some(id) = turns::id(tx, row)? else { continue };
+        match record::set(tx, By::Machine(""), (Entity::turn(row), id), DELETED_AT, &json!(at)) {
             Ok(()) => {}
             Err(NotTaken::Value(why)) => tracing::warn!("turn {row} cannot be deleted: {why}"),
             Err(NotTaken::Store(error)) => return Err(error),
@@ -366,7 +367,7 @@ pub fn take_side(
     };
     let is_so = now.get(&conflict.field) == Some(value);
     if !is_so {
-        record::set(tx, By::User(origin), entity, &conflict.field, value)?;
+        record::set(tx, By::User(origin), (entity, conflict.entity_id), &conflict.field, value)?;
     }
     conflicts::resolve(tx, conflict.row, side)?;
     Ok(!is_so)

@@ -25,7 +25,7 @@ pub(super) fn is_back(entity: Entity, row: &Row, now: &Fields) -> bool {
         && now.get(DELETED_AT).is_some_and(|at| !at.is_null())
 }
 
-/// Tells the cloud of a deletion again.
+/// Tells the cloud of a deletion again, and of those in it: who brings back what is in it does not bring those back.
 pub(super) fn delete_again(tx: &mut Transaction<'_>, entity: Entity, row: &Row, now: &Fields) -> Result<Applied> {
     let mut rest = Rest { base_version: row.version, edits: 1, ..Rest::default() };
     rest.fields.insert(DELETED_AT.to_owned(), now.get(DELETED_AT).cloned().unwrap_or_default());
@@ -33,6 +33,15 @@ pub(super) fn delete_again(tx: &mut Transaction<'_>, entity: Entity, row: &Row, 
     let id = record::id(tx, entity)?.unwrap_or(row.id);
     outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
     record::set_version(tx, entity, row.version)?;
+    match entity.kind {
+        EntityKind::Commit => {
+            for session in sessions::rows_of_commit(tx, entity.row)? {
+                tell_deletions(tx, session)?;
+            }
+        }
+        EntityKind::Session => tell_turns(tx, entity.row)?,
+        EntityKind::Project | EntityKind::Turn => {}
+    }
     Ok(Applied::Done(Taken { changed: true, ..Taken::default() }))
 }
 
@@ -66,17 +75,26 @@ pub(super) fn tell_what_it_lacks(tx: &Transaction<'_>, entity: Entity, row: &Row
 }
 
 fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
-    let Some(session) = sessions::get(tx, row)?.filter(|session| session.contents == ContentsAt::Here) else {
-        return Ok(());
-    };
-    told::unknown(tx, Facts::Session, row)?;
-    told::no_contents(tx, row)?;
+    let Some(session) = sessions::get(tx, row)? else { return Ok(()) };
+    if session.contents == ContentsAt::Here {
+        told::unknown(tx, Facts::Session, row)?;
+        told::no_contents(tx, row)?;
+    }
+    tell_deletions(tx, row)
+}
+
+/// Of a session that the cloud knows no more, or anew: that it is deleted, and which of its turns are.
+fn tell_deletions(tx: &Transaction<'_>, row: i64) -> Result<()> {
+    let Some(session) = sessions::get(tx, row)? else { return Ok(()) };
     if let Some(at) = sessions::deleted_at(tx, row)? {
         sessions::set_cloud_version(tx, row, 0)?;
         queue_deletion(tx, Entity::session(row), session.id, at)?;
     }
-    for (turn, at) in turns::deleted(tx, row)? {
-        let Some(id) = turns::id(tx, turn)? else { continue };
+    tell_turns(tx, row)
+}
+
+fn tell_turns(tx: &Transaction<'_>, session: i64) -> Result<()> {
+    for (turn, id, at) in turns::deleted_anywhere(tx, session)? {
         turns::set_cloud_version(tx, turn, 0)?;
         queue_deletion(tx, Entity::turn(turn), id, at)?;
     }
@@ -140,7 +158,7 @@ fn give_up(tx: &mut Transaction<'_>, sent: &Waiting) -> Result<Applied> {
         return Ok(Applied::Done(taken));
     }
     let at = json!(sent.base.get(DELETED_AT).and_then(Value::as_i64).unwrap_or(sent.last_at.0));
-    match record::set(tx, By::Machine(""), entity, DELETED_AT, &at) {
+    match record::set(tx, By::Machine(""), (entity, sent.entity_id), DELETED_AT, &at) {
         Ok(()) => taken.changed = true,
         Err(NotTaken::Value(why)) => taken.skipped.push(format!("{} {}: {why}", sent.kind.as_str(), sent.entity_id)),
         Err(NotTaken::Store(error)) => return Err::<_, StoreError>(error),

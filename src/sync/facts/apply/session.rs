@@ -7,7 +7,7 @@ use super::super::export::rank;
 use super::{Applied, WRITTEN, read, refused, waits};
 use crate::cloud::wire::{Row, SessionFacts};
 use crate::model::{Agent, ContentsAt, Id, SectionSize, Session, Tokens};
-use crate::render;
+use crate::{derived, render};
 use crate::store::commits::{self, curated};
 use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
@@ -97,7 +97,12 @@ fn write(
     let (ordinal, dir_name) = name(tx, row, agent, around, facts)?;
     set_columns(tx, row, agent, around, facts, (ordinal, &dir_name))?;
     let Some(mut session) = sessions::get(tx, row)? else { return Ok(()) };
-    contents::leave_out_deleted(tx, &mut session, &mut index)?;
+    if contents == ContentsAt::Fetched {
+        // What is deleted is said by the turns themselves.
+        (session, index) = derived::session(tx, &session)?;
+    } else {
+        contents::leave_out_deleted(tx, &mut session, &mut index)?;
+    }
     sessions::save_lengths(tx, row, &session.sections, &index)?;
     sessions::save_counters(tx, &session)?;
     sessions::set_contents(tx, row, contents)?;
@@ -151,8 +156,11 @@ fn contents_at(
         return Ok(ContentsAt::Fetched);
     }
     for (row, at) in turns::deleted(tx, known.row)? {
-        tx.prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
-            .execute([row, at.0])?;
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at, turn_id)
+             SELECT row, ?2, id FROM turns WHERE row = ?1",
+        )?
+        .execute([row, at.0])?;
         // One place says it: an edit would change this one alone.
         turns::set_deleted(tx, row, None)?;
     }
