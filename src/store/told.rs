@@ -116,6 +116,23 @@ pub fn wanted(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
     Ok(())
 }
 
+/// The cloud removed a record, long after it was deleted.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn removed_there(conn: &Connection, id: &Id) -> Result<()> {
+    conn.prepare_cached("INSERT OR IGNORE INTO removed_there(id) VALUES (?1)")?.execute([id.0])?;
+    Ok(())
+}
+
+/// Whether the cloud had removed a record that it has now: said once.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn was_removed_there(conn: &Connection, id: &Id) -> Result<bool> {
+    Ok(conn.prepare_cached("DELETE FROM removed_there WHERE id = ?1")?.execute([id.0])? > 0)
+}
+
 /// Has facts taken again that came from the cloud once: what is here is not made of them any more.
 ///
 /// # Errors
@@ -156,6 +173,7 @@ pub fn changed(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
 pub fn nothing(tx: &Transaction<'_>) -> Result<()> {
     tx.execute_batch(
         "UPDATE sent_facts SET sent = 0, pulled = NULL;
+         DELETE FROM removed_there;
          DELETE FROM sent_contents;
          DELETE FROM objects WHERE state <> 1;
          DELETE FROM unsent_usage;

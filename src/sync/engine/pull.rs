@@ -6,8 +6,8 @@ use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, chec
 use crate::clock;
 use crate::cloud::wire::{Kind, Pulled, Row};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
-use crate::model::Millis;
-use crate::store::{self, EntityKind, StoreError, Transaction, outbox, parked, trash};
+use crate::model::{Id, Millis};
+use crate::store::{self, EntityKind, StoreError, Transaction, commits, outbox, parked, sessions, told, trash};
 use crate::sync::facts;
 use crate::sync::fields::{self, Here};
 
@@ -196,16 +196,18 @@ impl Pen<'_> {
     /// What the cloud had once and has no more was deleted long ago: it is deleted here, unless it was edited since.
     fn delete_what_did_not_come(&mut self, tx: &mut Transaction<'_>) -> store::Result<()> {
         for (kind, table) in [(EntityKind::Commit, "cognitive_commits"), (EntityKind::Session, "sessions")] {
-            let rows: Vec<i64> = tx
+            let rows: Vec<(i64, Id)> = tx
                 .prepare(&format!(
-                    "SELECT e.row FROM {table} e JOIN sent_facts f ON f.kind = ?1 AND f.entity_row = e.row AND f.sent > 0
+                    "SELECT e.row, e.id FROM {table} e JOIN sent_facts f ON f.kind = ?1 AND f.entity_row = e.row AND f.sent > 0
                      WHERE e.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM pulled_anew p WHERE p.kind = ?1 AND p.id = e.id)"
                 ))?
-                .query_map([kind as i64], |r| r.get(0))?
+                .query_map([kind as i64], |r| Ok((r.get(0)?, Id(r.get(1)?))))?
                 .collect::<rusqlite::Result<_>>()?;
-            for row in rows {
+            for (row, id) in rows {
                 let entity = Entity { kind, row };
-                if outbox::waits(tx, kind, row)? || trash::find(tx, kind, row)?.is_some() {
+                told::removed_there(tx, &id)?;
+                let is_in_deleted = kind == EntityKind::Session && is_in_deleted(tx, row)?;
+                if is_in_deleted || outbox::waits(tx, kind, row)? || trash::find(tx, kind, row)?.is_some() {
                     continue;
                 }
                 let mut editor = Editor::of_cloud(tx, Elsewhere { machine: String::new() });
@@ -224,8 +226,8 @@ impl Pen<'_> {
         &mut self,
         tx: &mut Transaction<'_>,
         kind: Kind,
-        id: crate::model::Id,
-        into: Option<crate::model::Id>,
+        id: Id,
+        into: Option<Id>,
     ) -> store::Result<()> {
         let row = Row {
             kind,
@@ -244,4 +246,11 @@ impl Pen<'_> {
         };
         self.take(tx, &row).map(drop)
     }
+}
+
+/// Whether the whole that a session is in is deleted: of its parts nobody said so.
+fn is_in_deleted(tx: &Transaction<'_>, session: i64) -> store::Result<bool> {
+    let commit = sessions::get(tx, session)?.and_then(|session| session.commit_row);
+    let commit = commit.map(|row| commits::get(tx, row)).transpose()?.flatten();
+    Ok(commit.is_some_and(|commit| commit.deleted_at.is_some()))
 }

@@ -192,6 +192,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     };
     let waiting = outbox::find(tx, entity.kind, entity.row)?;
     let Some(now) = record::values(tx, entity)? else { return Ok(Applied::Later) };
+    let was_removed = told::was_removed_there(tx, &row.id)?;
     let is_back = waiting.is_none() && purged::is_back(entity, row, &now);
     if is_back && row.fields.is_empty() {
         return purged::delete_again(tx, entity, row, &now);
@@ -213,7 +214,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
         return Ok(Applied::Later);
     }
     // Versions only count up: what has a lower one is a new record in place of one that was removed.
-    let known_version = if is_back { i64::MAX } else { record::version(tx, entity)? };
+    let known_version = if is_back || was_removed { i64::MAX } else { record::version(tx, entity)? };
     let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {

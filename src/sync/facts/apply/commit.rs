@@ -27,6 +27,11 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
             let is_own = row.facts_by.is_some() && row.facts_by == machines::local_id(tx)?;
             let changed = !is_own && meet(tx, &known, &facts)?;
             told::met(tx, Facts::Commit, known.row, &hash)?;
+            // The cloud had more, and removed that before another machine sent what it knows.
+            let (version, sent) = told::version(tx, Facts::Commit, known.row)?;
+            if row.rank < known.closed_at.0 && version == sent {
+                told::changed(tx, Facts::Commit, known.row)?;
+            }
             return Ok(if changed { WRITTEN } else { Applied::Unchanged });
         }
         Some(known) => {

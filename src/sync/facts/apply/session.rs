@@ -47,6 +47,9 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         // What is here was read from the log itself.
         if known.contents == ContentsAt::Here && row.rank.min(rank(facts.last_turn, facts.raw_records)) <= own {
             told::met(tx, Facts::Session, known.row, &hash)?;
+            if row.rank < own {
+                send_again(tx, known.row)?;
+            }
             return Ok(Applied::Unchanged);
         }
     }
@@ -57,6 +60,16 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     write(tx, session_row, known.as_ref(), agent, &around, &facts)?;
     told::pulled(tx, Facts::Session, session_row, &hash)?;
     Ok(WRITTEN)
+}
+
+/// The cloud has less than it was sent: it had removed that, and another machine sent what a shorter log says.
+fn send_again(tx: &Transaction<'_>, row: i64) -> Result<()> {
+    let (version, sent) = told::version(tx, Facts::Session, row)?;
+    if version == sent {
+        told::unknown(tx, Facts::Session, row)?;
+        told::no_contents(tx, row)?;
+    }
+    Ok(())
 }
 
 /// The rows that a session refers to, or the id of one that did not come yet.
