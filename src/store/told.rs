@@ -13,6 +13,9 @@ use crate::model::{Id, Tokens};
 /// The key in `state` while what the cloud says is written.
 const PULLING: &str = "pulling";
 
+/// The key in `state` that says that everything is to be pulled once more.
+pub const AGAIN: &str = "sync_again";
+
 /// Whose facts. As `EntityKind`, and machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -140,6 +143,16 @@ pub fn was_removed_there(conn: &Connection, id: &Id) -> Result<bool> {
 pub fn forget_pulled(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
     conn.prepare_cached("UPDATE sent_facts SET pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
         .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
+/// Has facts come again and taken, though nothing about them changes in the cloud: everything is pulled once more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn wanted_again(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    forget_pulled(conn, kind, row)?;
+    conn.prepare_cached("INSERT OR IGNORE INTO state(key, value) VALUES (?1, '1')")?.execute([AGAIN])?;
     Ok(())
 }
 

@@ -131,6 +131,10 @@ fn when_deleted_is_not_told(state: &mut BTreeMap<String, Value>, in_cloud: &BTre
         let commit = value["commit"].as_str().map(|id| format!("commit {id}"));
         !removed.contains(name) && commit.is_none_or(|commit| !removed.contains(&commit))
     });
+    // Nor is the project that only such ones are in.
+    let told: BTreeSet<String> =
+        state.values().filter_map(|value| value["project"].as_str().map(|id| format!("project {id}"))).collect();
+    state.retain(|name, _| !name.starts_with("project ") || told.contains(name));
 }
 
 fn nothing_is_left(machine: &Machine) {

@@ -356,7 +356,7 @@ fn check_protocol(spoken: Protocol) -> Result<()> {
 /// # Errors
 /// When the database cannot be written.
 pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
-    for key in [CURSOR, RESYNC, pull::LOOKED_AGAIN] {
+    for key in [CURSOR, RESYNC, pull::LOOKED_AGAIN, told::AGAIN] {
         tx.execute("DELETE FROM state WHERE key = ?1", [key])?;
     }
     if adopt {

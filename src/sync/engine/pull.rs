@@ -64,7 +64,7 @@ impl Cycle<'_> {
     }
 
     /// A record may wait for one that came before and was removed here since, as a project is with the last of its commits: once
-    /// for each record that waits, everything is pulled again.
+    /// for each record that waits, everything is pulled again. So it is where something that came is to be taken once more.
     fn looks_again(&mut self) -> Result<bool> {
         let latest: i64 = self
             .writer
@@ -74,10 +74,12 @@ impl Cycle<'_> {
                      coalesce((SELECT max(seq) FROM parked), 0))",
             )?
             .query_row([], |r| r.get(0))?;
-        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? {
+        let is_wanted = store::state(self.writer.conn(), told::AGAIN)?.is_some();
+        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? && !is_wanted {
             return Ok(false);
         }
         let tx = self.writer.begin()?;
+        tx.execute("DELETE FROM state WHERE key = ?1", [told::AGAIN]).map_err(StoreError::from)?;
         store::set_state(&tx, LOOKED_AGAIN, &latest.to_string())?;
         store::set_state(&tx, CURSOR, "0")?;
         tx.commit()?;

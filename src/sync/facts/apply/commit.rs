@@ -41,6 +41,8 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         None => create(tx, row, project.row, &facts)?,
     };
     git_commits(tx, commit_row, &facts)?;
+    // The facts may tell of a session that was forgotten since.
+    commits::refresh(tx, commit_row)?;
     set_updated_at(tx, commit_row, &facts)?;
     told::pulled(tx, Facts::Commit, commit_row, &hash)?;
     Ok(WRITTEN)
