@@ -12,7 +12,7 @@ use cogfs::model::{Id, Millis, Session};
 use cogfs::store::fetched::{self, Fetched as Kept};
 use cogfs::store::{Layout, Writer, sessions};
 use cogfs::sync::contents::{self, Stored};
-use cogfs::sync::engine::{self, Engine, Options, Progress, Summary, SyncError};
+use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
 use cogfs::sync::facts::Nothing;
 
 use crate::memory_cloud::MemoryCloud;
@@ -207,11 +207,6 @@ impl Machine {
             self.dies();
         }
         done
-    }
-
-    /// Whether it pulled everything up to a number.
-    pub fn has_all(&self, head: i64) -> bool {
-        engine::cursor(self.writer.conn()).unwrap() == head
     }
 
     /// A number that a query gives.

@@ -30,6 +30,7 @@ pub(super) fn delete_again(tx: &mut Transaction<'_>, entity: Entity, row: &Row, 
     let mut rest = Rest { base_version: row.version, edits: 1, ..Rest::default() };
     rest.fields.insert(DELETED_AT.to_owned(), now.get(DELETED_AT).cloned().unwrap_or_default());
     rest.base.insert(DELETED_AT.to_owned(), Value::Null);
+    tell_what_it_lacks(tx, entity, row, &mut rest)?;
     let id = record::id(tx, entity)?.unwrap_or(row.id);
     outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
     record::set_version(tx, entity, row.version)?;
