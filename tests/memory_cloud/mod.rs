@@ -248,7 +248,10 @@ impl State {
 
     fn now(&self) -> Millis {
         let (set, at) = self.clock;
-        Millis(set + at.map_or(0, |at| i64::try_from(clock::steady().saturating_duration_since(at).as_millis()).unwrap_or(0)))
+        Millis(
+            set + at
+                .map_or(0, |at| i64::try_from(clock::steady().saturating_duration_since(at).as_millis()).unwrap_or(0)),
+        )
     }
 
     /// All changes, unless a later request of the machine came before.

@@ -329,7 +329,8 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
 /// Whether a value is another, or has all of it: of two commits that became one both notes are kept, one below the other.
 fn says(value: &Value, other: &Value) -> bool {
     let of_value = || value.as_str().unwrap_or_default().split("\n\n");
-    value == other || other.as_str().is_some_and(|text| text.split("\n\n").all(|part| of_value().any(|own| own == part)))
+    value == other
+        || other.as_str().is_some_and(|text| text.split("\n\n").all(|part| of_value().any(|own| own == part)))
 }
 
 /// Deleted by one, touched by nobody else at all.

@@ -44,6 +44,9 @@ const USAGE: &str = "account_usage";
 /// removed when that began.
 const RESYNC: &str = "sync_anew";
 
+/// The key in `state` that says that what people made of records is compared with the cloud, once all was pulled.
+const COMPARE: &str = "sync_compare";
+
 /// Why a cycle ended before its end. What it did until then is done.
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
@@ -367,6 +370,7 @@ pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
          UPDATE projects SET cloud_version = 0; UPDATE cognitive_commits SET cloud_version = 0;
          UPDATE sessions SET cloud_version = 0; UPDATE sync_queue SET base_version = 0, sent = 0;",
     )?;
+    store::set_state(tx, COMPARE, "1")?;
     // What was fetched from there may be nowhere else now.
     fetched::keep_all(tx)?;
     refused::clear_all(tx)?;

@@ -2,7 +2,7 @@
 
 use rusqlite::params;
 
-use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
+use super::{COMPARE, CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol};
 use crate::clock;
 use crate::cloud::wire::{Kind, Pulled, Row};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
@@ -58,6 +58,7 @@ impl Cycle<'_> {
             self.write(&page, is_last)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
             if is_last && !self.looks_again()? {
+                self.compare()?;
                 return Ok(Some(()));
             }
         }
@@ -84,6 +85,17 @@ impl Cycle<'_> {
         store::set_state(&tx, CURSOR, "0")?;
         tx.commit()?;
         Ok(true)
+    }
+
+    /// After a reset: what people made of records and the cloud does not have is sent as if it were new.
+    fn compare(&mut self) -> Result<()> {
+        if store::state(self.writer.conn(), COMPARE)?.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.writer.begin()?;
+        fields::tell_what_was_lost(&mut tx)?;
+        tx.execute("DELETE FROM state WHERE key = ?1", [COMPARE]).map_err(StoreError::from)?;
+        Ok(tx.commit()?)
     }
 
     /// Tombstones were removed that this machine has not seen: all is pulled again, and what does not come is deleted.

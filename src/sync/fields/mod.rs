@@ -22,7 +22,7 @@ use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
 use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
-pub(crate) use purged::send_commit_of;
+pub(crate) use purged::{send_commit_of, tell_what_was_lost};
 use record::{By, NotTaken, PROJECT};
 pub(crate) use secrets::tell_anew;
 

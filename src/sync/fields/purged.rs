@@ -14,7 +14,7 @@ use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, FieldChange, Rest, Waiting};
 use crate::store::told::{self, Facts};
-use crate::store::{EntityKind, Result, StoreError, Transaction, commits, sessions, turns};
+use crate::store::{EntityKind, Result, StoreError, Transaction, commits, projects, sessions, turns};
 use crate::sync::merge::{DELETED_AT, Fields};
 use record::{By, NotTaken};
 
@@ -105,6 +105,43 @@ fn tell_turns(tx: &Transaction<'_>, session: i64) -> Result<()> {
 fn queue_deletion(tx: &Transaction<'_>, entity: Entity, id: Id, at: Millis) -> Result<()> {
     let change = FieldChange { field: DELETED_AT, before: Value::Null, after: json!(at.0) };
     outbox::add(tx, entity.kind, entity.row, id, 0, &[change])
+}
+
+/// Tells what people made of the records that the cloud has no edits of, now that all it has was pulled: it lost them, or is another
+/// one.
+pub(crate) fn tell_what_was_lost(tx: &mut Transaction<'_>) -> Result<()> {
+    let rows = |tx: &Transaction<'_>, sql: &str| -> Result<Vec<(i64, Id)>> {
+        let mut query = tx.prepare(sql)?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, Id(r.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    };
+    for (row, id) in rows(tx, "SELECT row, id FROM projects WHERE curated_at IS NOT NULL AND cloud_version = 0")? {
+        let Some(project) = projects::get(tx, row)? else { continue };
+        let change = FieldChange { field: "name", before: Value::Null, after: json!(project.name) };
+        outbox::add(tx, EntityKind::Project, row, id, 0, &[change])?;
+    }
+    for (row, id) in
+        rows(tx, "SELECT row, id FROM cognitive_commits WHERE curated_at IS NOT NULL AND cloud_version = 0")?
+    {
+        // Of what is another machine's the cloud is told by that one.
+        if commits::has_own_sessions(tx, row)? || told::is_known(tx, Facts::Commit, row)? {
+            commits::tell_all(tx, row, id, Vec::new())?;
+        }
+    }
+    let own = "SELECT row, id FROM sessions WHERE contents = 0 AND forgotten = 0 AND commit_row IS NOT NULL";
+    for (row, id) in rows(tx, own)? {
+        if let Some(at) = sessions::deleted_at(tx, row)?
+            && sessions::cloud_version(tx, row)? == 0
+        {
+            queue_deletion(tx, Entity::session(row), id, at)?;
+        }
+        for (turn, id, at) in turns::deleted_anywhere(tx, row)? {
+            if turns::cloud_version(tx, turn)? == 0 {
+                queue_deletion(tx, Entity::turn(turn), id, at)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of an edit of a record that was removed.

@@ -7,7 +7,6 @@ use super::super::export::rank;
 use super::{Applied, WRITTEN, read, refused, waits};
 use crate::cloud::wire::{Row, SessionFacts};
 use crate::model::{Agent, ContentsAt, Id, SectionSize, Session, Tokens};
-use crate::{derived, render};
 use crate::store::commits::{self, curated};
 use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
@@ -16,6 +15,7 @@ use crate::store::visuals::{self, NewVisual};
 use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, sources, turns};
 use crate::sync::contents;
 use crate::upkeep::repair;
+use crate::{derived, render};
 
 /// What a session is put beside, as rows.
 struct Around {
