@@ -51,7 +51,7 @@ fn text(number: u32, length: usize) -> String {
     }
     // Both sessions in the boats end with one git commit, and what they are in is one cognitive commit then.
     if length > 1 {
-        log.git_commit(if number % 2 == 0 { "b0a7b0a7" } else { "7ea17ea1" }, "Set sail");
+        log.git_commit(if number.is_multiple_of(2) { "b0a7b0a7" } else { "7ea17ea1" }, "Set sail");
     }
     if length > 2 {
         log.user("What next?").assistant("The harbour.");
