@@ -1,6 +1,7 @@
 //! cogfs: AI coding conversations as files. See `docs/ARCHITECTURE.md` for the way of the data through these modules.
 
 pub mod cli;
+pub mod clock;
 pub mod cloud;
 pub mod config;
 pub mod curation;

@@ -17,7 +17,7 @@ impl Millis {
     /// The current time.
     #[must_use]
     pub fn now() -> Self {
-        Self(Utc::now().timestamp_millis())
+        crate::clock::now()
     }
 
     /// Parses an RFC 3339 timestamp as the agents write it; `None` when it is none.

@@ -177,7 +177,12 @@ impl Machine {
     fn apply(&self, rows: &[Row]) -> Vec<Applied> {
         let mut writer = self.writer();
         let mut tx = writer.begin().unwrap();
-        let applied = rows.iter().map(|row| facts::apply(&mut tx, row).unwrap()).collect();
+        let mut apply = |row: &Row| {
+            let applied = facts::apply(&mut tx, row).unwrap();
+            facts::unite(&mut tx, row).unwrap();
+            applied
+        };
+        let applied = rows.iter().map(&mut apply).collect();
         tx.commit().unwrap();
         applied
     }

@@ -376,6 +376,9 @@ CREATE TABLE parked (
 -- While everything is pulled anew: what has come.
 CREATE TABLE pulled_anew (kind INTEGER NOT NULL, id BLOB NOT NULL, PRIMARY KEY (kind, id)) WITHOUT ROWID;
 
+-- What was deleted here because the cloud does not have it any more: a record of this id that comes is a new one.
+CREATE TABLE removed_there (id BLOB PRIMARY KEY) WITHOUT ROWID;
+
 -- Versions in the cloud of turns: those that were ever deleted there.
 CREATE TABLE turn_versions (
     turn_row      INTEGER PRIMARY KEY,
@@ -483,7 +486,8 @@ CREATE TABLE fetched_sessions (
 -- Turns that were deleted and are not here: their contents are elsewhere.
 CREATE TABLE deleted_elsewhere (
     turn_row   INTEGER PRIMARY KEY,
-    deleted_at INTEGER NOT NULL
+    deleted_at INTEGER NOT NULL,
+    turn_id    BLOB NOT NULL
 );
 
 -- Facts change: the version counts on. Not while what the cloud says is written here (the state's 'pulling'). A few rows at each

@@ -14,6 +14,7 @@ use crate::derived;
 use crate::ingest;
 use crate::model::Commit;
 use crate::store::forget::{self, Removed, records};
+use crate::store::told::{self, Facts};
 use crate::store::{ChangeKind, StoreError, Transaction, Writer, commits, facets, projects, sessions, turns};
 use crate::tree::{self, IdRange};
 use crate::upkeep::repair;
@@ -175,8 +176,14 @@ pub(crate) fn renew(tx: &mut Transaction<'_>, commit: &Commit, removed: &mut Rem
         }
     }
     facets::keep(tx, commit, &places)?;
+    // A machine that never knew what is forgotten counts without it.
+    sessions::number_by_time(tx, commit.row)?;
     commits::refresh(tx, commit.row)?;
     ingest::rename_commit(tx, commit.row)?;
+    // What those said whose turns are elsewhere could not be looked at.
+    if commits::is_elsewhere(tx, commit.row)? {
+        told::wanted_again(tx, Facts::Commit, commit.row)?;
+    }
     tx.changes.add(ChangeKind::Commit, commit.row);
     tx.changes.add(ChangeKind::Project, commit.project_row);
     Ok(())

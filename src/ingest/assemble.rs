@@ -716,8 +716,9 @@ pub(super) fn give_commit(
 ) -> Result<()> {
     let id = commits::id_of_first(&part.session.id);
     // Another machine may have told of the commit, and not of this session yet.
-    let commit_row = match commits::by_id(tx, &id)? {
-        Some(known) => known.row,
+    let known = commits::by_id(tx, &id)?.map(|known| known.row);
+    let commit_row = match known {
+        Some(row) => row,
         None => {
             let dir_name = render::commit_dir_name(at, title, &id.short());
             let dir_name = commits::free_dir_name(tx, &dir_name, &id)?;
@@ -731,6 +732,12 @@ pub(super) fn give_commit(
     part.hidden.ordinal = ordinal;
     part.session.dir_name = render::session_dir_name(ordinal, part.session.agent, &session_short(&part.session));
     part.touch();
+    if known.is_some() {
+        part.save(tx)?;
+        sessions::number_by_time(tx, commit_row)?;
+        part.hidden.ordinal = sessions::hidden(tx, part.session.row)?.ordinal;
+        part.session.dir_name = sessions::get(tx, part.session.row)?.map_or_else(String::new, |known| known.dir_name);
+    }
     Ok(())
 }
 

@@ -236,7 +236,7 @@ pub fn rename_commit(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
 }
 
 fn find_title(tx: &Transaction<'_>, commit: &Commit, known: u8) -> Result<Option<(String, TitleRank)>> {
-    let parts = sessions::of_commit(tx, commit.row)?;
+    let parts = sessions::all_of_commit(tx, commit.row)?;
     if let Some(title) = parts.first().filter(|p| p.part == 1).and_then(|p| p.title.clone()) {
         return Ok(Some((title, TitleRank::Agent)));
     }

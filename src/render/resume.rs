@@ -24,21 +24,27 @@ struct Command {
     arguments: &'static str,
 }
 
-fn command(agent: Agent) -> Command {
+/// `Err`: it has no such command, and why.
+fn command(agent: Agent) -> Result<Command, &'static str> {
     let (program, arguments) = match agent {
         Agent::ClaudeCode => ("claude", "--resume \"$session\""),
         Agent::Codex => ("codex", "resume \"$session\""),
         Agent::OpenCode => ("opencode", "--session \"$session\""),
         Agent::Gemini => ("gemini", "--resume \"$session\""),
         Agent::Copilot => ("copilot", "--resume \"$session\""),
+        Agent::ChatGpt => return Err("it was had in a browser: https://chatgpt.com/c/$session"),
+        Agent::ClaudeAi => return Err("it was had in a browser: https://claude.ai/chat/$session"),
+        Agent::Cursor | Agent::Antigravity => {
+            return Err("the editor has no command that takes a session up: open it there");
+        }
     };
-    Command { program, arguments }
+    Ok(Command { program, arguments })
 }
 
 /// Writes a session's `resume.sh`.
 pub fn resume_sh<O: Out>(out: &mut O, resumed: Resumed<'_>) {
     let session = resumed.session;
-    let (agent, Command { program, arguments }) = (session.agent.title(), command(session.agent));
+    let agent = session.agent.title();
     out.put("#!/bin/sh\n# Takes this session up again in ");
     out.put(agent);
     if resumed.is_subagents {
@@ -55,6 +61,15 @@ pub fn resume_sh<O: Out>(out: &mut O, resumed: Resumed<'_>) {
         return;
     }
     put_assignment(out, "session", &session.native_id);
+    let Command { program, arguments } = match command(session.agent) {
+        Ok(command) => command,
+        Err(why) => {
+            out.put("fail \"");
+            out.put(why);
+            out.put("\"\n");
+            return;
+        }
+    };
     put_assignment(out, "machine", &one_line(resumed.machine));
     put_assignment(out, "folder", session.cwd.as_deref().unwrap_or_default());
     out.put("here=$(uname -n)\n\ncommand -v ");
@@ -138,7 +153,7 @@ mod tests {
     fn run(dir: &Path, session: &Session, machine: &str) -> Output {
         let bin = dir.join("bin");
         std::fs::create_dir_all(&bin).unwrap();
-        let program = bin.join(command(session.agent).program);
+        let program = bin.join(command(session.agent).map_or("none", |command| command.program));
         std::fs::write(&program, "#!/bin/sh\npwd\nprintf '<%s>' \"$@\"\n").unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let path = dir.join("resume.sh");
@@ -160,7 +175,7 @@ mod tests {
         {
             let folder = dir.path().join(name);
             std::fs::create_dir_all(&folder).unwrap();
-            for agent in Agent::ALL {
+            for agent in Agent::ALL.into_iter().filter(|agent| command(*agent).is_ok()) {
                 let session = Session {
                     agent,
                     native_id: "se's $(touch pwned)".to_owned(),
@@ -185,6 +200,22 @@ mod tests {
                 );
                 assert!(!folder.join("pwned").exists() && !dir.path().join("pwned").exists());
             }
+        }
+    }
+
+    #[test]
+    fn what_no_command_takes_up_says_where_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        for (agent, words) in [
+            (Agent::ChatGpt, "https://chatgpt.com/c/67ab'$(touch pwned)\n"),
+            (Agent::ClaudeAi, "https://claude.ai/chat/67ab'$(touch pwned)\n"),
+            (Agent::Cursor, "open it there\n"),
+            (Agent::Antigravity, "open it there\n"),
+        ] {
+            let session = Session { agent, native_id: "67ab'$(touch pwned)".to_owned(), ..testing::session() };
+            let ran = run(dir.path(), &session, "");
+            let said = String::from_utf8(ran.stderr).unwrap();
+            assert!(ran.status.code() == Some(1) && said.ends_with(words), "{said}");
         }
     }
 

@@ -575,7 +575,7 @@ pub fn merge_under(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of
     } else {
         gone::merge(tx, Facts::Commit, &from.id, &into.id, is_from_known)?;
     }
-    super::sessions::number_all_by_time(tx, into.row)?;
+    super::sessions::number_by_time(tx, into.row)?;
     tx.changes.add(ChangeKind::CommitSessions, into.row);
     curated::merged::settle(tx, into.row)?;
     curated::merged::tell(tx, into.row, &known)?;

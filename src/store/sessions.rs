@@ -703,24 +703,12 @@ pub fn linked_parent(conn: &Connection, agent: Agent, native_id: &str) -> Result
     Ok(query.query_row(params![agent.as_str(), native_id], |r| r.get(0)).optional()?)
 }
 
-/// Numbers a commit's sessions by their times, where they are of several machines: each numbered its own, and all come to the same so.
+/// Numbers the sessions of a commit by their times, so that every machine that knows them comes to the same names, whichever of
+/// them it imported and in whatever order they came.
 ///
 /// # Errors
 /// When SQLite cannot write.
 pub fn number_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
-    let machines: i64 = tx
-        .prepare_cached(
-            "SELECT count(DISTINCT machine_row) FROM sessions WHERE commit_row = ?1 AND parent_row IS NULL",
-        )?
-        .query_row([commit_row], |r| r.get(0))?;
-    if machines > 1 { number_all_by_time(tx, commit_row) } else { Ok(()) }
-}
-
-/// The same, also where all are of one machine: another one numbers them so.
-///
-/// # Errors
-/// When SQLite cannot write.
-pub fn number_all_by_time(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let all: Vec<(i64, u32, String, bool)> = tx
         .prepare_cached(
             "SELECT row, ordinal, dir_name, contents = 0 FROM sessions

@@ -13,6 +13,9 @@ use crate::model::{Id, Tokens};
 /// The key in `state` while what the cloud says is written.
 const PULLING: &str = "pulling";
 
+/// The key in `state` that says that everything is to be pulled once more.
+pub const AGAIN: &str = "sync_again";
+
 /// Whose facts. As `EntityKind`, and machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -116,6 +119,23 @@ pub fn wanted(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
     Ok(())
 }
 
+/// The cloud removed a record, long after it was deleted.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn removed_there(conn: &Connection, id: &Id) -> Result<()> {
+    conn.prepare_cached("INSERT OR IGNORE INTO removed_there(id) VALUES (?1)")?.execute([id.0])?;
+    Ok(())
+}
+
+/// Whether the cloud had removed a record that it has now: said once.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn was_removed_there(conn: &Connection, id: &Id) -> Result<bool> {
+    Ok(conn.prepare_cached("DELETE FROM removed_there WHERE id = ?1")?.execute([id.0])? > 0)
+}
+
 /// Has facts taken again that came from the cloud once: what is here is not made of them any more.
 ///
 /// # Errors
@@ -123,6 +143,16 @@ pub fn wanted(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
 pub fn forget_pulled(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
     conn.prepare_cached("UPDATE sent_facts SET pulled = NULL WHERE kind = ?1 AND entity_row = ?2")?
         .execute(params![kind as u8, row])?;
+    Ok(())
+}
+
+/// Has facts come again and taken, though nothing about them changes in the cloud: everything is pulled once more.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn wanted_again(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
+    forget_pulled(conn, kind, row)?;
+    conn.prepare_cached("INSERT OR IGNORE INTO state(key, value) VALUES (?1, '1')")?.execute([AGAIN])?;
     Ok(())
 }
 
@@ -156,6 +186,7 @@ pub fn changed(conn: &Connection, kind: Facts, row: i64) -> Result<()> {
 pub fn nothing(tx: &Transaction<'_>) -> Result<()> {
     tx.execute_batch(
         "UPDATE sent_facts SET sent = 0, pulled = NULL;
+         DELETE FROM removed_there;
          DELETE FROM sent_contents;
          DELETE FROM objects WHERE state <> 1;
          DELETE FROM unsent_usage;

@@ -117,6 +117,22 @@ pub fn deleted(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Millis)>
     Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The deleted turns of a session with their ids, whether or not its contents are here.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn deleted_anywhere(conn: &Connection, session_row: i64) -> Result<Vec<(i64, Id, Millis)>> {
+    let mut query = conn.prepare_cached(
+        "SELECT row, id, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL AND role <> 0
+         UNION SELECT turn_row, turn_id, deleted_at FROM deleted_elsewhere WHERE turn_row BETWEEN ?1 AND ?2
+         ORDER BY 1",
+    )?;
+    let rows = query.query_map([session_row << 16, (session_row << 16) + 65_535], |r| {
+        Ok((r.get(0)?, id_column(r, 1)?, Millis(r.get(2)?)))
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Marks a turn as deleted, or takes that back.
 ///
 /// # Errors
@@ -328,8 +344,8 @@ pub fn put(tx: &mut Transaction<'_>, session_row: i64, turn: &Whole) -> Result<(
 pub fn give_away(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
     let range = [session_row << 16, (session_row << 16) + 65_535];
     tx.prepare_cached(
-        "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at)
-         SELECT row, deleted_at FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL",
+        "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at, turn_id)
+         SELECT row, deleted_at, id FROM turns WHERE row BETWEEN ?1 AND ?2 AND deleted_at IS NOT NULL",
     )?
     .execute(range)?;
     let rows: Vec<(i64, Id)> = tx

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use cogfs::clock;
 use cogfs::cloud::wire::{
     Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row, Status,
     TurnContents, Usage, UsageContents,
@@ -84,7 +85,7 @@ impl MemoryCloud {
     pub fn new() -> Self {
         let cloud = Self::default();
         cloud.state().user = Id([1; 16]).to_string();
-        cloud.state().clock = (1_800_000_000_000, Some(Instant::now()));
+        cloud.state().clock = (1_800_000_000_000, Some(clock::steady()));
         cloud
     }
 
@@ -103,13 +104,13 @@ impl MemoryCloud {
 
     pub fn set_clock(&self, millis: i64) {
         let mut state = self.state();
-        state.clock = (state.now().0.max(millis), Some(Instant::now()));
+        state.clock = (state.now().0.max(millis), Some(clock::steady()));
     }
 
     /// Lets so many milliseconds pass.
     pub fn pass(&self, millis: i64) {
         let mut state = self.state();
-        state.clock = (state.now().0 + millis, Some(Instant::now()));
+        state.clock = (state.now().0 + millis, Some(clock::steady()));
     }
 
     pub fn set_user(&self, user: Id) {
@@ -247,7 +248,10 @@ impl State {
 
     fn now(&self) -> Millis {
         let (set, at) = self.clock;
-        Millis(set + at.map_or(0, |at| i64::try_from(at.elapsed().as_millis()).unwrap_or(0)))
+        Millis(
+            set + at
+                .map_or(0, |at| i64::try_from(clock::steady().saturating_duration_since(at).as_millis()).unwrap_or(0)),
+        )
     }
 
     /// All changes, unless a later request of the machine came before.

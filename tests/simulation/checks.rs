@@ -6,7 +6,7 @@ use cogfs::cloud::wire::Kind;
 use cogfs::curation::Entity;
 use cogfs::model::Id;
 use cogfs::store::commits::{self, curated};
-use cogfs::store::{conflicts, outbox, projects, refused, sessions};
+use cogfs::store::{outbox, projects, refused, sessions};
 use cogfs::sync::contents::Stored;
 use cogfs::sync::fields::record;
 use rusqlite::Connection;
@@ -26,7 +26,7 @@ pub fn tell(world: &World) {
     }
     for machine in &world.machines {
         let conn = machine.writer.conn();
-        for table in ["awaited", "parked", "gone", "cognitive_commits", "projects"] {
+        for table in ["awaited", "parked", "gone", "conflicts", "cognitive_commits", "projects"] {
             let mut query = conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
             let columns = query.column_count();
             let mut rows = query.query([]).unwrap();
@@ -56,6 +56,24 @@ pub fn tell(world: &World) {
             );
         }
     }
+}
+
+/// All that a machine's database says.
+pub fn everything(machine: &Machine) -> String {
+    let conn = machine.writer.conn();
+    let mut query = conn.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").unwrap();
+    let tables: Vec<String> = query.query_map([], |r| r.get(0)).unwrap().map(Result::unwrap).collect();
+    let mut told = String::new();
+    for table in tables {
+        let mut query = conn.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let cells: Vec<rusqlite::types::Value> = (0..columns).map(|at| row.get(at).unwrap()).collect();
+            told.push_str(&format!("{table}: {cells:?}\n"));
+        }
+    }
+    told
 }
 
 pub fn all(world: &mut World) {
@@ -113,6 +131,10 @@ fn when_deleted_is_not_told(state: &mut BTreeMap<String, Value>, in_cloud: &BTre
         let commit = value["commit"].as_str().map(|id| format!("commit {id}"));
         !removed.contains(name) && commit.is_none_or(|commit| !removed.contains(&commit))
     });
+    // Nor is the project that only such ones are in.
+    let told: BTreeSet<String> =
+        state.values().filter_map(|value| value["project"].as_str().map(|id| format!("project {id}"))).collect();
+    state.retain(|name, _| !name.starts_with("project ") || told.contains(name));
 }
 
 fn nothing_is_left(machine: &Machine) {
@@ -241,11 +263,12 @@ fn contents_are_the_logs(world: &mut World) {
             WHERE s.native_id = '{native}' AND (t.role <> 0 OR t.deleted_at IS NOT NULL)"
             ))
         };
-        // What was deleted is not fetched.
-        let is_whole = world.machines[0].number(&format!(
+        // What was deleted is not fetched, and where it was removed from the cloud a machine may never have heard of it.
+        let deleted = format!(
             "SELECT count(*) FROM sessions s JOIN cognitive_commits c ON c.row = s.commit_row
             WHERE s.native_id = '{native}' AND (s.deleted_at IS NOT NULL OR c.deleted_at IS NOT NULL)"
-        )) == 0;
+        );
+        let is_whole = world.machines.iter().all(|machine| machine.number(&deleted) == 0);
         assert!(!is_whole || of_log() == [2, 4, 5, 7][*length], "{} turns of log {log}-{length}", of_log());
     }
 }
@@ -271,17 +294,15 @@ fn the_cloud_says_the_same(world: &World, state: &BTreeMap<String, Value>) {
 }
 
 fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
-    let mut kept: BTreeSet<(Id, String, String)> = BTreeSet::new();
+    let mut kept: BTreeMap<(Id, String), Vec<Value>> = BTreeMap::new();
     for machine in &world.machines {
         let mut query = machine.writer.conn().prepare("SELECT entity_id, field, local, cloud FROM conflicts").unwrap();
-        let found = query.query_map([], |r| {
-            Ok((Id(r.get(0)?), r.get::<_, String>(1)?, r.get::<_, String>(2)?, r.get::<_, String>(3)?))
-        });
-        for (id, field, local, cloud) in found.unwrap().map(Result::unwrap) {
-            kept.insert((id, field.clone(), local));
-            kept.insert((id, field, cloud));
+        let mut rows = query.query([]).unwrap();
+        while let Some(r) = rows.next().unwrap() {
+            let of = kept.entry((Id(r.get(0).unwrap()), r.get(1).unwrap())).or_default();
+            let value = |at| serde_json::from_str(&r.get::<_, String>(at).unwrap()).unwrap();
+            of.extend([value(2), value(3)]);
         }
-        drop(conflicts::open(machine.writer.conn()).unwrap());
     }
     let now_id = |id: Id| world.cloud.row(Kind::Commit, id).and_then(|row| row.merged_into).unwrap_or(id);
     for event in &world.events {
@@ -289,15 +310,14 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
         let Some(now) = state.get(&format!("commit {}", now_id(event.commit))) else { continue };
         let overwritten = world.events.iter().any(|other| {
             other.commit == event.commit
-                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && before == after)
+                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && says(before, after))
         });
-        // Of two commits that became one both notes are kept.
-        let is_joined = now[*field].as_str().zip(after.as_str()).is_some_and(|(now, after)| now.contains(after));
         let is_kept = [event.commit, now_id(event.commit)]
             .iter()
-            .any(|id| kept.contains(&(*id, (*field).to_owned(), after.to_string())));
+            .filter_map(|id| kept.get(&(*id, (*field).to_owned())))
+            .any(|values| values.iter().any(|value| says(value, after)));
         assert!(
-            now[*field] == *after || is_joined || overwritten || is_kept,
+            says(&now[*field], after) || overwritten || is_kept,
             "{field} {after} of {} by {} is lost: it says {}",
             event.commit,
             event.machine,
@@ -306,10 +326,22 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
     }
 }
 
+/// Whether a value is another, or has all of it: of two commits that became one both notes are kept, one below the other.
+fn says(value: &Value, other: &Value) -> bool {
+    let of_value = || value.as_str().unwrap_or_default().split("\n\n");
+    value == other
+        || other.as_str().is_some_and(|text| text.split("\n\n").all(|part| of_value().any(|own| own == part)))
+}
+
 /// Deleted by one, touched by nobody else at all.
 fn what_was_deleted_alone_is_deleted(world: &World, state: &BTreeMap<String, Value>) {
     let mut events: BTreeMap<Id, Vec<&Did>> = BTreeMap::new();
-    let parts: BTreeSet<Id> = world.cloud.rows().iter().filter_map(|row| row.merged_into).collect();
+    // The cloud knows of no part that a machine never told it of.
+    let mut parts: BTreeSet<Id> = world.cloud.rows().iter().filter_map(|row| row.merged_into).collect();
+    for machine in &world.machines {
+        let mut query = machine.writer.conn().prepare("SELECT into_id FROM gone WHERE into_id IS NOT NULL").unwrap();
+        parts.extend(query.query_map([], |r| r.get(0).map(Id)).unwrap().map(Result::unwrap));
+    }
     for event in &world.events {
         events.entry(event.commit).or_default().push(&event.did);
     }

@@ -27,11 +27,12 @@ struct Lab {
 impl Lab {
     /// So many sessions, imported on the first machine.
     fn with(sessions: u32) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let template = crate::run::template(dir.path());
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        crate::time::begin(0);
+        let template = crate::logs::template(dir.path());
         let cloud = MemoryCloud::new();
-        cloud.set_clock(cogfs::model::Millis::now().0);
-        let (a, b) = (Machine::new('a', &template, &cloud, 0), Machine::new('b', &template, &cloud, 0));
+        let machine = |name: char| Machine::new((name, Id([name as u8; 16])), dir.path(), &template, &cloud, 0);
+        let (a, b) = (machine('a'), machine('b'));
         let mut lab = Self { dir, cloud, a, b };
         for number in 1..=sessions {
             ClaudeLog::new("boats", number).user(&format!("Question {number}")).assistant("Yes.").write(&lab.logs());
@@ -48,6 +49,12 @@ impl Lab {
         lab.b.sync(None).unwrap();
         lab.cloud.requests();
         lab
+    }
+
+    /// One more machine with an empty database.
+    fn another(&self, name: char) -> Machine {
+        let template = cogfs::store::Layout::new(self.dir.path().join("template")).database();
+        Machine::new((name, Id([name as u8; 16])), self.dir.path(), &template, &self.cloud, 0)
     }
 
     fn logs(&self) -> PathBuf {
@@ -355,6 +362,110 @@ fn a_cloud_that_lost_what_it_had_is_told_and_filled_again() {
     tx.commit().unwrap();
     lab.a.sync(None).unwrap();
     assert!(lab.cloud.row(Kind::Commit, only(&lab.a).id).is_some_and(|row| row.facts.is_some()));
+}
+
+fn reset(machine: &mut Machine) {
+    let tx = machine.writer.begin().unwrap();
+    engine::reset(&tx, false).unwrap();
+    tx.commit().unwrap();
+}
+
+#[test]
+fn a_cloud_that_lost_everything_has_every_edit_again_after_a_reset() {
+    let mut lab = Lab::shared();
+    title(&mut lab.a, "Sail away");
+    note(&mut lab.a, "Before noon");
+    let project = projects::all(lab.a.writer.conn()).unwrap().pop().unwrap();
+    assert!(lab.a.rename_project(project.row, "harbour"));
+    let (session, turn) = first_turn(&lab.a);
+    assert!(lab.a.edit(&Edit::Delete { entity: Entity::turn(turn), name: TrashName::Own }));
+    lab.a.sync(None).unwrap();
+    lab.cloud.lose_everything();
+    reset(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    let row = lab.cloud.row(Kind::Commit, only(&lab.a).id).unwrap();
+    assert_eq!((&row.fields["title"], &row.fields["note"]), (&json!("Sail away"), &json!("Before noon")));
+    assert_eq!(lab.cloud.row(Kind::Project, project.id).unwrap().fields["name"], "harbour");
+    let turns: Vec<_> = lab.cloud.rows().into_iter().filter(|row| row.kind == Kind::Turn).collect();
+    assert_eq!(turns.len(), 1);
+    assert_eq!(turns[0].turn.map(|(of, _)| of), Some(session));
+    assert_eq!(waiting(&lab.a), Vec::<Value>::new());
+}
+
+#[test]
+fn a_reset_where_the_cloud_has_everything_sends_no_edit_again() {
+    let mut lab = Lab::shared();
+    title(&mut lab.a, "Sail away");
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    note(&mut lab.b, "At night");
+    lab.b.sync(None).unwrap();
+    reset(&mut lab.a);
+    let head = lab.cloud.head();
+    let summary = lab.a.sync(None).unwrap();
+    assert_eq!((summary.conflicts, lab.cloud.head()), (0, head));
+    assert_eq!(only(&lab.a).note, "At night");
+}
+
+/// The session of the only commit, and the row of its first turn.
+fn first_turn(machine: &Machine) -> (Id, i64) {
+    let session =
+        cogfs::store::sessions::all_of_commit(machine.writer.conn(), only(machine).row).unwrap().pop().unwrap();
+    (session.id, cogfs::store::turns::row_of(session.row, 1))
+}
+
+/// Removes the only commit from the cloud with its session, as 30 days after its deletion.
+fn purge(lab: &Lab) {
+    lab.cloud.pass(31 * 24 * 3600 * 1000);
+    lab.cloud.purge_tombstones();
+    assert_eq!(lab.cloud.row(Kind::Commit, only(&lab.a).id), None);
+}
+
+#[test]
+fn what_comes_back_without_knowledge_of_its_deletion_is_deleted_again_with_all_that_was_in_it() {
+    let mut lab = Lab::shared();
+    let (_, turn) = first_turn(&lab.a);
+    note(&mut lab.a, "Kept in the trash");
+    assert!(lab.a.edit(&Edit::Delete { entity: Entity::turn(turn), name: TrashName::Own }));
+    // Long before: it is no part of the whole's deletion.
+    crate::time::pass(2 * 3600 * 1000);
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    purge(&lab);
+    // The other machine knows the same log, and never heard of the deletion.
+    let mut other = lab.another('c');
+    let logs = lab.logs();
+    other.import(&logs);
+    other.sync(None).unwrap();
+    for _ in 0..2 {
+        lab.a.sync(None).unwrap();
+        other.sync(None).unwrap();
+    }
+    assert!(only(&other).deleted_at.is_some());
+    assert_eq!(only(&other).note, "Kept in the trash");
+    let (_, turn) = first_turn(&other);
+    assert!(cogfs::store::turns::deleted_at(other.writer.conn(), turn).unwrap().is_some());
+}
+
+#[test]
+fn an_edit_brings_back_what_was_purged_with_what_was_made_of_it_before() {
+    let mut lab = Lab::shared();
+    title(&mut lab.a, "Sail away");
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    purge(&lab);
+    let entity = Entity::commit(only(&lab.a).row);
+    assert!(lab.a.edit(&Edit::Restore { entity }));
+    for _ in 0..3 {
+        lab.a.sync(None).unwrap();
+        lab.b.sync(None).unwrap();
+    }
+    for machine in [&lab.a, &lab.b] {
+        let commit = only(machine);
+        assert_eq!((commit.title.as_str(), commit.deleted_at), ("Sail away", None), "on {}", machine.name);
+    }
+    let (session, _) = first_turn(&lab.a);
+    assert!(lab.cloud.row(Kind::Session, session).is_some_and(|row| row.facts.is_some()), "its contents are there");
 }
 
 #[test]

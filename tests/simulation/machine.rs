@@ -1,6 +1,6 @@
 //! A machine: a store of its own, a clock of its own, a way to the cloud.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use cogfs::cloud::wire::{Change, Fetched, Mark, Outcome, Pulled, Status};
@@ -16,11 +16,15 @@ use cogfs::sync::engine::{Engine, Options, Progress, Summary, SyncError};
 use cogfs::sync::facts::Nothing;
 
 use crate::memory_cloud::MemoryCloud;
+use crate::{time, wire};
+
+/// Milliseconds that a request takes on its way.
+const SLOWEST: usize = 30;
 
 /// So that a pull has several pages.
 const SMALL_PAGE: u32 = 7;
 
-/// The cloud as a machine sees it whose clock is ahead of the others' by so much. Its own times are moved likewise.
+/// The cloud as a machine sees it whose clock is ahead of the others' by so much.
 struct Skewed {
     cloud: MemoryCloud,
     skew: i64,
@@ -39,12 +43,17 @@ impl Cloud for Skewed {
         self.cloud.status()
     }
     fn push(&self, machine: Id, as_of: Millis, changes: &[Change]) -> Result<Vec<Outcome>> {
-        self.cloud.push(machine, as_of, changes)
+        time::pass_up_to(SLOWEST);
+        let answer = self.cloud.push(machine, as_of, changes);
+        wire::tell_pushed(changes, &answer);
+        time::pass_up_to(SLOWEST);
+        answer
     }
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
-        let mut page = self.cloud.pull(since, max.min(self.page))?;
-        page.now.0 -= self.skew;
-        Ok(page)
+        time::pass_up_to(SLOWEST);
+        let page = self.cloud.pull(since, max.min(self.page));
+        wire::tell_pulled(&page);
+        page
     }
     fn fetch(&self, sessions: &[Id], after: Option<&Mark>) -> Result<Fetched> {
         self.cloud.fetch(sessions, after)
@@ -60,10 +69,6 @@ impl Cloud for Skewed {
     }
 }
 
-fn memory_dir() -> tempfile::TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 fn open(layout: &Layout) -> Writer {
     let writer = Writer::open(layout).unwrap();
     writer.conn().pragma_update(None, "synchronous", "OFF").unwrap();
@@ -74,37 +79,29 @@ fn open(layout: &Layout) -> Writer {
 
 pub struct Machine {
     pub name: char,
-    /// In memory, where there is such a place.
-    dir: tempfile::TempDir,
+    dir: PathBuf,
     pub writer: Writer,
     engine: Engine,
     cloud: Skewed,
 }
 
 impl Machine {
-    /// A machine with an empty database, a copy of `template`.
-    pub fn new(name: char, template: &Path, cloud: &MemoryCloud, skew: i64) -> Self {
-        let dir = memory_dir();
-        std::fs::copy(template, dir.path().join("cogfs.db")).unwrap();
-        let writer = open(&Layout::new(dir.path()));
-        let machine = Self {
-            name,
-            dir,
-            writer,
-            engine: Engine::new(),
-            cloud: Skewed { cloud: cloud.clone(), skew, page: SMALL_PAGE },
-        };
-        machine
-            .writer
-            .conn()
-            .execute("INSERT INTO machines(id, name, dir_name) VALUES (randomblob(16), ?1, ?1)", [name.to_string()])
-            .unwrap();
-        machine
-            .writer
-            .conn()
-            .execute("INSERT INTO state(key, value) VALUES ('machine', last_insert_rowid())", [])
-            .unwrap();
-        machine
+    /// A machine with an empty database, a copy of `template`, in a folder of its own in `dir`.
+    pub fn new((name, id): (char, Id), dir: &Path, template: &Path, cloud: &MemoryCloud, skew: i64) -> Self {
+        let dir = dir.join(name.to_string());
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::copy(template, dir.join("cogfs.db")).unwrap();
+        let writer = open(&Layout::new(&dir));
+        let (name_of, conn) = (name.to_string(), writer.conn());
+        conn.execute("INSERT INTO machines(id, name, dir_name) VALUES (?1, ?2, ?2)", (id.0, name_of)).unwrap();
+        conn.execute("INSERT INTO state(key, value) VALUES ('machine', last_insert_rowid())", []).unwrap();
+        let cloud = Skewed { cloud: cloud.clone(), skew, page: SMALL_PAGE };
+        Self { name, dir, writer, engine: Engine::new(), cloud }
+    }
+
+    /// Its clock is the one that is looked at.
+    fn looks_at_its_clock(&self) {
+        time::is_ahead(self.cloud.skew);
     }
 
     pub fn last_sync(&self) -> Option<Millis> {
@@ -112,7 +109,7 @@ impl Machine {
     }
 
     pub fn layout(&self) -> Layout {
-        Layout::new(self.dir.path())
+        Layout::new(&self.dir)
     }
 
     /// The process dies: what was not committed is gone.
@@ -123,6 +120,7 @@ impl Machine {
 
     /// Brings a session's contents here, as a read of them does; or dies before they are stored. What became of them.
     pub fn fetch(&mut self, id: Id, dies: bool) -> Option<Stored> {
+        self.looks_at_its_clock();
         let fetched = self.cloud.fetch(&[id], None).ok()?.sessions.pop()?;
         let mut tx = self.writer.begin().unwrap();
         let stored = contents::store(&mut tx, &fetched).unwrap();
@@ -138,12 +136,14 @@ impl Machine {
 
     /// Gives a session's contents away that were fetched.
     pub fn give_back(&mut self, session: &Session) {
+        self.looks_at_its_clock();
         let mut tx = self.writer.begin().unwrap();
         contents::give_back(&mut tx, session).unwrap();
         tx.commit().unwrap();
     }
 
     pub fn rename_project(&mut self, row: i64, name: &str) -> bool {
+        self.looks_at_its_clock();
         let mut tx = self.writer.begin().unwrap();
         match Editor::new(&mut tx, Origin::Command).rename_project(row, name, name) {
             Ok(made) => {
@@ -156,6 +156,7 @@ impl Machine {
     }
 
     pub fn import(&mut self, log: &Path) {
+        self.looks_at_its_clock();
         let (found, _) = discover::candidates(&[log.to_owned()]);
         let stop = AtomicBool::new(false);
         let summary = ingest::import_files(&mut self.writer, &found, &stop, &mut |_| {}).unwrap();
@@ -164,18 +165,10 @@ impl Machine {
 
     /// Makes an edit; false when it is refused.
     pub fn edit(&mut self, edit: &Edit) -> bool {
-        let skew = self.cloud.skew;
+        self.looks_at_its_clock();
         let mut tx = self.writer.begin().unwrap();
         match Editor::new(&mut tx, Origin::Command).apply(edit) {
             Ok(made) => {
-                if made.is_some() {
-                    let now = Millis::now().0 - 5000;
-                    tx.execute(
-                        "UPDATE sync_queue SET last_at = last_at + ?1 WHERE last_at BETWEEN ?2 AND ?3",
-                        [skew, now, now + 6000],
-                    )
-                    .unwrap();
-                }
                 tx.commit().unwrap();
                 made.is_some()
             }
@@ -185,6 +178,7 @@ impl Machine {
     }
 
     pub fn forget(&mut self, id: Id) {
+        self.looks_at_its_clock();
         forget::run(&mut self.writer, &Target::Id(id.to_string().replace('-', "")), false).unwrap();
     }
 
@@ -198,6 +192,7 @@ impl Machine {
 
     /// A cycle that dies at a step, if it comes so far.
     pub fn sync(&mut self, dies_at: Option<usize>) -> std::result::Result<Summary, SyncError> {
+        self.looks_at_its_clock();
         let stop = AtomicBool::new(false);
         let mut steps = 0;
         let mut progress = |progress: Progress| {

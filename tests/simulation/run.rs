@@ -1,97 +1,22 @@
 //! One run: random work, then quiet.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fmt::Write;
+use std::rc::Rc;
 
 use cogfs::curation::{Edit, Entity, Title, TrashName};
 use cogfs::model::{ContentsAt, Id};
 use cogfs::store::commits::curated;
-use cogfs::store::{Layout, Writer, commits, projects, sessions};
+use cogfs::store::{commits, projects, sessions};
 use serde_json::{Value, json};
 
 use crate::checks;
-use crate::common::ClaudeLog;
+use crate::logs::{LENGTHS, Logs, Place, SESSIONS};
 use crate::machine::Machine;
 use crate::memory_cloud::{Fault, MemoryCloud};
 use crate::random::Random;
-
-/// Sessions that the machines may have the logs of, each in several lengths.
-const SESSIONS: u32 = 4;
-const LENGTHS: usize = 4;
-
-/// The logs, and an empty database to begin with: made once.
-pub struct Logs {
-    dir: tempfile::TempDir,
-}
-
-/// An empty database in a folder.
-pub fn template(dir: &Path) -> PathBuf {
-    let layout = Layout::new(dir.join("template"));
-    drop(Writer::open(&layout).unwrap());
-    layout.database()
-}
-
-impl Logs {
-    pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        template(dir.path());
-        // Two clones of one repository; and a folder that becomes one when a run says so.
-        for clone in ["one/boats", "two/boats"] {
-            Self::clone_at(&dir.path().join(clone), "boats");
-        }
-        for number in 0..SESSIONS {
-            let folder = ["one/boats", "late/trains", "two/boats", "plain/cars"][number as usize];
-            for length in 0..LENGTHS {
-                let mut log = ClaudeLog::new("folder", number + 1);
-                log.user(&format!("Question {number}")).assistant("An answer.");
-                if length > 0 {
-                    log.user("More").assistant("Another answer.");
-                }
-                // Both sessions in the boats end with one git commit, and what they are in is one cognitive commit then.
-                if length > 1 {
-                    log.git_commit(if number % 2 == 0 { "b0a7b0a7" } else { "7ea17ea1" }, "Set sail");
-                }
-                if length > 2 {
-                    log.user("What next?").assistant("The harbour.");
-                }
-                let folder = dir.path().join(folder);
-                for line in &mut log.lines {
-                    *line = line.replace("/w/folder", folder.to_str().unwrap());
-                }
-                log.write(&Self::place(dir.path(), number, length));
-            }
-        }
-        Self { dir }
-    }
-
-    fn clone_at(folder: &Path, name: &str) {
-        fs::create_dir_all(folder.join(".git")).unwrap();
-        let config = format!("[remote \"origin\"]\n\turl = https://git.example/harbour/{name}.git\n");
-        fs::write(folder.join(".git/config"), config).unwrap();
-    }
-
-    fn late(&self) -> PathBuf {
-        self.dir.path().join("late/trains")
-    }
-
-    /// The folder that becomes a repository is none yet.
-    fn begin(&self) {
-        let _ = fs::remove_dir_all(self.late());
-    }
-
-    fn place(dir: &Path, number: u32, length: usize) -> PathBuf {
-        dir.join(format!("{number}-{length}"))
-    }
-
-    fn log(&self, number: u32, length: usize) -> PathBuf {
-        Self::place(self.dir.path(), number, length)
-    }
-
-    fn template(&self) -> PathBuf {
-        Layout::new(self.dir.path().join("template")).database()
-    }
-}
+use crate::time;
 
 /// What was done to a commit, for the checks.
 #[derive(Debug, Clone, PartialEq)]
@@ -122,43 +47,51 @@ pub struct World {
     /// The longest log of each session that any machine imported.
     pub imported: BTreeMap<u32, usize>,
     pub purged: bool,
+    place: Place,
     random: Random,
+    /// Says what happens while it does.
     told: bool,
+    story: Story,
     value: u64,
 }
+
+/// What happened, line by line.
+pub type Story = Rc<RefCell<String>>;
 
 impl World {
     fn say(&self, what: &str) {
         if self.told {
             eprintln!("{what}");
         }
+        writeln!(self.story.borrow_mut(), "{what}").unwrap();
     }
 
-    fn step(&mut self, logs: &Logs) {
+    fn step(&mut self) {
+        time::pass_up_to(60_000);
         let who = self.random.below(self.machines.len());
         match self.random.below(20) {
-            0..=2 => self.import(logs, who),
+            0..=2 => self.import(who),
             3..=8 => self.edit(who),
             9..=11 => self.delete_or_restore(who),
             12 => match self.random.below(4) {
                 0 => self.forget(who),
                 1 => self.rename_project(who),
                 2 => self.a_month_passes(),
-                _ => Logs::clone_at(&logs.late(), "trains"),
+                _ => self.place.trains_are_cloned(),
             },
             13 => self.fetch(who),
             _ => self.sync(who),
         }
     }
 
-    fn import(&mut self, logs: &Logs, who: usize) {
+    fn import(&mut self, who: usize) {
         let number = u32::try_from(self.random.below(SESSIONS as usize)).unwrap();
         // A folder that becomes a repository does so on the machine that has it.
         let who = if number == 1 { 0 } else { who };
         // The log of one session may be longer on another machine.
         let least = (who + number as usize) % 2;
         let length = least + self.random.below(LENGTHS - least);
-        let log = logs.log(number, length);
+        let log = self.place.log(number, length);
         let longest = self.imported.entry(number).or_default();
         *longest = length.max(*longest);
         self.say(&format!("{who} imports {}", log.file_name().unwrap().to_string_lossy()));
@@ -255,7 +188,7 @@ impl World {
     /// What was deleted long ago goes, also for a machine that did not hear of it.
     fn a_month_passes(&mut self) {
         self.say("31 days pass");
-        self.cloud.pass(31 * 24 * 3600 * 1000);
+        time::pass(31 * 24 * 3600 * 1000);
         self.cloud.purge_tombstones();
         self.purged = true;
     }
@@ -293,6 +226,21 @@ impl World {
         self.events.push(Event { machine: who, commit: commit.id, did: Did::Forgot });
     }
 
+    fn comes_to_rest(&mut self) {
+        for _ in 0..ROUNDS {
+            let before = self.cloud.head();
+            let mut is_quiet = true;
+            for machine in &mut self.machines {
+                let did = machine.sync(None).unwrap_or_else(|error| panic!("{}: {error}", machine.name));
+                is_quiet &= did.pulled + did.pushed + did.refused == 0;
+            }
+            if is_quiet && self.cloud.head() == before {
+                return;
+            }
+        }
+        panic!("after {ROUNDS} rounds they still have something to say");
+    }
+
     fn sync(&mut self, who: usize) {
         let faults = [Fault::LostRequest, Fault::LostAnswer, Fault::Doubled, Fault::Late, Fault::Busy];
         let mut plan = Vec::new();
@@ -317,41 +265,45 @@ impl World {
     }
 }
 
-pub fn run(seed: u64, logs: &Logs, told: bool) {
+/// Rounds in which each machine syncs once, until none has anything to say. What was removed from the cloud and is sent anew by a
+/// machine that never heard of that goes back and forth: deleted again, found to be a part of another, told of that.
+const ROUNDS: usize = 8;
+
+pub fn run(seed: u64, logs: &Logs, told: bool, story: &Story) -> World {
     let mut random = Random::new(seed);
-    logs.begin();
+    time::begin(seed);
+    let place = Place::of(seed, logs);
     let cloud = MemoryCloud::new();
-    cloud.set_clock(cogfs::model::Millis::now().0);
     let skews = [0, random.below(100_000) as i64 - 50_000, random.below(7_200_000) as i64 - 3_600_000];
-    let machines = ["a", "b", "c"]
-        .iter()
-        .zip(skews)
-        .map(|(name, skew)| Machine::new(name.chars().next().unwrap(), &logs.template(), &cloud, skew));
+    let machine = |(name, skew): (char, i64)| {
+        let id = Id::derive(&[b"machine", &seed.to_le_bytes(), &[name as u8]]);
+        Machine::new((name, id), place.dir(), &logs.template(), &cloud, skew)
+    };
+    let machines = ['a', 'b', 'c'].into_iter().zip(skews).map(machine).collect();
     let mut world = World {
-        machines: machines.collect(),
+        machines,
         cloud,
         events: Vec::new(),
         forgotten_sessions: BTreeSet::new(),
         imported: BTreeMap::new(),
         purged: false,
+        place,
         random,
         told,
+        story: Rc::clone(story),
         value: 0,
     };
-    world.import(logs, 0);
-    world.import(logs, 1);
+    world.import(0);
+    world.import(1);
     for _ in 0..8 + world.random.below(22) {
-        world.step(logs);
+        world.step();
     }
     world.say("quiet");
     world.cloud.deliver();
-    for _ in 0..3 {
-        for machine in &mut world.machines {
-            machine.sync(None).unwrap_or_else(|error| panic!("{}: {error}", machine.name));
-        }
-    }
+    world.comes_to_rest();
     if told {
         checks::tell(&world);
     }
     checks::all(&mut world);
+    world
 }

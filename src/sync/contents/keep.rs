@@ -206,8 +206,11 @@ pub(crate) fn superseded(tx: &mut Transaction<'_>, session: &Session) -> Result<
 /// Turns that are deleted stay that while the session's contents are elsewhere.
 pub(crate) fn deleted_there(tx: &mut Transaction<'_>, session_row: i64) -> Result<()> {
     for (row, at) in turns::deleted(tx, session_row)? {
-        tx.prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
-            .execute([row, at.0])?;
+        tx.prepare_cached(
+            "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at, turn_id)
+             SELECT row, ?2, id FROM turns WHERE row = ?1",
+        )?
+        .execute([row, at.0])?;
         // One place says it: an edit would change this one alone.
         turns::set_deleted(tx, row, None)?;
     }
@@ -239,15 +242,22 @@ pub fn take_over(tx: &mut Transaction<'_>, parts: &[Session]) -> Result<()> {
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn set_turn_deleted(tx: &mut Transaction<'_>, session_row: i64, number: u32, at: Option<Millis>) -> Result<bool> {
+pub fn set_turn_deleted(
+    tx: &mut Transaction<'_>,
+    session_row: i64,
+    (number, id): (u32, Id),
+    at: Option<Millis>,
+) -> Result<bool> {
     let Some(mut session) = sessions::get(tx, session_row)? else { return Ok(false) };
     let Some(mut index) = sessions::turn_index(tx, session_row)? else { return Ok(false) };
     let before = index.clone();
     let row = turns::row_of(session_row, number);
     match at {
         Some(at) => tx
-            .prepare_cached("INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at) VALUES (?1, ?2)")?
-            .execute([row, at.0])?,
+            .prepare_cached(
+                "INSERT OR REPLACE INTO deleted_elsewhere(turn_row, deleted_at, turn_id) VALUES (?1, ?2, ?3)",
+            )?
+            .execute(params![row, at.0, id.0])?,
         None => tx.prepare_cached("DELETE FROM deleted_elsewhere WHERE turn_row = ?1")?.execute([row])?,
     };
     if index.is_deleted(number) == at.is_some() {

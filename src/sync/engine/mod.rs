@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::cloud::wire::{Limits, PROTOCOL, Protocol, Status, Usage};
 use crate::cloud::{Cloud, CloudError};
 use crate::ingest;
@@ -42,6 +43,9 @@ const USAGE: &str = "account_usage";
 /// The key in `state` that says that everything is pulled anew, and what does not come is gone: the number up to which tombstones were
 /// removed when that began.
 const RESYNC: &str = "sync_anew";
+
+/// The key in `state` that says that what people made of records is compared with the cloud, once all was pulled.
+const COMPARE: &str = "sync_compare";
 
 /// Why a cycle ended before its end. What it did until then is done.
 #[derive(Debug, thiserror::Error)]
@@ -177,7 +181,7 @@ impl Engine {
         (stop, progress): (&AtomicBool, &mut dyn FnMut(Progress)),
     ) -> Result<Summary> {
         let _lock = Lock::try_take(writer.layout(), &Purpose::Sync)?.ok_or(SyncError::Running)?;
-        let began = Instant::now();
+        let began = clock::steady();
         let machine = this_machine(writer)?;
         let here = Here { machine, ahead: 0 };
         let before = writer.conn().total_changes();
@@ -195,7 +199,7 @@ impl Engine {
             self.note(writer, before)?;
         }
         summary.interrupted = interrupted;
-        summary.seconds = began.elapsed().as_secs_f64();
+        summary.seconds = passed_since(began).as_secs_f64();
         Ok(summary)
     }
 
@@ -210,15 +214,19 @@ impl Engine {
         let now = Millis::now();
         self.last_sync = Some(now);
         let is_idle = writer.conn().total_changes() == before;
-        if is_idle && self.written.is_some_and(|at| at.elapsed() < NOTED_AGAIN) {
+        if is_idle && self.written.is_some_and(|at| passed_since(at) < NOTED_AGAIN) {
             return Ok(());
         }
         let tx = writer.begin()?;
         store::set_state(&tx, LAST_SYNC, &now.0.to_string())?;
         tx.commit()?;
-        self.written = Some(Instant::now());
+        self.written = Some(clock::steady());
         Ok(())
     }
+}
+
+fn passed_since(moment: Instant) -> Duration {
+    clock::steady().saturating_duration_since(moment)
 }
 
 /// The id of this machine, which is made known if it is not.
@@ -280,7 +288,7 @@ impl Cycle<'_> {
     /// What the server's clock says, as the last pull told it: a request is of a later time than all that this machine sent before that
     /// pull, whatever its own clock does.
     fn now_there(&self) -> Millis {
-        self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + millis(at.elapsed())))
+        self.heard.map_or_else(Millis::now, |(now, at)| Millis(now.0 + millis(passed_since(at))))
     }
 
     /// Says that a step is about to be made; true when it is not to be.
@@ -354,7 +362,7 @@ fn check_protocol(spoken: Protocol) -> Result<()> {
 /// # Errors
 /// When the database cannot be written.
 pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
-    for key in [CURSOR, RESYNC, pull::LOOKED_AGAIN] {
+    for key in [CURSOR, RESYNC, pull::LOOKED_AGAIN, told::AGAIN] {
         tx.execute("DELETE FROM state WHERE key = ?1", [key])?;
     }
     if adopt {
@@ -365,6 +373,7 @@ pub fn reset(tx: &Transaction<'_>, adopt: bool) -> store::Result<()> {
          UPDATE projects SET cloud_version = 0; UPDATE cognitive_commits SET cloud_version = 0;
          UPDATE sessions SET cloud_version = 0; UPDATE sync_queue SET base_version = 0, sent = 0;",
     )?;
+    store::set_state(tx, COMPARE, "1")?;
     // What was fetched from there may be nowhere else now.
     fetched::keep_all(tx)?;
     refused::clear_all(tx)?;

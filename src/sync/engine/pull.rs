@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use rusqlite::params;
 
-use super::{CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol, millis};
+use super::{
+    COMPARE, CURSOR, Cycle, PAGE, Progress, RESYNC, Result, Step, SyncError, check_protocol, millis, passed_since,
+};
+use crate::clock;
 use crate::cloud::wire::{Kind, Pulled, Row};
 use crate::cloud::{self, Cloud};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
-use crate::model::Millis;
-use crate::store::{self, EntityKind, StoreError, Transaction, outbox, parked, trash};
+use crate::model::{Id, Millis};
+use crate::store::{self, EntityKind, StoreError, Transaction, commits, outbox, parked, sessions, told, trash};
 use crate::sync::facts;
 use crate::sync::fields::{self, Here};
 
@@ -33,7 +36,7 @@ struct Answer {
 impl Answer {
     fn ask(cloud: &dyn Cloud, since: i64) -> Self {
         let page = cloud.pull(since, PAGE);
-        Self { since, page, at: Instant::now() }
+        Self { since, page, at: clock::steady() }
     }
 }
 
@@ -66,7 +69,7 @@ impl Cycle<'_> {
             });
             let page = answer.page?;
             check_protocol(page.protocol)?;
-            self.here.ahead = page.now.0 - (Millis::now().0 - millis(answer.at.elapsed()));
+            self.here.ahead = page.now.0 - (Millis::now().0 - millis(passed_since(answer.at)));
             self.heard = Some((page.now, answer.at));
             if self.is_over() {
                 return Ok(None);
@@ -87,13 +90,14 @@ impl Cycle<'_> {
             ahead = self.write_and_ask(&page, is_last)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
             if is_last && !self.looks_again()? {
+                self.compare()?;
                 return Ok(Some(()));
             }
         }
     }
 
     /// A record may wait for one that came before and was removed here since, as a project is with the last of its commits: once
-    /// for each record that waits, everything is pulled again.
+    /// for each record that waits, everything is pulled again. So it is where something that came is to be taken once more.
     fn looks_again(&mut self) -> Result<bool> {
         let latest: i64 = self
             .writer
@@ -103,14 +107,27 @@ impl Cycle<'_> {
                      coalesce((SELECT max(seq) FROM parked), 0))",
             )?
             .query_row([], |r| r.get(0))?;
-        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? {
+        let is_wanted = store::state(self.writer.conn(), told::AGAIN)?.is_some();
+        if latest <= number(self.writer.conn(), LOOKED_AGAIN)? && !is_wanted {
             return Ok(false);
         }
         let tx = self.writer.begin()?;
+        tx.execute("DELETE FROM state WHERE key = ?1", [told::AGAIN]).map_err(StoreError::from)?;
         store::set_state(&tx, LOOKED_AGAIN, &latest.to_string())?;
         store::set_state(&tx, CURSOR, "0")?;
         tx.commit()?;
         Ok(true)
+    }
+
+    /// After a reset: what people made of records and the cloud does not have is sent as if it were new.
+    fn compare(&mut self) -> Result<()> {
+        if store::state(self.writer.conn(), COMPARE)?.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.writer.begin()?;
+        fields::tell_what_was_lost(&mut tx)?;
+        tx.execute("DELETE FROM state WHERE key = ?1", [COMPARE]).map_err(StoreError::from)?;
+        Ok(tx.commit()?)
     }
 
     /// Tombstones were removed that this machine has not seen: all is pulled again, and what does not come is deleted.
@@ -194,9 +211,11 @@ impl Pen<'_> {
             parked::remove(tx, row.kind as i64, &row.id)?;
         } else {
             is_new |= self.fields(tx, row)?;
+            facts::unite(tx, row)?;
         }
         for row in &waited {
             self.fields(tx, row)?;
+            facts::unite(tx, row)?;
         }
         Ok(is_new)
     }
@@ -238,16 +257,18 @@ impl Pen<'_> {
     /// What the cloud had once and has no more was deleted long ago: it is deleted here, unless it was edited since.
     fn delete_what_did_not_come(&mut self, tx: &mut Transaction<'_>) -> store::Result<()> {
         for (kind, table) in [(EntityKind::Commit, "cognitive_commits"), (EntityKind::Session, "sessions")] {
-            let rows: Vec<i64> = tx
+            let rows: Vec<(i64, Id)> = tx
                 .prepare(&format!(
-                    "SELECT e.row FROM {table} e JOIN sent_facts f ON f.kind = ?1 AND f.entity_row = e.row AND f.sent > 0
+                    "SELECT e.row, e.id FROM {table} e JOIN sent_facts f ON f.kind = ?1 AND f.entity_row = e.row AND f.sent > 0
                      WHERE e.deleted_at IS NULL AND NOT EXISTS (SELECT 1 FROM pulled_anew p WHERE p.kind = ?1 AND p.id = e.id)"
                 ))?
-                .query_map([kind as i64], |r| r.get(0))?
+                .query_map([kind as i64], |r| Ok((r.get(0)?, Id(r.get(1)?))))?
                 .collect::<rusqlite::Result<_>>()?;
-            for row in rows {
+            for (row, id) in rows {
                 let entity = Entity { kind, row };
-                if outbox::waits(tx, kind, row)? || trash::find(tx, kind, row)?.is_some() {
+                told::removed_there(tx, &id)?;
+                let is_in_deleted = kind == EntityKind::Session && is_in_deleted(tx, row)?;
+                if is_in_deleted || outbox::waits(tx, kind, row)? || trash::find(tx, kind, row)?.is_some() {
                     continue;
                 }
                 let mut editor = Editor::of_cloud(tx, Elsewhere { machine: String::new() });
@@ -266,10 +287,17 @@ impl Pen<'_> {
         &mut self,
         tx: &mut Transaction<'_>,
         kind: Kind,
-        id: crate::model::Id,
-        into: Option<crate::model::Id>,
+        id: Id,
+        into: Option<Id>,
     ) -> store::Result<()> {
         let row = Row { merged_into: into, forgotten: into.is_none(), ..Row::bare(kind, id) };
         self.take(tx, &row).map(drop)
     }
+}
+
+/// Whether the whole that a session is in is deleted: of its parts nobody said so.
+fn is_in_deleted(tx: &Transaction<'_>, session: i64) -> store::Result<bool> {
+    let commit = sessions::get(tx, session)?.and_then(|session| session.commit_row);
+    let commit = commit.map(|row| commits::get(tx, row)).transpose()?.flatten();
+    Ok(commit.is_some_and(|commit| commit.deleted_at.is_some()))
 }

@@ -16,7 +16,7 @@ use crate::cloud::wire::{Kind, Row};
 use crate::model::Id;
 use crate::store::gone::{self, Fate};
 use crate::store::told::{self, Facts};
-use crate::store::{Result, StoreError, Transaction, awaited};
+use crate::store::{Result, StoreError, Transaction, awaited, commits};
 
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ pub enum Applied {
 }
 
 /// Writes what the cloud has of a record: its facts, or that it is a part of another, or forgotten. What waited for it is written
-/// behind it. Its fields are left to the caller.
+/// behind it. Its fields are left to the caller, and [`unite`] behind them.
 ///
 /// # Errors
 /// When the database cannot be written; the transaction is not to be committed then.
@@ -41,6 +41,20 @@ pub fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     let applied = with_children(tx, row);
     told::resume(tx)?;
     applied
+}
+
+/// Makes one of a commit that came and another one that the same git commit closed. Behind its fields: what becomes of the two
+/// depends on what users made of both.
+///
+/// # Errors
+/// When the database cannot be written.
+pub fn unite(tx: &mut Transaction<'_>, row: &Row) -> Result<()> {
+    let known = if row.kind == Kind::Commit { commits::by_id(tx, &row.id)? } else { None };
+    let Some(known) = known else { return Ok(()) };
+    told::pause(tx)?;
+    let united = commit::unite(tx, known.row);
+    told::resume(tx)?;
+    united
 }
 
 fn with_children(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {

@@ -22,7 +22,7 @@ use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
 use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
-pub(crate) use purged::send_commit_of;
+pub(crate) use purged::{send_commit_of, tell_what_was_lost};
 use record::{By, NotTaken, PROJECT};
 pub(crate) use secrets::tell_anew;
 
@@ -192,6 +192,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     };
     let waiting = outbox::find(tx, entity.kind, entity.row)?;
     let Some(now) = record::values(tx, entity)? else { return Ok(Applied::Later) };
+    let was_removed = told::was_removed_there(tx, &row.id)?;
     let is_back = waiting.is_none() && purged::is_back(entity, row, &now);
     if is_back && row.fields.is_empty() {
         return purged::delete_again(tx, entity, row, &now);
@@ -213,11 +214,11 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
         return Ok(Applied::Later);
     }
     // Versions only count up: what has a lower one is a new record in place of one that was removed.
-    let known_version = if is_back { i64::MAX } else { record::version(tx, entity)? };
+    let known_version = if is_back || was_removed { i64::MAX } else { record::version(tx, entity)? };
     let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {
-        match record::set(tx, By::Machine(&machine), entity, field, value) {
+        match record::set(tx, By::Machine(&machine), (entity, row.id), field, value) {
             Ok(()) => taken.changed = true,
             Err(NotTaken::Value(why)) => {
                 taken.skipped.push(format!("{} {}: {field}: {why}", entity.kind.as_str(), row.id))
@@ -316,7 +317,8 @@ pub fn delete_what_came(tx: &mut Transaction<'_>) -> Result<()> {
         if turns::get(tx, row)?.is_none() || turns::deleted_at(tx, row)?.is_some() {
             continue;
         }
-        match record::set(tx, By::Machine(""), Entity::turn(row), DELETED_AT, &json!(at)) {
+        let Some(id) = turns::id(tx, row)? else { continue };
+        match record::set(tx, By::Machine(""), (Entity::turn(row), id), DELETED_AT, &json!(at)) {
             Ok(()) => {}
             Err(NotTaken::Value(why)) => tracing::warn!("turn {row} cannot be deleted: {why}"),
             Err(NotTaken::Store(error)) => return Err(error),
@@ -366,7 +368,7 @@ pub fn take_side(
     };
     let is_so = now.get(&conflict.field) == Some(value);
     if !is_so {
-        record::set(tx, By::User(origin), entity, &conflict.field, value)?;
+        record::set(tx, By::User(origin), (entity, conflict.entity_id), &conflict.field, value)?;
     }
     conflicts::resolve(tx, conflict.row, side)?;
     Ok(!is_so)

@@ -14,7 +14,7 @@ use crate::store::commits::curated;
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, FieldChange, Rest, Waiting};
 use crate::store::told::{self, Facts};
-use crate::store::{EntityKind, Result, StoreError, Transaction, commits, sessions, turns};
+use crate::store::{EntityKind, Result, StoreError, Transaction, commits, projects, sessions, turns};
 use crate::sync::merge::{DELETED_AT, Fields};
 use record::{By, NotTaken};
 
@@ -25,14 +25,24 @@ pub(super) fn is_back(entity: Entity, row: &Row, now: &Fields) -> bool {
         && now.get(DELETED_AT).is_some_and(|at| !at.is_null())
 }
 
-/// Tells the cloud of a deletion again.
+/// Tells the cloud of a deletion again, and of those in it: who brings back what is in it does not bring those back.
 pub(super) fn delete_again(tx: &mut Transaction<'_>, entity: Entity, row: &Row, now: &Fields) -> Result<Applied> {
     let mut rest = Rest { base_version: row.version, edits: 1, ..Rest::default() };
     rest.fields.insert(DELETED_AT.to_owned(), now.get(DELETED_AT).cloned().unwrap_or_default());
     rest.base.insert(DELETED_AT.to_owned(), Value::Null);
+    tell_what_it_lacks(tx, entity, row, &mut rest)?;
     let id = record::id(tx, entity)?.unwrap_or(row.id);
     outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
     record::set_version(tx, entity, row.version)?;
+    match entity.kind {
+        EntityKind::Commit => {
+            for session in sessions::rows_of_commit(tx, entity.row)? {
+                tell_deletions(tx, session)?;
+            }
+        }
+        EntityKind::Session => tell_turns(tx, entity.row)?,
+        EntityKind::Project | EntityKind::Turn => {}
+    }
     Ok(Applied::Done(Taken { changed: true, ..Taken::default() }))
 }
 
@@ -66,17 +76,26 @@ pub(super) fn tell_what_it_lacks(tx: &Transaction<'_>, entity: Entity, row: &Row
 }
 
 fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
-    let Some(session) = sessions::get(tx, row)?.filter(|session| session.contents == ContentsAt::Here) else {
-        return Ok(());
-    };
-    told::unknown(tx, Facts::Session, row)?;
-    told::no_contents(tx, row)?;
+    let Some(session) = sessions::get(tx, row)? else { return Ok(()) };
+    if session.contents == ContentsAt::Here {
+        told::unknown(tx, Facts::Session, row)?;
+        told::no_contents(tx, row)?;
+    }
+    tell_deletions(tx, row)
+}
+
+/// Of a session that the cloud knows no more, or anew: that it is deleted, and which of its turns are.
+fn tell_deletions(tx: &Transaction<'_>, row: i64) -> Result<()> {
+    let Some(session) = sessions::get(tx, row)? else { return Ok(()) };
     if let Some(at) = sessions::deleted_at(tx, row)? {
         sessions::set_cloud_version(tx, row, 0)?;
         queue_deletion(tx, Entity::session(row), session.id, at)?;
     }
-    for (turn, at) in turns::deleted(tx, row)? {
-        let Some(id) = turns::id(tx, turn)? else { continue };
+    tell_turns(tx, row)
+}
+
+fn tell_turns(tx: &Transaction<'_>, session: i64) -> Result<()> {
+    for (turn, id, at) in turns::deleted_anywhere(tx, session)? {
         turns::set_cloud_version(tx, turn, 0)?;
         queue_deletion(tx, Entity::turn(turn), id, at)?;
     }
@@ -86,6 +105,43 @@ fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
 fn queue_deletion(tx: &Transaction<'_>, entity: Entity, id: Id, at: Millis) -> Result<()> {
     let change = FieldChange { field: DELETED_AT, before: Value::Null, after: json!(at.0) };
     outbox::add(tx, entity.kind, entity.row, id, 0, &[change])
+}
+
+/// Tells what people made of the records that the cloud has no edits of, now that all it has was pulled: it lost them, or is another
+/// one.
+pub(crate) fn tell_what_was_lost(tx: &mut Transaction<'_>) -> Result<()> {
+    let rows = |tx: &Transaction<'_>, sql: &str| -> Result<Vec<(i64, Id)>> {
+        let mut query = tx.prepare(sql)?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, Id(r.get(1)?))))?;
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
+    };
+    for (row, id) in rows(tx, "SELECT row, id FROM projects WHERE curated_at IS NOT NULL AND cloud_version = 0")? {
+        let Some(project) = projects::get(tx, row)? else { continue };
+        let change = FieldChange { field: "name", before: Value::Null, after: json!(project.name) };
+        outbox::add(tx, EntityKind::Project, row, id, 0, &[change])?;
+    }
+    for (row, id) in
+        rows(tx, "SELECT row, id FROM cognitive_commits WHERE curated_at IS NOT NULL AND cloud_version = 0")?
+    {
+        // Of what is another machine's the cloud is told by that one.
+        if commits::has_own_sessions(tx, row)? || told::is_known(tx, Facts::Commit, row)? {
+            commits::tell_all(tx, row, id, Vec::new())?;
+        }
+    }
+    let own = "SELECT row, id FROM sessions WHERE contents = 0 AND forgotten = 0 AND commit_row IS NOT NULL";
+    for (row, id) in rows(tx, own)? {
+        if let Some(at) = sessions::deleted_at(tx, row)?
+            && sessions::cloud_version(tx, row)? == 0
+        {
+            queue_deletion(tx, Entity::session(row), id, at)?;
+        }
+        for (turn, id, at) in turns::deleted_anywhere(tx, row)? {
+            if turns::cloud_version(tx, turn)? == 0 {
+                queue_deletion(tx, Entity::turn(turn), id, at)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What becomes of an edit of a record that was removed.
@@ -140,7 +196,7 @@ fn give_up(tx: &mut Transaction<'_>, sent: &Waiting) -> Result<Applied> {
         return Ok(Applied::Done(taken));
     }
     let at = json!(sent.base.get(DELETED_AT).and_then(Value::as_i64).unwrap_or(sent.last_at.0));
-    match record::set(tx, By::Machine(""), entity, DELETED_AT, &at) {
+    match record::set(tx, By::Machine(""), (entity, sent.entity_id), DELETED_AT, &at) {
         Ok(()) => taken.changed = true,
         Err(NotTaken::Value(why)) => taken.skipped.push(format!("{} {}: {why}", sent.kind.as_str(), sent.entity_id)),
         Err(NotTaken::Store(error)) => return Err::<_, StoreError>(error),

@@ -74,7 +74,10 @@ pub fn id(conn: &Connection, entity: Entity) -> Result<Option<Id>> {
         EntityKind::Project => projects::get(conn, entity.row)?.map(|project| project.id),
         EntityKind::Commit => commits::get(conn, entity.row)?.map(|commit| commit.id),
         EntityKind::Session => sessions::get(conn, entity.row)?.map(|session| session.id),
-        EntityKind::Turn => turns::id(conn, entity.row)?,
+        EntityKind::Turn => match turns::id(conn, entity.row)? {
+            Some(id) => Some(id),
+            None => deleted_elsewhere(conn, entity.row)?.map(|(_, id)| id),
+        },
     })
 }
 
@@ -113,10 +116,10 @@ pub fn is_elsewhere(conn: &Connection, row: i64) -> Result<bool> {
     Ok(session.is_some_and(|session| session.contents == ContentsAt::Elsewhere))
 }
 
-/// When a turn was deleted whose contents are elsewhere.
-fn deleted_elsewhere(conn: &Connection, row: i64) -> Result<Option<Millis>> {
-    let mut query = conn.prepare_cached("SELECT deleted_at FROM deleted_elsewhere WHERE turn_row = ?1")?;
-    Ok(query.query_row([row], |r| r.get(0)).optional()?.map(Millis))
+/// When a turn was deleted whose contents are elsewhere, and its id.
+fn deleted_elsewhere(conn: &Connection, row: i64) -> Result<Option<(Millis, Id)>> {
+    let mut query = conn.prepare_cached("SELECT deleted_at, turn_id FROM deleted_elsewhere WHERE turn_row = ?1")?;
+    Ok(query.query_row([row], |r| Ok((Millis(r.get(0)?), Id(r.get(1)?)))).optional()?)
 }
 
 fn time(at: Option<Millis>) -> Value {
@@ -148,7 +151,7 @@ pub fn values(conn: &Connection, entity: Entity) -> Result<Option<Fields>> {
         },
         EntityKind::Turn => {
             let at = match is_elsewhere(conn, entity.row)? {
-                true => deleted_elsewhere(conn, entity.row)?,
+                true => deleted_elsewhere(conn, entity.row)?.map(|(at, _)| at),
                 false => turns::deleted_at(conn, entity.row)?,
             };
             json!({ DELETED_AT: time(at) })
@@ -257,14 +260,14 @@ impl By<'_> {
     }
 }
 
-/// Sets a field of a record.
+/// Sets a field of a record of this id.
 ///
 /// # Errors
 /// When the value is none of the field's, or SQLite cannot write.
 pub fn set(
     tx: &mut Transaction<'_>,
     by: By<'_>,
-    entity: Entity,
+    (entity, id): (Entity, Id),
     field: &str,
     value: &Value,
 ) -> std::result::Result<(), NotTaken> {
@@ -272,7 +275,7 @@ pub fn set(
     match (entity.kind, field) {
         (_, DELETED_AT) => {
             let at = if value.is_null() { None } else { Some(Millis(value.as_i64().ok_or_else(none)?)) };
-            return set_deleted(tx, by, entity, at);
+            return set_deleted(tx, by, (entity, id), at);
         }
         (EntityKind::Project, "name") => {
             let name = line(value).ok_or_else(none)?;
@@ -292,13 +295,13 @@ pub fn set(
 fn set_deleted(
     tx: &mut Transaction<'_>,
     by: By<'_>,
-    entity: Entity,
+    (entity, id): (Entity, Id),
     at: Option<Millis>,
 ) -> std::result::Result<(), NotTaken> {
     let Entity { kind, row } = entity;
     if kind == EntityKind::Turn && is_elsewhere(tx, row)? {
         let (session, number) = turns::parts_of(row);
-        return match contents::set_turn_deleted(tx, session, number, at)? {
+        return match contents::set_turn_deleted(tx, session, (number, id), at)? {
             true => Ok(()),
             false => Err(NotTaken::Value("there is no such turn".to_owned())),
         };
@@ -312,7 +315,7 @@ fn set_deleted(
         }
         // A turn that was deleted while its contents were elsewhere has no name in the trash.
         (None, false) => {
-            let id = id(tx, entity)?.unwrap_or(Id([0; 16]));
+            let id = self::id(tx, entity)?.unwrap_or(id);
             trash::add(tx, kind, row, &id, trash::Name { wanted: &id.to_string(), by_manager: false })?;
             by.editor(tx).apply(&Edit::Restore { entity })?;
         }

@@ -1,7 +1,7 @@
 //! What becomes of users' edits of a commit that an import finds to be a part of another. Nothing that a user did is dropped,
 //! and nothing deleted comes to light: it is deleted still, piece by piece.
 
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 use serde_json::{Value as Json, json};
 
 use super::{Commit, Title, Value, fields, get, set, set_status, set_title, title, untouched, versions};
@@ -113,6 +113,7 @@ pub struct Known {
     fields: serde_json::Map<String, Json>,
     /// Fields of a request of which it is not known what became.
     sent: Vec<String>,
+    is_nothing: bool,
 }
 
 impl Known {
@@ -121,7 +122,7 @@ impl Known {
     /// # Errors
     /// When SQLite cannot read.
     pub fn of(tx: &Transaction<'_>, commit: &Commit) -> Result<Self> {
-        let mut known = Self::nothing(commit.id, Vec::new());
+        let mut known = Self { is_nothing: false, ..Self::nothing(commit.id, Vec::new()) };
         if told::is_known(tx, Facts::Commit, commit.row)? {
             known.version = versions(tx, commit.row)?.map_or(0, |(cloud, _)| cloud);
             known.fields = fields(tx, commit)?;
@@ -139,7 +140,7 @@ impl Known {
     /// Of one of which it knows nothing. `sent`: fields that are told whatever they say.
     #[must_use]
     pub fn nothing(id: Id, sent: Vec<String>) -> Self {
-        Self { id, version: 0, fields: untouched(), sent }
+        Self { id, version: 0, fields: untouched(), sent, is_nothing: true }
     }
 }
 
@@ -169,9 +170,26 @@ pub fn tell(tx: &mut Transaction<'_>, row: i64, known: &Known) -> Result<()> {
             rest.fields.insert(field, now);
         }
     }
+    if known.is_nothing
+        && let Some((before, now)) = moved(tx, row)?
+    {
+        rest.base.insert("project".to_owned(), before);
+        rest.fields.insert("project".to_owned(), now);
+    }
     super::set_cloud_version(tx, row, known.version)?;
     outbox::replace(tx, EntityKind::Commit, row, known.id, &rest)?;
     set_status(tx, row)
+}
+
+/// The project that a commit was found in and the one that its user moved it to, if so.
+fn moved(tx: &Transaction<'_>, row: i64) -> Result<Option<(Json, Json)>> {
+    let mut query = tx.prepare_cached(
+        "SELECT f.id, p.id FROM cognitive_commits c JOIN projects f ON f.row = c.found_project
+             JOIN projects p ON p.row = c.project_row
+         WHERE c.row = ?1 AND c.found_project <> c.project_row",
+    )?;
+    let id = |id: [u8; 16]| json!(Id(id).to_string());
+    Ok(query.query_row([row], |r| Ok((id(r.get(0)?), id(r.get(1)?)))).optional()?)
 }
 
 fn merge_words(tx: &mut Transaction<'_>, from: &Commit, into: i64) -> Result<()> {

@@ -27,6 +27,11 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
             let is_own = row.facts_by.is_some() && row.facts_by == machines::local_id(tx)?;
             let changed = !is_own && meet(tx, &known, &facts)?;
             told::met(tx, Facts::Commit, known.row, &hash)?;
+            // The cloud had more, and removed that before another machine sent what it knows.
+            let (version, sent) = told::version(tx, Facts::Commit, known.row)?;
+            if row.rank < known.closed_at.0 && version == sent {
+                told::changed(tx, Facts::Commit, known.row)?;
+            }
             return Ok(if changed { WRITTEN } else { Applied::Unchanged });
         }
         Some(known) => {
@@ -36,9 +41,10 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         None => create(tx, row, project.row, &facts)?,
     };
     git_commits(tx, commit_row, &facts)?;
+    // The facts may tell of a session that was forgotten since.
+    commits::refresh(tx, commit_row)?;
     set_updated_at(tx, commit_row, &facts)?;
     told::pulled(tx, Facts::Commit, commit_row, &hash)?;
-    meet_equal(tx, commit_row)?;
     Ok(WRITTEN)
 }
 
@@ -178,7 +184,7 @@ fn set_updated_at(tx: &Transaction<'_>, row: i64, facts: &CommitFacts) -> Result
 }
 
 /// Two commits that one git commit closed are one, whichever machines they are of: the cloud is told.
-fn meet_equal(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
+pub(super) fn unite(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     let Some(commit) = commits::get(tx, row)? else { return Ok(()) };
     let Some(hash) = &commit.git_hash else { return Ok(()) };
     let other = commits::by_git_hash_but(tx, commit.project_row, hash, row)?;

@@ -7,7 +7,6 @@ use super::super::export::rank;
 use super::{Applied, WRITTEN, read, refused, waits};
 use crate::cloud::wire::{Row, SessionFacts};
 use crate::model::{Agent, ContentsAt, Id, SectionSize, Session, Tokens};
-use crate::render;
 use crate::store::commits::{self, curated};
 use crate::store::facets::{self, FacetKind, Place};
 use crate::store::index::TurnIndex;
@@ -16,6 +15,7 @@ use crate::store::visuals::{self, NewVisual};
 use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, turns};
 use crate::sync::contents;
 use crate::upkeep::repair;
+use crate::{derived, render};
 
 /// What a session is put beside, as rows.
 struct Around {
@@ -47,12 +47,8 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
         // What is here was read from the log itself.
         if known.contents == ContentsAt::Here && row.rank.min(rank(facts.last_turn, facts.raw_records)) <= own {
             told::met(tx, Facts::Session, known.row, &hash)?;
-            // One machine imported both sessions of a commit, in whatever order; another one numbered them by time.
-            if known.parent_row.is_none()
-                && let Some(commit) = known.commit_row.filter(|row| *row == around.commit)
-                && facts.ordinal != sessions::hidden(tx, known.row)?.ordinal
-            {
-                sessions::number_all_by_time(tx, commit)?;
+            if row.rank < own {
+                send_again(tx, known.row)?;
             }
             return Ok(Applied::Unchanged);
         }
@@ -64,6 +60,16 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
     write(tx, session_row, known.as_ref(), agent, &around, &facts)?;
     told::pulled(tx, Facts::Session, session_row, &hash)?;
     Ok(WRITTEN)
+}
+
+/// The cloud has less than it was sent: it had removed that, and another machine sent what a shorter log says.
+fn send_again(tx: &Transaction<'_>, row: i64) -> Result<()> {
+    let (version, sent) = told::version(tx, Facts::Session, row)?;
+    if version == sent {
+        told::unknown(tx, Facts::Session, row)?;
+        told::no_contents(tx, row)?;
+    }
+    Ok(())
 }
 
 /// The rows that a session refers to, or the id of one that did not come yet.
@@ -104,7 +110,12 @@ fn write(
     let (ordinal, dir_name) = name(tx, row, agent, around, facts)?;
     set_columns(tx, row, agent, around, facts, (ordinal, &dir_name))?;
     let Some(mut session) = sessions::get(tx, row)? else { return Ok(()) };
-    contents::leave_out_deleted(tx, &mut session, &mut index)?;
+    if contents == ContentsAt::Fetched {
+        // What is deleted is said by the turns themselves.
+        (session, index) = derived::session(tx, &session)?;
+    } else {
+        contents::leave_out_deleted(tx, &mut session, &mut index)?;
+    }
     sessions::save_lengths(tx, row, &session.sections, &index)?;
     sessions::save_counters(tx, &session)?;
     sessions::set_contents(tx, row, contents)?;
