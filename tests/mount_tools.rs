@@ -72,7 +72,7 @@ fn everything_is_the_owners_alone_and_writable_where_something_can_be_changed() 
         let mode = meta.permissions().mode() & 0o7777;
         let path = entry.path().strip_prefix(mount.dir()).unwrap();
         let wanted = match (meta.is_dir(), path.to_str().unwrap()) {
-            (true, ".cogfs/drafts" | ".cogfs/trash") => 0o700,
+            (true, ".cogfs/drafts" | ".cogfs/trash" | "search") => 0o700,
             (true, path) => {
                 if path.starts_with("projects") {
                     0o700

@@ -11,6 +11,7 @@ mod export;
 mod fetch;
 mod forget;
 mod fstab;
+mod git_notes;
 mod import;
 mod log;
 mod login;
@@ -103,6 +104,7 @@ enum Command {
     Stats(stats::StatsArgs),
     Doctor(doctor::DoctorArgs),
     Prune(prune::PruneArgs),
+    GitNotes(git_notes::GitNotesArgs),
     Forget(forget::ForgetArgs),
     Login(login::LoginArgs),
     Logout(logout::LogoutArgs),
@@ -197,6 +199,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
+        Command::GitNotes(args) => git_notes::run(&folders, &args),
         Command::Prune(args) => prune::run(&folders, &args),
         Command::Forget(args) => forget::run(&folders, &args),
         Command::Login(args) => login::run(&folders, &args),

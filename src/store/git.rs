@@ -165,6 +165,35 @@ pub fn by_hash(conn: &Connection, digits: &str) -> Result<Vec<Named>> {
     Ok(found.into_iter().filter(|g| g.name.starts_with(digits) || digits.starts_with(&g.name)).collect())
 }
 
+/// A git commit as a log tells of it.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    /// Whole where that is known.
+    pub hash: String,
+    pub subject: String,
+    pub at: Millis,
+    pub commit_row: i64,
+}
+
+/// All git commits, the earliest first.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn all_told(conn: &Connection) -> Result<Vec<Logged>> {
+    let mut query = conn.prepare("SELECT hash, name, subject, at, commit_row FROM git_commits ORDER BY at, row")?;
+    let rows = query.query_map([], |r| {
+        let (hash, name): (String, String) = (r.get(0)?, r.get(1)?);
+        let longer = name.split('-').next().filter(|whole| whole.len() > hash.len() && whole.starts_with(&hash));
+        Ok(Logged {
+            hash: longer.map_or_else(|| hash.clone(), str::to_owned),
+            subject: r.get(2)?,
+            at: Millis(r.get(3)?),
+            commit_row: r.get(4)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
 /// Gives the git commits behind a row to `each`, in the order of their rows, with what a listing shows of their commits, until
 /// that returns false.
 ///

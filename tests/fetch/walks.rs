@@ -32,7 +32,8 @@ fn transcripts_that_are_read_one_after_the_other_come_several_at_once_upwards_an
         let ran = Command::new("cat").args(&files).stdout(Stdio::null()).status().unwrap();
         assert!(ran.success());
         let fetches = stage.fetches();
-        assert!(fetches <= 7, "{fetches} requests for {SESSIONS} sessions, downwards: {downwards}");
+        // 1, 4, 8, 16 and 20, where nothing else happens on the machine.
+        assert!(fetches <= 15, "{fetches} requests for {SESSIONS} sessions, downwards: {downwards}");
     }
 }
 
