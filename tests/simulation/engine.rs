@@ -469,6 +469,75 @@ fn an_edit_brings_back_what_was_purged_with_what_was_made_of_it_before() {
 }
 
 #[test]
+fn what_one_machine_brings_back_after_a_purge_is_sent_by_the_one_that_has_its_contents() {
+    let mut lab = Lab::shared();
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    purge(&lab);
+    let entity = Entity::commit(only(&lab.b).row);
+    assert!(lab.b.edit(&Edit::Restore { entity }));
+    title(&mut lab.b, "Sail away");
+    // Its version has no more changes than the one that was removed had when this machine saw it last.
+    for _ in 0..2 {
+        lab.b.sync(None).unwrap();
+    }
+    let (session, _) = first_turn(&lab.a);
+    assert_eq!(lab.cloud.row(Kind::Session, session), None);
+    lab.a.sync(None).unwrap();
+    let mut other = lab.another('c');
+    other.sync(None).unwrap();
+    assert_eq!((only(&other).title.as_str(), only(&other).deleted_at), ("Sail away", None));
+    assert_eq!(first_turn(&other).0, session);
+    assert_eq!(other.fetch(session, false), Some(cogfs::sync::contents::Stored::Done));
+}
+
+#[test]
+fn what_was_made_of_a_record_before_its_removal_is_told_of_the_one_in_its_place() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "Before noon");
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    purge(&lab);
+    // The other machine knows the same log, never heard of the deletion, and changes it as often.
+    let mut other = lab.another('c');
+    let logs = lab.logs();
+    other.import(&logs);
+    title(&mut other, "Sail away");
+    other.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    other.sync(None).unwrap();
+    for machine in [&lab.a, &other] {
+        let commit = only(machine);
+        let told = (commit.title.as_str(), commit.note.as_str(), commit.deleted_at);
+        assert_eq!(told, ("Sail away", "Before noon", None), "on {}", machine.name);
+    }
+}
+
+#[test]
+fn a_refused_merge_is_no_more_once_another_machine_told_of_it() {
+    let mut lab = Lab::with(0);
+    for (number, folder) in [(1, "one"), (2, "two")] {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user("Question").assistant("Yes.").git_commit("b0a7b0a7", "Set sail");
+        log.write(&lab.dir.path().join(folder));
+    }
+    let (one, two) = (lab.dir.path().join("one"), lab.dir.path().join("two"));
+    lab.a.import(&one);
+    lab.b.import(&two);
+    lab.b.sync(None).unwrap();
+    let part = only(&lab.b).id;
+    lab.cloud.refuse(part, refused::UNKNOWN_PARENT, "not yet");
+    lab.a.sync(None).unwrap();
+    assert!(refused::is_refused(lab.a.writer.conn(), 2, &part).unwrap());
+    lab.cloud.refuse_nothing();
+    lab.b.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, part).is_some_and(|row| row.merged_into.is_some()));
+    lab.a.sync(None).unwrap();
+    assert_eq!(refused::all(lab.a.writer.conn()).unwrap(), vec![]);
+}
+
+#[test]
 fn nothing_of_a_project_that_stays_here_is_sent() {
     let mut lab = Lab::with(1);
     let project = projects::all(lab.a.writer.conn()).unwrap().pop().unwrap();

@@ -181,6 +181,14 @@ pub(crate) fn send_commit_of(tx: &Transaction<'_>, session: &Id) -> Result<()> {
     }
 }
 
+/// The cloud does not know the commit that another one is a part of, though it was told once: it is told again.
+pub(crate) fn send_again_if_known(tx: &Transaction<'_>, commit: &Id) -> Result<()> {
+    match commits::by_id(tx, commit)? {
+        Some(commit) if told::is_known(tx, Facts::Commit, commit.row)? => told::wanted(tx, Facts::Commit, commit.row),
+        _ => Ok(()),
+    }
+}
+
 fn send_commit(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
     told::wanted(tx, Facts::Commit, row)?;
     send_again(tx, Entity::commit(row))
