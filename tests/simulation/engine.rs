@@ -496,6 +496,7 @@ fn what_one_machine_brings_back_after_a_purge_is_sent_by_the_one_that_has_its_co
 fn what_was_made_of_a_record_before_its_removal_is_told_of_the_one_in_its_place() {
     let mut lab = Lab::shared();
     note(&mut lab.a, "Before noon");
+    title(&mut lab.a, "Row away");
     delete(&mut lab.a);
     lab.a.sync(None).unwrap();
     purge(&lab);
@@ -511,6 +512,48 @@ fn what_was_made_of_a_record_before_its_removal_is_told_of_the_one_in_its_place(
         let commit = only(machine);
         let told = (commit.title.as_str(), commit.note.as_str(), commit.deleted_at);
         assert_eq!(told, ("Sail away", "Before noon", None), "on {}", machine.name);
+    }
+    let kept = conflicts::open(lab.a.writer.conn()).unwrap();
+    assert_eq!((kept.len(), &kept[0].local, &kept[0].cloud), (1, &json!("Row away"), &json!("Sail away")));
+}
+
+#[test]
+fn of_two_commits_that_are_one_a_move_of_the_one_that_gives_way_is_kept_as_a_conflict() {
+    let mut lab = Lab::with(0);
+    for (number, folder) in [(1, "one"), (2, "two")] {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user("Question").assistant("Yes.").git_commit("b0a7b0a7", "Set sail");
+        log.write(&lab.dir.path().join(folder));
+    }
+    ClaudeLog::new("trains", 3).user("Where?").assistant("There.").write(&lab.dir.path().join("two"));
+    let (one, two) = (lab.dir.path().join("one"), lab.dir.path().join("two"));
+    lab.a.import(&one);
+    let whole = only(&lab.a);
+    lab.a.sync(None).unwrap();
+    // Moved, it does not meet the whole here; and it dies before it tells of the move.
+    lab.b.import(&two);
+    let part = all(&lab.b).into_iter().find(|commit| commit.git_hash.is_some()).unwrap();
+    let trains = projects::all(lab.b.writer.conn()).unwrap().into_iter().find(|p| p.name == "trains").unwrap();
+    assert!(lab.b.edit(&Edit::MoveToProject { commit: part.row, project: trains.row, name: None }));
+    let is_there = || lab.cloud.row(Kind::Commit, part.id).is_some();
+    assert!((0..20).any(|step| lab.b.sync(Some(step)).is_ok_and(|_| is_there())));
+    assert!(lab.cloud.row(Kind::Commit, part.id).is_some_and(|row| row.fields.is_empty()));
+    lab.a.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, part.id).is_some_and(|row| row.merged_into == Some(whole.id)));
+    lab.b.sync(None).unwrap();
+    let conflict = conflicts::open(lab.b.writer.conn()).unwrap().into_iter().find(|c| c.field == "project");
+    let conflict = conflict.expect("the move is kept");
+    assert_eq!((conflict.entity_id, &conflict.cloud), (whole.id, &json!(trains.id.to_string())));
+    // It can be taken, and is told everywhere.
+    let mut tx = lab.b.writer.begin().unwrap();
+    assert!(fields::take_side(&mut tx, Origin::Command, &conflict, Side::Cloud).unwrap());
+    tx.commit().unwrap();
+    lab.b.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    for machine in [&lab.a, &lab.b] {
+        let commit = commits::by_id(machine.writer.conn(), &whole.id).unwrap().unwrap();
+        let project = projects::get(machine.writer.conn(), commit.project_row).unwrap().unwrap();
+        assert_eq!(project.name, "trains", "on {}", machine.name);
     }
 }
 

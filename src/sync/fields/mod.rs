@@ -213,9 +213,15 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
         // An edit that was made without knowledge of the deletion.
         cloud.insert(DELETED_AT.to_owned(), Value::Null);
     }
-    let merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
+    let mut merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
     if !is_placed(tx, entity, &merged.take)? {
         return Ok(Applied::Later);
+    }
+    if is_new {
+        let waits = |field: &str| waiting.as_ref().is_some_and(|waiting| waiting.fields.contains_key(field));
+        merged
+            .lost
+            .extend(purged::overtaken(entity, &now, &merged.take).into_iter().filter(|lost| !waits(&lost.field)));
     }
     let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
