@@ -54,8 +54,8 @@ fn hold(seeds: impl Iterator<Item = u64>, told: bool) {
 
 /// Each part is a test of its own, so that they run beside each other.
 const PARTS: u64 = 8;
-/// What a run of all tests has time for; `scripts/soak` runs more.
-const SEEDS: Range<u64> = 0..400;
+/// What a run of all tests has time for: a minute of two cores. `scripts/soak` runs more.
+const SEEDS: Range<u64> = 0..900;
 
 /// Seeds that failed once, each by another fault: they are run whatever the environment names.
 const FAILED_ONCE: [u64; 19] =
