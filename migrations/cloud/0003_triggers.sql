@@ -151,6 +151,10 @@ begin
     told := new.facts is not null or new.forgotten or new.merged_into is not null;
     if tg_op = 'INSERT' then
         new.version := case when new.fields = '{}' then 0 else 1 end;
+        if tg_table_name in ('cognitive_commits', 'sessions') then
+            -- In place of one that was removed it has another life, told by what stands above the lowest 20 bits.
+            new.version := new.version + coalesce((select h.min_seq from public.sync_heads h where h.user_id = new.user_id), 0) * 1048576;
+        end if;
         new.seq := case when told then cogfs.next_seq(new.user_id) end;
         new.updated_at := clock_timestamp();
         new.fields_at := case when new.fields <> '{}' then clock_timestamp() end;

@@ -159,7 +159,8 @@ begin
     if not exists (select from jsonb_each(push_fields.fields) f where f.value <> coalesce(was.fields -> f.key, 'null')) then
         return cogfs.applied(was.version, was.seq);
     end if;
-    if base_version is distinct from was.version then
+    -- Of a record that nobody changed yet it is no matter which life of it is meant.
+    if base_version is distinct from was.version and not (base_version = 0 and coalesce(was.fields, '{}') = '{}') then
         return jsonb_build_object('status', 'conflict', 'row', cogfs.row_json(was));
     end if;
     if kind = 'turn' then

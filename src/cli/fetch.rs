@@ -161,6 +161,32 @@ pub(super) fn before_export(
     done
 }
 
+/// Brings what is to be changed and is elsewhere.
+///
+/// # Errors
+/// When something of it cannot be had.
+pub(super) fn before_change(folders: &Folders, conn: &Connection, rows: &[i64]) -> Result<(), BoxError> {
+    let mut meant = Meant::default();
+    for row in rows {
+        meant.session(conn, *row)?;
+    }
+    meant.sessions.dedup();
+    if meant.sessions.is_empty() {
+        return Ok(());
+    }
+    let layout = folders.layout();
+    let stop = stop_on_signals()?;
+    let from = FromCloud::new(layout.clone(), Box::new(FromSettings::new(folders)));
+    let fetch = Fetch { from, layout, stop: &stop, bar: count_bar(true) };
+    let mut summary = Summary::default();
+    fetch.sessions(&meant.sessions, &mut summary)?;
+    match summary.failed.first() {
+        Some(Failed { id, reason }) => Err(format!("the contents of session {id} are not here: {reason}").into()),
+        None if summary.interrupted => Err("interrupted: nothing is changed".into()),
+        None => Ok(()),
+    }
+}
+
 fn meant(conn: &Connection, args: &FetchArgs) -> Result<Meant, BoxError> {
     let mut meant = Meant::default();
     if args.all {

@@ -85,6 +85,20 @@ pub fn deleted(conn: &Connection, text: &str) -> Result<Entity> {
     one(conn, text, &found)?.ok_or_else(unknown)
 }
 
+/// The session, by its row, that a path to a turn leads into, where its contents are elsewhere: which turn that is is known with them.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn elsewhere(conn: &Connection, text: &str) -> Result<Option<i64>> {
+    let real = Path::new(text).canonicalize().ok().and_then(|path| path.into_os_string().into_string().ok());
+    let path = real.as_deref().unwrap_or(text);
+    let Some((session, _)) = path.rsplit_once("/turns/") else { return Ok(None) };
+    match by_path(conn, session)?[..] {
+        [Entity { kind: EntityKind::Session, row }] if sessions::is_elsewhere(conn, row)? => Ok(Some(row)),
+        _ => Ok(None),
+    }
+}
+
 fn one(conn: &Connection, text: &str, found: &[Entity]) -> Result<Option<Entity>> {
     match found {
         [] => Ok(None),

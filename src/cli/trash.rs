@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::mount::BoxError;
 use super::output::{self, printable};
-use super::resolve;
+use super::{fetch, resolve};
 use crate::config::Folders;
 use crate::curation::{Edit, Editor, Entity, Origin, TrashName};
 use crate::store::trash::{self, Trashed};
@@ -83,6 +83,8 @@ fn list(folders: &Folders) -> Result<Vec<Deleted>, BoxError> {
 /// Deletes all of them, or none.
 fn delete(folders: &Folders, ids: &[String]) -> Result<Vec<Deleted>, BoxError> {
     let mut writer = Writer::open(&folders.layout())?;
+    let elsewhere = ids.iter().filter_map(|id| resolve::elsewhere(writer.conn(), id).transpose());
+    fetch::before_change(folders, writer.conn(), &elsewhere.collect::<Result<Vec<_>, _>>()?)?;
     let mut tx = writer.begin_urgent(Survives::Machine)?;
     resolve::not_empty(&tx)?;
     let mut deleted = Vec::new();

@@ -252,13 +252,29 @@ pub enum Outcome {
     Refused { code: String, message: String },
 }
 
+/// Above so many bits of a commit's or session's version stands which life of it that is: a record that is sent anew, after the cloud
+/// removed it, counts on from the number up to which tombstones were removed then. Below them are counted the changes of its fields.
+pub const LIFE: u32 = 20;
+
+/// The changes that a version counts.
+#[must_use]
+pub fn changes_of(version: i64) -> i64 {
+    version & ((1 << LIFE) - 1)
+}
+
+/// Whether a version is of another life of its record than one that was seen before.
+#[must_use]
+pub fn is_another_life(version: i64, seen: i64) -> bool {
+    seen != 0 && version >> LIFE != seen >> LIFE
+}
+
 /// A record as a pull gives it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub kind: Kind,
     pub id: Id,
     pub seq: i64,
-    /// Counts changes of the fields.
+    /// Counts changes of the fields; see [`LIFE`].
     pub version: i64,
     /// When its fields changed last, by the server's clock.
     pub fields_at: Option<Millis>,

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
+use super::fetch::Missing;
 use super::overlay::{Removed, Role};
 use super::{CogFs, FsError, Invalidation, Result, lock};
 use crate::curation::{CurationError, Edit, Editor, Entity, EntityKind, Origin, TrashName};
-use crate::store::{self, trash, turns};
+use crate::store::{self, sessions, trash, turns};
 use crate::tree::{self, Node};
 
 /// When nothing was removed for so long, what was is settled.
@@ -51,10 +52,10 @@ fn removable_directory(node: Node) -> Option<Removable> {
 }
 
 impl CogFs {
-    /// Removes a name that is no directory's.
+    /// Removes a name that is no directory's. Never waits.
     ///
     /// # Errors
-    /// When there is none, or it cannot be removed.
+    /// When there is none, or it cannot be removed; [`FsError::Elsewhere`] for a turn of contents that are to be fetched first.
     pub fn unlink(&self, parent: u64, name: &OsStr) -> Result<()> {
         let writing = self.writing()?;
         let ino = self.child(parent, name)?.ok_or(FsError::NotFound)?;
@@ -74,12 +75,28 @@ impl CogFs {
             Role::Tree(node) if self.is_trash(parent)? => self.empty(node),
             Role::Tree(node) => match removable_file(node) {
                 Some(_) => {
+                    self.turn_is_here(node)?;
                     self.note_removal(parent, name, Some(ino));
                     Ok(())
                 }
                 None if removable_directory(node).is_some() => Err(FsError::IsADirectory),
                 None => Err(self.not_removable("unlink", parent, name)),
             },
+        }
+    }
+
+    /// A turn's id, by which its deletion is told, is known with its contents alone: they come first. Where the whole goes nothing is
+    /// fetched for it: who removes that has removed the transcript a moment before, which is listed before the turns.
+    pub(super) fn turn_is_here(&self, node: Node) -> Result<()> {
+        let Node::Turn(row) = node else { return Ok(()) };
+        let session = turns::parts_of(row).0;
+        let is_swept = lock(&self.writing()?.overlay).removed.contains_key(&Node::SessionTranscript(session).ino());
+        if is_swept || self.lies_in_trash(node)? {
+            return Ok(());
+        }
+        match self.query(|conn| sessions::id_elsewhere(conn, session))? {
+            Some(id) => Err(FsError::Elsewhere { missing: vec![Missing::Session(id)] }),
+            None => Ok(()),
         }
     }
 
@@ -234,12 +251,15 @@ impl CogFs {
             }
             Ok(turns)
         })?;
+        let mut left = Vec::new();
         if !turns.is_empty() {
             self.edit(|tx| {
                 let mut editor = Editor::new(tx, Origin::Mount);
                 for row in turns.iter().copied() {
                     match editor.apply(&Edit::Delete { entity: Entity::turn(row), name: TrashName::Own }) {
-                        Ok(_) | Err(CurationError::Deleted { .. } | CurationError::NotFound { .. }) => {}
+                        Ok(_) | Err(CurationError::Deleted { .. }) => {}
+                        // Its contents are elsewhere: the whole was about to be removed, and is not.
+                        Err(CurationError::NotFound { .. }) => left.push(row),
                         Err(error) => return Err(error),
                     }
                 }
@@ -255,7 +275,7 @@ impl CogFs {
         }
         drop(overlay);
         removed.retain(|(ino, _)| match Node::from_ino(*ino) {
-            Some(Node::Turn(row)) => !turns.contains(&row),
+            Some(Node::Turn(row)) => left.contains(&row) || !turns.contains(&row),
             // Its subagents are deleted: nothing of it is back.
             Some(Node::SubagentsDir(_)) => !self.is_empty(*ino).unwrap_or(false),
             _ => true,

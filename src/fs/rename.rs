@@ -63,7 +63,7 @@ impl CogFs {
     /// Renames.
     ///
     /// # Errors
-    /// Those of rename(2), and when what moves cannot go there.
+    /// Those of rename(2), and when what moves cannot go there; [`FsError::Elsewhere`] as [`Self::unlink`].
     pub fn rename(
         &self,
         (parent, name): (u64, &OsStr),
@@ -249,6 +249,9 @@ impl CogFs {
         }
         if mode == RenameMode::Exchange {
             return self.exchange(entity, to, from);
+        }
+        if !was_in_trash {
+            self.turn_is_here(node)?;
         }
         match to.there {
             None => {}

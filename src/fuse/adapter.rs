@@ -208,6 +208,22 @@ fn read_elsewhere(fs: &Arc<CogFs>, read: Read, missing: Vec<Missing>, reply: Rep
     fs.when_here(ino, thread, missing, Box::new(then));
 }
 
+/// Makes a change that needs what is elsewhere once it is here, as [`read_elsewhere`] reads. Where that cannot be had nothing changes.
+fn change_elsewhere(
+    fs: &Arc<CogFs>,
+    (thread, dir): (u32, u64),
+    missing: Vec<Missing>,
+    reply: ReplyEmpty,
+    change: impl FnOnce(&CogFs) -> Result<(), FsError> + Send + 'static,
+) {
+    let own = Arc::clone(fs);
+    let then = move |fetched: Result<(), FsError>| {
+        let _guard = own.begin();
+        Adapter::send_empty(fetched.and_then(|()| change(&own)), reply);
+    };
+    fs.when_here(dir, thread, missing, Box::new(then));
+}
+
 /// Size 0 asks for the length (getxattr(2)).
 fn send_xattr(bytes: &[u8], size: u32, reply: ReplyXattr) {
     match u32::try_from(bytes.len()) {
@@ -495,8 +511,14 @@ impl Filesystem for Adapter {
         });
     }
 
-    fn unlink(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
-        self.answer(Kind::Unlink, |fs| Self::send_empty(fs.unlink(parent.0, name), reply));
+    fn unlink(&self, req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.answer(Kind::Unlink, |fs| match fs.unlink(parent.0, name) {
+            Err(FsError::Elsewhere { missing }) => {
+                let name = name.to_owned();
+                change_elsewhere(&self.fs, (req.pid(), parent.0), missing, reply, move |fs| fs.unlink(parent.0, &name));
+            }
+            done => Self::send_empty(done, reply),
+        });
     }
 
     fn rmdir(&self, _req: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
@@ -528,7 +550,16 @@ impl Filesystem for Adapter {
                 // WHITEOUT reaches the server too: what is not understood must not be taken for a plain rename.
                 _ => return reply.error(Errno::EINVAL),
             };
-            Self::send_empty(fs.rename((parent.0, name), (new_parent.0, new_name), mode, req.pid()), reply);
+            let thread = req.pid();
+            match fs.rename((parent.0, name), (new_parent.0, new_name), mode, thread) {
+                Err(FsError::Elsewhere { missing }) => {
+                    let (name, new_name) = (name.to_owned(), new_name.to_owned());
+                    change_elsewhere(&self.fs, (thread, parent.0), missing, reply, move |fs| {
+                        fs.rename((parent.0, &name), (new_parent.0, &new_name), mode, thread)
+                    });
+                }
+                done => Self::send_empty(done, reply),
+            }
         });
     }
 

@@ -86,7 +86,7 @@ pub fn add(
     if fields.is_empty() {
         return remove(tx, kind, entity_row);
     }
-    refused::clear(tx, kind, &entity_id)?;
+    refused::clear(tx, kind as i64, &entity_id)?;
     tx.prepare_cached(
         "INSERT INTO sync_queue(kind, entity_row, entity_id, fields, base, base_version, first_at, last_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)

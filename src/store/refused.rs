@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, params};
 
-use super::{EntityKind, Result, Transaction, id_column};
+use super::{Result, Transaction, id_column};
 use crate::model::{Id, Millis};
 
 /// A record that was refused.
@@ -31,12 +31,12 @@ pub fn add(tx: &Transaction<'_>, kind: i64, id: &Id, code: &str, message: &str) 
     Ok(())
 }
 
-/// Tries a record again.
+/// Tries a record again, or gives it up: it is no more.
 ///
 /// # Errors
 /// When SQLite cannot write.
-pub fn clear(tx: &Transaction<'_>, kind: EntityKind, id: &Id) -> Result<()> {
-    tx.prepare_cached("DELETE FROM refused WHERE kind = ?1 AND id = ?2")?.execute(params![kind as i64, id.0])?;
+pub fn clear(tx: &Transaction<'_>, kind: i64, id: &Id) -> Result<()> {
+    tx.prepare_cached("DELETE FROM refused WHERE kind = ?1 AND id = ?2")?.execute(params![kind, id.0])?;
     Ok(())
 }
 

@@ -278,6 +278,22 @@ class Purge(CloudTest):
                                                             session(world.session, part, account.machine))],
                          ["applied", "applied", "forgotten"])
 
+    def test_what_is_sent_anew_after_a_purge_counts_on_from_there(self):
+        world = World()
+        account = world.account
+        account.push(fields("commit", world.commit, 0, title="Before"), fields("commit", world.commit, 1, deleted_at=5))
+        self.age(account)
+        self.assertEqual(account.rpc("purge_tombstones"), (200, 1))
+        life = account.pull()["min_seq"] << 20
+        self.assertGreater(life, 0)
+        account.push(commit(world.commit, world.project), session(world.session, world.commit, account.machine))
+        self.assertEqual([account.row(id)["version"] for id in (world.commit, world.session)], [life, life])
+        # Nobody changed it yet: a change of it is made on whatever was known of it. From then on it has to be the newest.
+        self.assertEqual(account.push_one(fields("commit", world.commit, 0, title="Behind"))["version"], life + 1)
+        for stale in (0, 1, life, life + 2):
+            self.assert_status(account.push_one(fields("commit", world.commit, stale, title=f"Stale {stale}")), "conflict")
+        self.assertEqual(account.push_one(fields("commit", world.commit, life + 1, title="Last"))["version"], life + 2)
+
     def test_of_a_deleted_turn_the_mark_stays(self):
         world = World()
         account, id = world.account, world.turns[1]["id"]

@@ -38,7 +38,7 @@ fn by_session(mount: &Path) -> Vec<Vec<PathBuf>> {
     files.chunk_by(|a, b| a.parent() == b.parent()).map(<[PathBuf]>::to_vec).collect()
 }
 
-fn errno(result: io::Result<Vec<u8>>) -> i32 {
+fn errno<T: std::fmt::Debug>(result: io::Result<T>) -> i32 {
     result.expect_err("it cannot be had").raw_os_error().unwrap()
 }
 
@@ -174,6 +174,32 @@ fn offline_everything_is_enetunreach_at_once_and_nothing_reads_as_empty() {
     told(&mount, "cannot be reached");
     stage.let_go();
     wait_until(PATIENCE, "it is reached again", || fs::read(&files[0]).is_ok());
+}
+
+#[test]
+fn offline_a_turn_that_is_elsewhere_is_not_removed_and_a_whole_conversation_is() {
+    needs_fuse!();
+    let stage = Stage::with(2);
+    let mount = Mount::new(&stage.b);
+    let sessions = by_session(mount.dir());
+    let (turn, other) = (&sessions[0][0], &sessions[1][0]);
+    let named = |dir: &Path| fs::read_dir(dir).unwrap().count();
+    let turns = named(turn.parent().unwrap());
+    stage.is_gone();
+    assert_eq!(errno(fs::remove_file(turn)), libc::ENETUNREACH);
+    assert_eq!(errno(fs::rename(turn, mount.path(".cogfs/trash/slip"))), libc::ENETUNREACH);
+    let refused = stage.b.run(&["trash", turn.to_str().unwrap()]).exits(5);
+    assert!(refused.stderr.contains("cannot be reached"), "{}", refused.stderr);
+    assert_eq!((named(turn.parent().unwrap()), named(&mount.path(".cogfs/trash"))), (turns, 0));
+    // Nothing is fetched for what goes with its whole.
+    let commit = session_of(other).parent().unwrap().parent().unwrap();
+    let before = stage.fetches();
+    fs::remove_dir_all(commit).unwrap();
+    assert_eq!((named(&mount.path(".cogfs/trash")), stage.fetches()), (1, before));
+    stage.let_go();
+    wait_until(PATIENCE, "it is reached again", || fs::remove_file(turn).is_ok());
+    assert_eq!(named(turn.parent().unwrap()), turns - 1);
+    wait_until(PATIENCE, "it is deleted", || named(&mount.path(".cogfs/trash")) == 2);
 }
 
 /// The log of what was refused says something, as soon as the kernel knows that it has grown.

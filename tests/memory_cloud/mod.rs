@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use cogfs::clock;
 use cogfs::cloud::wire::{
-    Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row, Status,
-    TurnContents, Usage, UsageContents,
+    self, Change, Fetched, FetchedSession, Kind, Limits, Mark, Outcome, PROTOCOL, Protocol, Pulled, RawChunk, Row,
+    Status, TurnContents, Usage, UsageContents,
 };
 use cogfs::cloud::{Cloud, CloudError, Result};
 use cogfs::model::{Id, Millis};
@@ -281,12 +281,14 @@ impl State {
     }
 
     fn record(&mut self, kind: Kind, id: Id) -> &mut Record {
+        // In place of one that was removed it has another life.
+        let version = if matches!(kind, Kind::Commit | Kind::Session) { self.min_seq << wire::LIFE } else { 0 };
         self.records.entry((kind, id)).or_insert_with(|| Record {
             row: Row {
                 kind,
                 id,
                 seq: 0,
-                version: 0,
+                version,
                 fields_at: None,
                 fields_by: None,
                 facts_by: None,
@@ -454,7 +456,7 @@ impl State {
         if fields.iter().all(|(field, value)| row.fields.get(field) == Some(value)) {
             return self.applied(kind, id);
         }
-        if row.version != base_version {
+        if row.version != base_version && !(base_version == 0 && row.fields.is_empty()) {
             return Outcome::Conflict { row: Box::new(row.clone()) };
         }
         let seq = self.next_seq();

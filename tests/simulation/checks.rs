@@ -6,7 +6,7 @@ use cogfs::cloud::wire::Kind;
 use cogfs::curation::Entity;
 use cogfs::model::Id;
 use cogfs::store::commits::{self, curated};
-use cogfs::store::{outbox, projects, refused, sessions};
+use cogfs::store::{gone, outbox, projects, refused, sessions};
 use cogfs::sync::contents::Stored;
 use cogfs::sync::fields::record;
 use rusqlite::Connection;
@@ -304,26 +304,43 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
             of.extend([value(2), value(3)]);
         }
     }
+    let now_of = |field: &str, value: &Value| match field {
+        "project" => json!(value.as_str().and_then(Id::parse).map(|id| project_now(world, id).to_string())),
+        _ => value.clone(),
+    };
+    let says = |field: &str, value: &Value, other: &Value| says(&now_of(field, value), &now_of(field, other));
     let now_id = |id: Id| world.cloud.row(Kind::Commit, id).and_then(|row| row.merged_into).unwrap_or(id);
     for event in &world.events {
-        let Did::Edited { field: field @ ("title" | "note"), after, .. } = &event.did else { continue };
+        let Did::Edited { field: field @ ("title" | "note" | "project"), after, .. } = &event.did else { continue };
         let Some(now) = state.get(&format!("commit {}", now_id(event.commit))) else { continue };
         let overwritten = world.events.iter().any(|other| {
             other.commit == event.commit
-                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && says(before, after))
+                && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && says(field, before, after))
         });
         let is_kept = [event.commit, now_id(event.commit)]
             .iter()
             .filter_map(|id| kept.get(&(*id, (*field).to_owned())))
-            .any(|values| values.iter().any(|value| says(value, after)));
+            .any(|values| values.iter().any(|value| says(field, value, after)));
         assert!(
-            says(&now[*field], after) || overwritten || is_kept,
+            says(field, &now[*field], after) || overwritten || is_kept,
             "{field} {after} of {} by {} is lost: it says {}",
             event.commit,
             event.machine,
             now[*field]
         );
     }
+}
+
+/// The project that one is a part of by now, or itself.
+fn project_now(world: &World, id: Id) -> Id {
+    let in_cloud = world.cloud.row(Kind::Project, id).and_then(|row| row.merged_into);
+    let here = || {
+        world.machines.iter().find_map(|machine| match gone::fate(machine.writer.conn(), &id).unwrap() {
+            Some(gone::Fate::Merged(into)) => Some(into),
+            _ => None,
+        })
+    };
+    in_cloud.or_else(here).unwrap_or(id)
 }
 
 /// Whether a value is another, or has all of it: of two commits that became one both notes are kept, one below the other.

@@ -469,6 +469,118 @@ fn an_edit_brings_back_what_was_purged_with_what_was_made_of_it_before() {
 }
 
 #[test]
+fn what_one_machine_brings_back_after_a_purge_is_sent_by_the_one_that_has_its_contents() {
+    let mut lab = Lab::shared();
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    lab.b.sync(None).unwrap();
+    purge(&lab);
+    let entity = Entity::commit(only(&lab.b).row);
+    assert!(lab.b.edit(&Edit::Restore { entity }));
+    title(&mut lab.b, "Sail away");
+    // Its version has no more changes than the one that was removed had when this machine saw it last.
+    for _ in 0..2 {
+        lab.b.sync(None).unwrap();
+    }
+    let (session, _) = first_turn(&lab.a);
+    assert_eq!(lab.cloud.row(Kind::Session, session), None);
+    lab.a.sync(None).unwrap();
+    let mut other = lab.another('c');
+    other.sync(None).unwrap();
+    assert_eq!((only(&other).title.as_str(), only(&other).deleted_at), ("Sail away", None));
+    assert_eq!(first_turn(&other).0, session);
+    assert_eq!(other.fetch(session, false), Some(cogfs::sync::contents::Stored::Done));
+}
+
+#[test]
+fn what_was_made_of_a_record_before_its_removal_is_told_of_the_one_in_its_place() {
+    let mut lab = Lab::shared();
+    note(&mut lab.a, "Before noon");
+    title(&mut lab.a, "Row away");
+    delete(&mut lab.a);
+    lab.a.sync(None).unwrap();
+    purge(&lab);
+    // The other machine knows the same log, never heard of the deletion, and changes it as often.
+    let mut other = lab.another('c');
+    let logs = lab.logs();
+    other.import(&logs);
+    title(&mut other, "Sail away");
+    other.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    other.sync(None).unwrap();
+    for machine in [&lab.a, &other] {
+        let commit = only(machine);
+        let told = (commit.title.as_str(), commit.note.as_str(), commit.deleted_at);
+        assert_eq!(told, ("Sail away", "Before noon", None), "on {}", machine.name);
+    }
+    let kept = conflicts::open(lab.a.writer.conn()).unwrap();
+    assert_eq!((kept.len(), &kept[0].local, &kept[0].cloud), (1, &json!("Row away"), &json!("Sail away")));
+}
+
+#[test]
+fn of_two_commits_that_are_one_a_move_of_the_one_that_gives_way_is_kept_as_a_conflict() {
+    let mut lab = Lab::with(0);
+    for (number, folder) in [(1, "one"), (2, "two")] {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user("Question").assistant("Yes.").git_commit("b0a7b0a7", "Set sail");
+        log.write(&lab.dir.path().join(folder));
+    }
+    ClaudeLog::new("trains", 3).user("Where?").assistant("There.").write(&lab.dir.path().join("two"));
+    let (one, two) = (lab.dir.path().join("one"), lab.dir.path().join("two"));
+    lab.a.import(&one);
+    let whole = only(&lab.a);
+    lab.a.sync(None).unwrap();
+    // Moved, it does not meet the whole here; and it dies before it tells of the move.
+    lab.b.import(&two);
+    let part = all(&lab.b).into_iter().find(|commit| commit.git_hash.is_some()).unwrap();
+    let trains = projects::all(lab.b.writer.conn()).unwrap().into_iter().find(|p| p.name == "trains").unwrap();
+    assert!(lab.b.edit(&Edit::MoveToProject { commit: part.row, project: trains.row, name: None }));
+    let is_there = || lab.cloud.row(Kind::Commit, part.id).is_some();
+    assert!((0..20).any(|step| lab.b.sync(Some(step)).is_ok_and(|_| is_there())));
+    assert!(lab.cloud.row(Kind::Commit, part.id).is_some_and(|row| row.fields.is_empty()));
+    lab.a.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, part.id).is_some_and(|row| row.merged_into == Some(whole.id)));
+    lab.b.sync(None).unwrap();
+    let conflict = conflicts::open(lab.b.writer.conn()).unwrap().into_iter().find(|c| c.field == "project");
+    let conflict = conflict.expect("the move is kept");
+    assert_eq!((conflict.entity_id, &conflict.cloud), (whole.id, &json!(trains.id.to_string())));
+    // It can be taken, and is told everywhere.
+    let mut tx = lab.b.writer.begin().unwrap();
+    assert!(fields::take_side(&mut tx, Origin::Command, &conflict, Side::Cloud).unwrap());
+    tx.commit().unwrap();
+    lab.b.sync(None).unwrap();
+    lab.a.sync(None).unwrap();
+    for machine in [&lab.a, &lab.b] {
+        let commit = commits::by_id(machine.writer.conn(), &whole.id).unwrap().unwrap();
+        let project = projects::get(machine.writer.conn(), commit.project_row).unwrap().unwrap();
+        assert_eq!(project.name, "trains", "on {}", machine.name);
+    }
+}
+
+#[test]
+fn a_refused_merge_is_no_more_once_another_machine_told_of_it() {
+    let mut lab = Lab::with(0);
+    for (number, folder) in [(1, "one"), (2, "two")] {
+        let mut log = ClaudeLog::new("boats", number);
+        log.user("Question").assistant("Yes.").git_commit("b0a7b0a7", "Set sail");
+        log.write(&lab.dir.path().join(folder));
+    }
+    let (one, two) = (lab.dir.path().join("one"), lab.dir.path().join("two"));
+    lab.a.import(&one);
+    lab.b.import(&two);
+    lab.b.sync(None).unwrap();
+    let part = only(&lab.b).id;
+    lab.cloud.refuse(part, refused::UNKNOWN_PARENT, "not yet");
+    lab.a.sync(None).unwrap();
+    assert!(refused::is_refused(lab.a.writer.conn(), 2, &part).unwrap());
+    lab.cloud.refuse_nothing();
+    lab.b.sync(None).unwrap();
+    assert!(lab.cloud.row(Kind::Commit, part).is_some_and(|row| row.merged_into.is_some()));
+    lab.a.sync(None).unwrap();
+    assert_eq!(refused::all(lab.a.writer.conn()).unwrap(), vec![]);
+}
+
+#[test]
 fn nothing_of_a_project_that_stays_here_is_sent() {
     let mut lab = Lab::with(1);
     let project = projects::all(lab.a.writer.conn()).unwrap().pop().unwrap();

@@ -142,10 +142,11 @@ impl World {
             _ => {
                 let all = projects::all(self.machines[who].writer.conn()).unwrap();
                 let Some(project) = self.random.pick(&all) else { return };
+                let before = all.iter().find(|project| project.row == commit.project_row).unwrap();
                 (
                     "project",
-                    Value::Null,
-                    Value::Null,
+                    json!(before.id.to_string()),
+                    json!(project.id.to_string()),
                     Edit::MoveToProject { commit: row, project: project.row, name: None },
                 )
             }

@@ -112,6 +112,33 @@ fn edits_on_a_mount_reach_the_other_machine() {
 }
 
 #[test]
+fn a_turn_of_what_is_on_the_other_machine_can_be_deleted_in_the_mount_by_moving_it_and_by_a_command() {
+    needs_fuse!();
+    let pair = Pair::with(needs_stack!(), 3);
+    let mount = Mount::new(&pair.b);
+    let mut turns = Vec::new();
+    for dir in crate::common::session_dirs(mount.dir()) {
+        let mut files: Vec<PathBuf> = crate::common::files_of(&dir.join("turns")).collect();
+        files.sort();
+        turns.push(files.remove(0));
+    }
+    assert_eq!(local(&pair.b, "SELECT count(*) FROM sessions WHERE contents = 1"), "3");
+    fs::remove_file(&turns[0]).unwrap();
+    fs::rename(&turns[1], mount.path(".cogfs/trash/slip")).unwrap();
+    let done = pair.b.run(&["trash", turns[2].to_str().unwrap(), "--json"]).exits(0).json();
+    assert_eq!((&done[0]["kind"], done.as_array().unwrap().len()), (&serde_json::json!("turn"), 1), "{done}");
+    let deleted = "SELECT count(*) FROM turns WHERE deleted_at IS NOT NULL";
+    wait_until(PATIENCE, "what was removed is deleted", || local(&pair.b, deleted) == "3");
+    mount.unmount();
+    sync(&pair.b);
+    sync(&pair.a);
+    assert_eq!(local(&pair.a, deleted), "3");
+    let mount = Mount::new(&pair.a);
+    assert!(turns.iter().all(|turn| !turn.exists()));
+    assert_eq!(crate::common::turn_files(mount.dir()).len(), 6, "the other turns of three sessions");
+}
+
+#[test]
 fn what_is_forgotten_on_one_machine_is_nowhere_any_more() {
     let pair = Pair::with(needs_stack!(), 3);
     let ids = commit_ids(&pair.a);

@@ -3,6 +3,7 @@
 //! to be one is in [`merged`].
 
 pub(super) mod merged;
+pub use merged::moved;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::{Map, Value as Json, json};

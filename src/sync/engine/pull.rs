@@ -13,7 +13,9 @@ use crate::cloud::wire::{Kind, Pulled, Row};
 use crate::cloud::{self, Cloud};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
 use crate::model::{Id, Millis};
-use crate::store::{self, EntityKind, StoreError, Transaction, commits, outbox, parked, sessions, told, trash};
+use crate::store::{
+    self, EntityKind, StoreError, Transaction, commits, outbox, parked, refused, sessions, told, trash,
+};
 use crate::sync::facts;
 use crate::sync::fields::{self, Here};
 
@@ -209,6 +211,7 @@ impl Pen<'_> {
         };
         if row.forgotten || row.merged_into.is_some() {
             parked::remove(tx, row.kind as i64, &row.id)?;
+            refused::clear(tx, row.kind as i64, &row.id)?;
         } else {
             is_new |= self.fields(tx, row)?;
             facts::unite(tx, row)?;

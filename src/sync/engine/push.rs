@@ -293,6 +293,11 @@ impl Cycle<'_> {
                     if kind == Kind::Session && code == refused::UNKNOWN_PARENT {
                         fields::send_commit_of(&tx, &id)?;
                     }
+                    if let Change::Merged { kind: Kind::Commit, into, .. } = change
+                        && code == refused::UNKNOWN_PARENT
+                    {
+                        fields::send_again_if_known(&tx, into)?;
+                    }
                     // What belongs to a refused record follows from that.
                     pen.summary.refused += u64::from(is_record(change) && code != refused::UNKNOWN_PARENT);
                 }

@@ -12,7 +12,7 @@ mod secrets;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::cloud::wire::{Change, Outcome, Row};
+use crate::cloud::wire::{self, Change, Outcome, Row};
 use crate::curation::Entity;
 use crate::model::{Id, Millis};
 use crate::store::commits::curated;
@@ -22,7 +22,7 @@ use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, Transaction, gone, kept, machines, projects, refused, sessions, turns};
 use crate::sync::facts::Redact;
 use crate::sync::merge::{self, Cloud, DELETED_AT, Fields, Local, Merged, Stamp};
-pub(crate) use purged::{send_commit_of, tell_what_was_lost};
+pub(crate) use purged::{send_again_if_known, send_commit_of, tell_what_was_lost};
 use record::{By, NotTaken, PROJECT};
 pub(crate) use secrets::tell_anew;
 
@@ -197,7 +197,11 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     if is_back && row.fields.is_empty() {
         return purged::delete_again(tx, entity, row, &now);
     }
-    if row.fields.is_empty() && waiting.is_none() {
+    // A new record in place of one that was removed; after a restored backup its version may be lower.
+    let known_version = record::version(tx, entity)?;
+    let is_new =
+        is_back || was_removed || row.version < known_version || wire::is_another_life(row.version, known_version);
+    if row.fields.is_empty() && waiting.is_none() && !is_new {
         return Ok(Applied::Done(Taken::default()));
     }
     let mut cloud = secrets::put_back(with_present_ids(tx, &row.fields)?, |field| {
@@ -209,12 +213,16 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
         // An edit that was made without knowledge of the deletion.
         cloud.insert(DELETED_AT.to_owned(), Value::Null);
     }
-    let merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
+    let mut merged = merged(tx, here, row, &cloud, waiting.as_ref(), &now)?;
     if !is_placed(tx, entity, &merged.take)? {
         return Ok(Applied::Later);
     }
-    // Versions only count up: what has a lower one is a new record in place of one that was removed.
-    let known_version = if is_back || was_removed { i64::MAX } else { record::version(tx, entity)? };
+    if is_new {
+        let waits = |field: &str| waiting.as_ref().is_some_and(|waiting| waiting.fields.contains_key(field));
+        merged
+            .lost
+            .extend(purged::overtaken(entity, &now, &merged.take).into_iter().filter(|lost| !waits(&lost.field)));
+    }
     let mut taken = Taken { restored: merged.restored.is_some() || is_back, ..Taken::default() };
     let machine = row.fields_by.map(|id| machines::name_of(tx, &id)).transpose()?.unwrap_or_default();
     for (field, value) in in_order(&merged.take) {
@@ -229,7 +237,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     taken.conflicts = keep_lost(tx, entity, row.id, &merged, &machine)?;
     let edits = waiting.as_ref().map_or(1, |waiting| waiting.edits);
     let mut rest = Rest { fields: merged.send, base: merged.base, base_version: row.version, edits };
-    if row.version < known_version {
+    if is_new {
         purged::tell_what_it_lacks(tx, entity, row, &mut rest)?;
     }
     let id = record::id(tx, entity)?.unwrap_or(row.id);
@@ -237,7 +245,7 @@ pub fn apply(tx: &mut Transaction<'_>, here: Here, row: &Row) -> Result<Applied>
     if waited || !rest.fields.is_empty() {
         outbox::replace(tx, entity.kind, entity.row, id, &rest)?;
     }
-    if row.version < known_version {
+    if is_new {
         purged::send_again(tx, entity)?;
     }
     record::set_version(tx, entity, row.version)?;
@@ -266,11 +274,12 @@ fn merged(
         None => Default::default(),
     };
     let ours = Stamp {
-        version: waiting.map_or(0, |waiting| waiting.base_version + waiting.edits),
+        version: waiting.map_or(0, |waiting| wire::changes_of(waiting.base_version) + waiting.edits),
         at: Millis(waiting.map_or(0, |waiting| waiting.last_at.0.saturating_add(here.ahead))),
         machine: Some(here.machine),
     };
-    let theirs = Stamp { version: row.version, at: row.fields_at.unwrap_or_default(), machine: row.fields_by };
+    let theirs =
+        Stamp { version: wire::changes_of(row.version), at: row.fields_at.unwrap_or_default(), machine: row.fields_by };
     let local = Local { fields: &fields, base: &base, stamp: ours };
     Ok(merge::merge(&local, &Cloud { fields: cloud, stamp: theirs }, now))
 }

@@ -15,8 +15,8 @@ use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, FieldChange, Rest, Waiting};
 use crate::store::told::{self, Facts};
 use crate::store::{EntityKind, Result, StoreError, Transaction, commits, projects, sessions, turns};
-use crate::sync::merge::{DELETED_AT, Fields};
-use record::{By, NotTaken};
+use crate::sync::merge::{DELETED_AT, Fields, Lost};
+use record::{By, NotTaken, PROJECT};
 
 /// Whether the cloud has a record that is deleted here and that it knows no deletion of, though it was told once.
 pub(super) fn is_back(entity: Entity, row: &Row, now: &Fields) -> bool {
@@ -72,7 +72,34 @@ pub(super) fn tell_what_it_lacks(tx: &Transaction<'_>, entity: Entity, row: &Row
             rest.fields.insert(field, value);
         }
     }
+    if let Some((found, project)) = curated::moved(tx, commit.row)?
+        && !row.fields.contains_key(PROJECT)
+        && !rest.fields.contains_key(PROJECT)
+    {
+        rest.base.insert(PROJECT.to_owned(), found);
+        rest.fields.insert(PROJECT.to_owned(), project);
+    }
     Ok(())
+}
+
+/// What people made of a commit before it was removed and yields to what was made of the one in its place, without knowledge of it:
+/// kept as any value that lost. `now`: what it says here; `take`: what it is to say.
+pub(super) fn overtaken(entity: Entity, now: &Fields, take: &Fields) -> Vec<Lost> {
+    if entity.kind != EntityKind::Commit {
+        return Vec::new();
+    }
+    let before = curated::untouched();
+    let lost = |(field, theirs): (&String, &Value)| {
+        let (base, ours) = (before.get(field)?, now.get(field)?);
+        (field != DELETED_AT && ours != base && ours != theirs).then(|| Lost {
+            field: field.clone(),
+            base: base.clone(),
+            local: ours.clone(),
+            cloud: theirs.clone(),
+            kept: Side::Cloud,
+        })
+    };
+    take.iter().filter_map(lost).collect()
 }
 
 fn send_session(tx: &mut Transaction<'_>, row: i64) -> Result<()> {
@@ -177,6 +204,14 @@ pub(crate) fn send_commit_of(tx: &Transaction<'_>, session: &Id) -> Result<()> {
     let commit = sessions::by_id(tx, session)?.and_then(|session| session.commit_row);
     match commit {
         Some(row) if told::is_known(tx, Facts::Commit, row)? => told::unknown(tx, Facts::Commit, row),
+        _ => Ok(()),
+    }
+}
+
+/// The cloud does not know the commit that another one is a part of, though it was told once: it is told again.
+pub(crate) fn send_again_if_known(tx: &Transaction<'_>, commit: &Id) -> Result<()> {
+    match commits::by_id(tx, commit)? {
+        Some(commit) if told::is_known(tx, Facts::Commit, commit.row)? => told::wanted(tx, Facts::Commit, commit.row),
         _ => Ok(()),
     }
 }

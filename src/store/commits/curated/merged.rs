@@ -9,7 +9,7 @@ use crate::model::{Id, Millis};
 use crate::store::conflicts::{self, Conflict, Side};
 use crate::store::outbox::{self, FieldChange, Rest};
 use crate::store::told::{self, Facts};
-use crate::store::{EntityKind, Result, Transaction, facets, former_names, sessions, trash};
+use crate::store::{EntityKind, Result, Transaction, facets, former_names, projects, sessions, trash};
 
 /// The field that says when a record was deleted.
 const DELETED_AT: &str = "deleted_at";
@@ -21,6 +21,7 @@ const DELETED_AT: &str = "deleted_at";
 /// When SQLite cannot write.
 pub fn merge(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_from: bool) -> Result<()> {
     delete_pieces(tx, from, into)?;
+    keep_move(tx, from, into, id_of_from)?;
     if from.curated_at.is_some() {
         merge_titles(tx, from, into, id_of_from)?;
         merge_words(tx, from, into.row)?;
@@ -106,6 +107,31 @@ fn merge_titles(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_fr
     Ok(())
 }
 
+/// Of two that lie in different projects the place of the one that is left holds; where a user moved the other one is kept as a
+/// conflict.
+fn keep_move(tx: &mut Transaction<'_>, from: &Commit, into: &Commit, id_of_from: bool) -> Result<()> {
+    if from.project_row == into.project_row {
+        return Ok(());
+    }
+    let Some((found, wanted)) = moved(tx, from.row)? else { return Ok(()) };
+    let place = projects::get(tx, into.project_row)?.map(|project| json!(project.id.to_string()));
+    let conflict = Conflict {
+        row: 0,
+        kind: EntityKind::Commit,
+        entity_row: into.row,
+        entity_id: if id_of_from { from.id } else { into.id },
+        field: "project".to_owned(),
+        base: found,
+        local: place.unwrap_or_default(),
+        cloud: wanted,
+        kept: Side::Local,
+        machine: String::new(),
+        name: into.dir_name.clone(),
+        at: Millis::now(),
+    };
+    conflicts::add(tx, &conflict)
+}
+
 /// What the cloud has of a commit, as far as it is known here.
 pub struct Known {
     id: Id,
@@ -182,7 +208,10 @@ pub fn tell(tx: &mut Transaction<'_>, row: i64, known: &Known) -> Result<()> {
 }
 
 /// The project that a commit was found in and the one that its user moved it to, if so.
-fn moved(tx: &Transaction<'_>, row: i64) -> Result<Option<(Json, Json)>> {
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn moved(tx: &Transaction<'_>, row: i64) -> Result<Option<(Json, Json)>> {
     let mut query = tx.prepare_cached(
         "SELECT f.id, p.id FROM cognitive_commits c JOIN projects f ON f.row = c.found_project
              JOIN projects p ON p.row = c.project_row
