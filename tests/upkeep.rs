@@ -242,7 +242,10 @@ fn a_repair_shows_at_once_in_a_mount() {
 
 #[test]
 fn lost_pictures_come_back_from_the_raw_records_and_strangers_are_left_alone() {
-    let world = World::with_samples();
+    let world = World::new();
+    // An export of ChatGPT has its pictures beside its records.
+    let records = common::fixtures();
+    world.import(&[&common::demo_logs(), &records.join("claude_code"), &records.join("codex")]);
     let blobs = common::files(&world.home().join("data/blobs"));
     assert!(blobs.len() > 1, "the samples hold pictures");
     let bytes = fs::read(&blobs[0]).unwrap();
