@@ -66,6 +66,8 @@ struct State {
     /// Refuses what this says, with code and message.
     refuses: BTreeMap<Id, (String, String)>,
     refuses_pictures: bool,
+    /// Documents of counts, by week.
+    shared: BTreeMap<String, String>,
 }
 
 /// A request that comes when so many others were made.
@@ -132,6 +134,11 @@ impl MemoryCloud {
 
     pub fn refuse_nothing(&self) {
         self.state().refuses.clear();
+    }
+
+    /// The documents of counts that it has, by week.
+    pub fn shared(&self) -> BTreeMap<String, String> {
+        self.state().shared.clone()
     }
 
     /// What was asked since the last call, in order.
@@ -632,6 +639,27 @@ impl Cloud for MemoryCloud {
             Some(Fault::Doubled) => state.push(machine, as_of, changes),
             _ => Ok(outcomes),
         }
+    }
+
+    fn share_counts(&self, document: &str) -> Result<()> {
+        let mut state = self.state();
+        let fault = state.fault("share_counts");
+        if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
+            return lost();
+        }
+        let week = serde_json::from_str::<Value>(document).unwrap()["week"].as_str().unwrap().to_owned();
+        state.shared.entry(week).or_insert_with(|| document.to_owned());
+        if fault == Some(Fault::LostAnswer) { lost() } else { Ok(()) }
+    }
+
+    fn unshare_counts(&self) -> Result<u64> {
+        let mut state = self.state();
+        let fault = state.fault("unshare_counts");
+        if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
+            return lost();
+        }
+        let weeks = std::mem::take(&mut state.shared).len() as u64;
+        if fault == Some(Fault::LostAnswer) { lost() } else { Ok(weeks) }
     }
 
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {
