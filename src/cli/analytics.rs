@@ -19,13 +19,14 @@ use crate::model::{Agent, Millis};
 use crate::store::Writer;
 use crate::store::weeks::{self, Sent};
 use crate::sync::continuous::socket;
-use crate::sync::shared_counts;
+use crate::sync::shared_counts::{self, ShareError};
 
 /// Tools and models that are listed.
 const LISTED: usize = 10;
 
 /// What the document never holds, whatever was said.
-const NEVER: &str = "Numbers alone: no text, no names of projects, files, tools or models, no paths and no ids are in it.";
+const NEVER: &str =
+    "Numbers alone: no text, no names of projects, files, tools or models, no paths and no ids are in it.";
 
 /// Count what was done in each week; share counts, or do not
 ///
@@ -178,7 +179,8 @@ impl Report {
             weeks.push(InWeek { week: week.name(), from: week.date(), agents });
             week = week.next();
         }
-        let of = |(name, calls): (&String, &Calls)| Tool { name: name.clone(), calls: calls.calls, failed: calls.failed };
+        let of =
+            |(name, calls): (&String, &Calls)| Tool { name: name.clone(), calls: calls.calls, failed: calls.failed };
         let mut tools: Vec<Tool> = gathered.tools.iter().map(of).collect();
         tools.sort_by(|a, b| b.calls.cmp(&a.calls).then_with(|| a.name.cmp(&b.name)));
         Self { weeks, total, tools, models: models(&gathered.models) }
@@ -345,5 +347,9 @@ fn opt_out(folders: &Folders, json: bool) -> Result<ExitCode, BoxError> {
 
 fn withdraw(folders: &Folders, writer: &mut Writer) -> Result<u64, BoxError> {
     let cloud = open::cloud(folders)?.of_one_user();
-    Ok(shared_counts::withdraw(writer, &cloud)?)
+    shared_counts::withdraw(writer, &cloud).map_err(|error| match error {
+        // For the exit status.
+        ShareError::Cloud(error) => error.into(),
+        other => other.into(),
+    })
 }

@@ -95,7 +95,7 @@ fn clamped(week: Week, bits: &[Bit]) -> BTreeMap<String, (u64, u64)> {
     }
     let mut counts: BTreeMap<String, (u64, u64)> =
         Agent::ALL.map(|agent| (format!("sessions_{}", agent.as_str()), (0, 1))).into();
-    let mut commits = BTreeSet::new();
+    let mut commits: BTreeSet<i64> = BTreeSet::new();
     for ((agent, _), conversation) in &conversations {
         commits.extend(conversation.commits.iter().take(COMMITS_CLAMP));
         if let Some((sessions, _)) = counts.get_mut(&format!("sessions_{}", agent.as_str())) {
@@ -124,7 +124,19 @@ mod tests {
         let (agent, may_leave) = (Agent::Codex, true);
         let (prompts, turns, tool_calls, failed_calls) = (3, 10, 5, 1);
         let (tokens_input, tokens_output, week) = (1000, 100, week());
-        Bit { week, conversation, agent, commit_row, may_leave, prompts, turns, tool_calls, failed_calls, tokens_input, tokens_output }
+        Bit {
+            week,
+            conversation,
+            agent,
+            commit_row,
+            may_leave,
+            prompts,
+            turns,
+            tool_calls,
+            failed_calls,
+            tokens_input,
+            tokens_output,
+        }
     }
 
     fn count(bits: &[Bit], key: &str) -> u64 {

@@ -68,6 +68,7 @@ struct State {
     refuses_pictures: bool,
     /// Documents of counts, by week.
     shared: BTreeMap<String, String>,
+    refuses_counts: bool,
 }
 
 /// A request that comes when so many others were made.
@@ -134,6 +135,11 @@ impl MemoryCloud {
 
     pub fn refuse_nothing(&self) {
         self.state().refuses.clear();
+    }
+
+    /// It has no functions for counts, as one whose migrations are older.
+    pub fn refuse_counts(&self, refuses: bool) {
+        self.state().refuses_counts = refuses;
     }
 
     /// The documents of counts that it has, by week.
@@ -646,6 +652,9 @@ impl Cloud for MemoryCloud {
         let fault = state.fault("share_counts");
         if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
             return lost();
+        }
+        if state.refuses_counts {
+            return Err(CloudError::Refused { code: "PGRST202".to_owned(), message: "no such function".to_owned() });
         }
         let week = serde_json::from_str::<Value>(document).unwrap()["week"].as_str().unwrap().to_owned();
         state.shared.entry(week).or_insert_with(|| document.to_owned());
