@@ -26,7 +26,7 @@ const LISTED: usize = 10;
 
 /// What the document never holds, whatever was said.
 const NEVER: &str =
-    "Numbers alone: no text, no names of projects, files, tools or models, no paths and no ids are in it.";
+    "It never holds text, names of projects, files, tools or models, paths or ids. Every agent is in it, used or not.";
 
 /// Count what was done in each week; share counts, or do not
 ///
@@ -127,10 +127,7 @@ impl Share {
             (true, Sent::Yes) => format!("Counts are sent weekly. For the last whole week ({week}) this was sent:"),
         };
         writeln!(out, "{what}\n\n{text}\n\n{NEVER}")?;
-        writeln!(
-            out,
-            "The counts of a week get noise once, before they are shown: they are not those above, and 0 or more."
-        )
+        writeln!(out, "Each number has random noise, put on it once: that is why they are not those of the table.")
     }
 }
 
