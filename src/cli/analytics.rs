@@ -19,6 +19,7 @@ use crate::model::{Agent, Millis};
 use crate::store::Writer;
 use crate::store::weeks::{self, Sent};
 use crate::sync::continuous::socket;
+use crate::sync::ignored;
 use crate::sync::shared_counts::{self, ShareError};
 
 /// Tools and models that are listed.
@@ -46,10 +47,10 @@ pub struct AnalyticsArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1000))]
     weeks: u32,
     /// Share counts of each week from now on
-    #[arg(long, conflicts_with = "opt_out")]
+    #[arg(long, conflicts_with_all = ["opt_out", "weeks"])]
     opt_in: bool,
     /// Share none, and have those deleted that were
-    #[arg(long)]
+    #[arg(long, conflicts_with = "weeks")]
     opt_out: bool,
     /// Print the result as JSON
     #[arg(long)]
@@ -101,6 +102,12 @@ impl Share {
     fn now(folders: &Folders, writer: &mut Writer) -> Result<Self, BoxError> {
         let on = Settings::load(folders)?.shares_counts();
         let week = shared_counts::week(Millis::now());
+        if weeks::kept(writer.conn(), &week.date())?.is_none() {
+            // A `.cogfsignore` that was written since the last sync holds for what is counted now.
+            for complaint in ignored::refresh(writer, &folders.ignored())? {
+                eprintln!("cogfs: {}", printable(&complaint));
+            }
+        }
         let kept = shared_counts::document(writer, week)?;
         let (text, sent) = kept.map_or((None, Sent::No), |kept| (Some(kept.text), kept.sent));
         let document = text.as_deref().map(serde_json::from_str).transpose()?;

@@ -1,6 +1,7 @@
 //! `cogfs analytics`: what is counted in which week, and what is shown of what would be sent.
 
 use cogfs::counts::Week;
+use cogfs::counts::gather::gather;
 use cogfs::model::Millis;
 use serde_json::{Value, json};
 
@@ -118,6 +119,36 @@ fn what_is_deleted_is_not_counted() {
     assert_eq!((&total["sessions"], &total["turns"]), (&json!(1), &json!(2)));
 }
 
+/// Of each project's turns, whether they count in what is shared.
+fn shared(world: &World) -> Vec<(String, bool)> {
+    let db = rusqlite::Connection::open(world.home().join("data/cogfs.db")).unwrap();
+    let this = Week::of(Millis::now());
+    let bits = gather(&db, this.before(3), this).unwrap().bits;
+    let project = |row: i64| {
+        let name = "SELECT p.name FROM projects p JOIN cognitive_commits c ON c.project_row = p.row WHERE c.row = ?1";
+        db.query_row(name, [row], |r| r.get(0)).unwrap()
+    };
+    let mut found: Vec<(String, bool)> = bits.iter().map(|bit| (project(bit.commit_row), bit.may_leave)).collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+#[test]
+fn what_is_kept_on_this_machine_does_not_count_in_what_is_shared() {
+    let world = world();
+    let (boats, trains) = ("boats".to_owned(), "trains".to_owned());
+    assert_eq!(shared(&world), [(boats.clone(), true), (trains.clone(), true)]);
+    world.run(&["project", "disable", "boats"]).exits(0);
+    assert_eq!(shared(&world), [(boats.clone(), false), (trains.clone(), true)]);
+    // A file that was written since the last sync holds, too.
+    let settings = world.home().join("config/cogfsignore");
+    std::fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    std::fs::write(settings, ClaudeLog::new("trains", 2).path(&world.logs()).to_str().unwrap()).unwrap();
+    assert_eq!(told(&world, &["--weeks", "4"])["total"]["sessions"], 2, "it is counted here");
+    assert_eq!(shared(&world), [(boats, false), (trains, false)]);
+}
+
 #[test]
 fn an_empty_database_says_so_and_shares_nothing() {
     let world = World::new();
@@ -143,7 +174,9 @@ fn sharing_is_a_setting_that_is_told_plainly() {
     let out = world.run(&["analytics", "--opt-out"]).exits(0).stdout;
     assert!(out.contains("analytics.share is false") && out.contains("None were"), "{out}");
     assert_eq!(world.run(&["config", "get", "analytics.share"]).exits(0).stdout, "false\n");
-    for wrong in [&["--opt-in", "--opt-out"][..], &["--weeks", "0"], &["--weeks", "1001"]] {
+    for wrong in
+        [&["--opt-in", "--opt-out"][..], &["--opt-out", "--weeks", "2"], &["--weeks", "0"], &["--weeks", "1001"]]
+    {
         world.run(&[&["analytics"], wrong].concat()).exits(2);
     }
     let bad = world.run(&["config", "set", "analytics.share", "perhaps"]).exits(1);
