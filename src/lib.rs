@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clock;
 pub mod cloud;
 pub mod config;
+pub mod counts;
 pub mod curation;
 pub mod demo;
 pub mod derived;

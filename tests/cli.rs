@@ -1,5 +1,7 @@
 //! The command line: exit statuses, what is printed where, and what an interruption leaves.
 
+#[path = "cli/analytics.rs"]
+mod analytics;
 mod common;
 
 use std::collections::BTreeMap;

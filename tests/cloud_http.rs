@@ -116,6 +116,21 @@ fn a_call_has_the_key_the_token_and_the_arguments_of_the_function() {
 }
 
 #[test]
+fn a_document_of_counts_is_the_body_of_the_request_byte_for_byte() {
+    let machine = Machine::new();
+    machine.double.answers(|asked| match asked.path.as_str() {
+        "/rest/v1/rpc/share_counts" => Some(Answer::Json(200, json!(false))),
+        "/rest/v1/rpc/unshare_counts" => Some(Answer::Json(200, json!(3))),
+        _ => None,
+    });
+    let document = "{\n  \"protocol\": 1,\n  \"week\": \"2026-11-09\",\n  \"counts\": {\n    \"turns\": 7\n  }\n}";
+    machine.cloud().share_counts(document).unwrap();
+    assert_eq!(machine.double.asked().pop().unwrap().body, document.as_bytes());
+    assert_eq!(machine.cloud().unshare_counts(), Ok(3));
+    assert_eq!(machine.double.asked().pop().unwrap().json(), json!({"protocol": 1}));
+}
+
+#[test]
 fn a_push_whose_outcomes_are_not_as_many_as_its_changes_is_not_believed() {
     let machine = Machine::new();
     machine.double.answers(|asked| is_rpc(asked).then(|| Answer::Json(200, json!([]))));

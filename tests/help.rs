@@ -35,6 +35,7 @@ fn the_help_of_every_command_is_as_reviewed() {
         "export",
         "project",
         "stats",
+        "analytics",
         "doctor",
         "forget",
         "login",

@@ -490,6 +490,13 @@ CREATE TABLE deleted_elsewhere (
     turn_id    BLOB NOT NULL
 );
 
+-- Counts of a week that may be shared, with the noise they were given: made once, so that asking again tells nothing more.
+CREATE TABLE shared_counts (
+    week     TEXT PRIMARY KEY,                -- its Monday
+    document TEXT NOT NULL,                   -- the bytes that are shown and sent
+    sent     INTEGER NOT NULL DEFAULT 0       -- see store::weeks::Sent
+) WITHOUT ROWID;
+
 -- Facts change: the version counts on. Not while what the cloud says is written here (the state's 'pulling'). A few rows at each
 -- step of an import; never one for each turn. What people change is a field, and no fact.
 CREATE TRIGGER machines_created AFTER INSERT ON machines

@@ -21,7 +21,8 @@ use crate::sync::continuous::socket;
 /// secrets are taken out of what is sent (true); sync.continuous, whether a mount and `cogfs watch` sync by themselves (true), and
 /// sync.interval, how often they ask the server when nothing happens (10s); fetch.images, when pictures of other machines are fetched (on-open, never or
 /// always); fetch.timeout, how long a program that reads waits for another machine's
-/// contents (10s); cache.max_bytes and cache.ttl, what copies of those may take (1GiB) and how long they stay unused (30d).
+/// contents (10s); cache.max_bytes and cache.ttl, what copies of those may take (1GiB) and how long they stay unused (30d); analytics.share,
+/// whether counts of each week are sent to the server, with noise (false: see `cogfs analytics`).
 #[derive(Debug, clap::Args)]
 pub struct ConfigArgs {
     #[command(subcommand)]

@@ -146,4 +146,8 @@ impl Surroundings for FromFolders {
         }
         Ok(())
     }
+
+    fn shares_counts(&mut self) -> Option<bool> {
+        Settings::load(&self.folders).ok().map(|settings| settings.shares_counts())
+    }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file a command. Prints, shows progress, and turns results into exit codes; everything else is the
 //! library's.
 
+mod analytics;
 mod completions;
 mod config;
 mod continuous;
@@ -102,6 +103,7 @@ enum Command {
     Project(project::ProjectArgs),
     Redact(redact::RedactArgs),
     Stats(stats::StatsArgs),
+    Analytics(analytics::AnalyticsArgs),
     Doctor(doctor::DoctorArgs),
     Prune(prune::PruneArgs),
     GitNotes(git_notes::GitNotesArgs),
@@ -198,6 +200,7 @@ fn run(command: Command) -> Result<ExitCode, BoxError> {
         Command::Project(args) => project::run(&folders, &args),
         Command::Redact(args) => redact::run(&folders, &args),
         Command::Stats(args) => stats::run(&folders, &args),
+        Command::Analytics(args) => analytics::run(&folders, &args),
         Command::Doctor(args) => doctor::run(&folders, &args),
         Command::GitNotes(args) => git_notes::run(&folders, &args),
         Command::Prune(args) => prune::run(&folders, &args),

@@ -24,6 +24,7 @@ use crate::cloud::patient::Patient;
 use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
 use crate::config::settings::{Setting, Settings};
+use crate::model::Millis;
 use crate::render::SyncProgress;
 use crate::store::refused::{self, Refused};
 use crate::store::{Layout, Writer, conflicts as stored_conflicts, objects, told};
@@ -31,6 +32,7 @@ use crate::sync::continuous::socket::{self, Answer, Ask, Done, Failure};
 use crate::sync::engine::{self, Engine, Options, Pictures, Progress, State, Summary, SyncError, Unsent, Way};
 use crate::sync::ignored;
 use crate::sync::secrets::Secrets;
+use crate::sync::shared_counts;
 
 /// The exit status of an interrupted cycle, as shells have it for SIGINT.
 const INTERRUPTED: u8 = 130;
@@ -267,6 +269,7 @@ fn by_this_process(
     let secrets = ready(folders, &mut writer)?;
     let last_conflict = stored_conflicts::last(writer.conn())?;
     let waits = |error: &CloudError, pause: Duration| tell_wait(line, &error.to_string(), pause.as_secs_f64());
+    let at_once = cloud;
     let cloud = Patient::new(cloud, stop, &waits);
     let options = Options { ignored: Some(folders.ignored()), ..options.clone() };
     let done =
@@ -284,7 +287,19 @@ fn by_this_process(
         forget::warn(&forget::erase_rest(&mut writer)?)?;
         forget::forget_beside(folders, writer.conn())?;
     }
+    if options.way != Way::Pull && !summary.interrupted {
+        settle_counts(folders, &mut writer, at_once);
+    }
     Ok(Done { summary, secrets: named(secrets.counts()), complaints })
+}
+
+/// Counts of the last week are shared, or those that were are deleted, as the settings say. Not waited for where that fails: it is due
+/// again with the next sync.
+fn settle_counts(folders: &Folders, writer: &mut Writer, cloud: &dyn Cloud) {
+    let Ok(settings) = Settings::load(folders) else { return };
+    if let Err(error) = shared_counts::settle(writer, cloud, settings.shares_counts(), Millis::now()) {
+        tracing::info!(%error, "counts are not shared, or not deleted, yet");
+    }
 }
 
 /// Writes what lost behind a conflict to `conflicts.log` in the state folder, a line of JSON each: the database keeps them too, and

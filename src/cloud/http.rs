@@ -119,6 +119,11 @@ impl HttpCloud {
     fn rpc<T: DeserializeOwned>(&self, name: &str, arguments: &impl Serialize, within: Duration) -> Result<T> {
         let body = serde_json::to_vec(arguments)
             .map_err(|_| CloudError::Refused { code: "invalid".to_owned(), message: "it is no JSON".to_owned() })?;
+        self.rpc_with(name, &nul::escape(&body), within)
+    }
+
+    /// The same, with a body that is sent as it is.
+    fn rpc_with<T: DeserializeOwned>(&self, name: &str, body: &[u8], within: Duration) -> Result<T> {
         let path = format!("/rest/v1/rpc/{name}");
         let request = Request {
             method: Method::Post,
@@ -126,7 +131,7 @@ impl HttpCloud {
             token: None,
             content_type: "application/json",
             headers: &[("accept", "application/json")],
-            body: Some(&nul::escape(&body)),
+            body: Some(body),
             within,
         };
         self.call(|session| {
@@ -280,6 +285,16 @@ impl Cloud for HttpCloud {
             }
         }
         Ok(())
+    }
+
+    fn share_counts(&self, document: &str) -> Result<()> {
+        // Whether it was there already makes no difference.
+        let _: bool = self.rpc_with("share_counts", document.as_bytes(), self.deadlines.status)?;
+        Ok(())
+    }
+
+    fn unshare_counts(&self) -> Result<u64> {
+        self.rpc("unshare_counts", &json!({ "protocol": PROTOCOL }), self.deadlines.status)
     }
 }
 

@@ -96,4 +96,16 @@ pub trait Cloud: Send + Sync {
     /// # Errors
     /// When it is not known whether they are gone.
     fn remove(&self, objects: &[String]) -> Result<()>;
+
+    /// Keeps the counts of a week: a document of [`crate::counts`], sent as it is. A week that is there already stays as it is.
+    ///
+    /// # Errors
+    /// When it is not known to be kept.
+    fn share_counts(&self, document: &str) -> Result<()>;
+
+    /// Deletes all counts that the user shared; how many weeks that was.
+    ///
+    /// # Errors
+    /// When it is not known whether they are gone.
+    fn unshare_counts(&self) -> Result<u64>;
 }

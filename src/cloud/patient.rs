@@ -113,4 +113,12 @@ impl Cloud for Patient<'_> {
     fn remove(&self, objects: &[String]) -> Result<()> {
         self.call(|| self.cloud.remove(objects))
     }
+
+    fn share_counts(&self, document: &str) -> Result<()> {
+        self.call(|| self.cloud.share_counts(document))
+    }
+
+    fn unshare_counts(&self) -> Result<u64> {
+        self.call(|| self.cloud.unshare_counts())
+    }
 }

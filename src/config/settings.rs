@@ -25,11 +25,12 @@ pub enum Setting {
     FetchTimeout,
     CacheMaxBytes,
     CacheTtl,
+    AnalyticsShare,
 }
 
 impl Setting {
     /// Every setting there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SyncUrl,
         Self::SyncKey,
         Self::SyncRedact,
@@ -39,6 +40,7 @@ impl Setting {
         Self::FetchTimeout,
         Self::CacheMaxBytes,
         Self::CacheTtl,
+        Self::AnalyticsShare,
     ];
 
     /// The table and the key in `config.toml`, with a dot between them.
@@ -54,6 +56,7 @@ impl Setting {
             Self::FetchTimeout => "fetch.timeout",
             Self::CacheMaxBytes => "cache.max_bytes",
             Self::CacheTtl => "cache.ttl",
+            Self::AnalyticsShare => "analytics.share",
         }
     }
 
@@ -70,6 +73,7 @@ impl Setting {
             Self::FetchTimeout => "COGFS_FETCH_TIMEOUT",
             Self::CacheMaxBytes => "COGFS_CACHE_MAX_BYTES",
             Self::CacheTtl => "COGFS_CACHE_TTL",
+            Self::AnalyticsShare => "COGFS_ANALYTICS_SHARE",
         }
     }
 
@@ -86,6 +90,9 @@ impl Setting {
             Self::FetchTimeout => "how long a program that reads waits for another machine's contents: 10s",
             Self::CacheMaxBytes => "what copies of other machines' contents may take: 1GiB",
             Self::CacheTtl => "how long they stay when nobody reads them: 30d, or never to keep them",
+            Self::AnalyticsShare => {
+                "whether counts of each week are sent to the server, with noise: `cogfs analytics` (true, false; else: false)"
+            }
         }
     }
 
@@ -102,7 +109,7 @@ impl Setting {
         match self {
             Self::SyncUrl => server_url(value.trim()),
             Self::SyncKey => public_key(value.trim()),
-            Self::SyncRedact | Self::SyncContinuous => one_of(value.trim(), &["true", "false"]),
+            Self::SyncRedact | Self::SyncContinuous | Self::AnalyticsShare => one_of(value.trim(), &["true", "false"]),
             Self::SyncInterval => match units::span(value.trim()) {
                 Some(span) if (SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&span) => Ok(value.trim().to_owned()),
                 _ => Err("it has to be a time between 1s and 1d, like 10s".to_owned()),
@@ -213,6 +220,12 @@ impl Settings {
     #[must_use]
     pub fn is_on(&self, setting: Setting) -> bool {
         self.get(setting).is_none_or(|(value, _)| value == "true")
+    }
+
+    /// Whether counts of weeks are shared: only who said so does.
+    #[must_use]
+    pub fn shares_counts(&self) -> bool {
+        self.get(Setting::AnalyticsShare).is_some_and(|(value, _)| value == "true")
     }
 
     /// How long a reader waits; `None`: it is not set.

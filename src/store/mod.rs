@@ -39,6 +39,7 @@ pub mod trash;
 pub mod turns;
 pub mod unknown;
 pub mod visuals;
+pub mod weeks;
 
 use std::cell::{Cell, RefCell};
 use std::fs;

@@ -15,3 +15,4 @@ pub mod ignored;
 pub mod merge;
 pub mod prune;
 pub mod secrets;
+pub mod shared_counts;

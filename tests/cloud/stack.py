@@ -20,7 +20,7 @@ URL = os.environ["COGFS_STACK_URL"]
 ANON = os.environ["COGFS_STACK_ANON_KEY"]
 CONNECTIONS = threading.local()
 TABLES = ["limits", "accounts", "sync_heads", "machines", "projects", "cognitive_commits", "sessions", "turns", "raw_chunks",
-          "message_usage", "visual_objects", "visuals"]
+          "message_usage", "visual_objects", "visuals", "shared_counts"]
 OWNED = [table for table in TABLES if table != "limits"]
 
 

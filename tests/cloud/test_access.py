@@ -7,7 +7,8 @@ from stack import (OWNED, TABLES, Account, Caller, CloudTest, World, chunk, comm
                    stub, turns, usage, visual)
 
 FUNCTIONS = {"sync_push": {"protocol": 1, "machine": new_id(), "changes": []}, "sync_pull": {"protocol": 1, "since": 0, "max": 10},
-             "fetch_contents": {"protocol": 1, "ids": []}, "sync_status": {"protocol": 1}, "purge_tombstones": {}}
+             "fetch_contents": {"protocol": 1, "ids": []}, "sync_status": {"protocol": 1}, "purge_tombstones": {},
+             "share_counts": {"protocol": 1, "week": "2026-01-05", "counts": {"turns": 1}}, "unshare_counts": {"protocol": 1}}
 
 
 class Rows(CloudTest):
@@ -17,6 +18,7 @@ class Rows(CloudTest):
         cls.victim = cls.world.account
         cls.victim.push(fields("commit", cls.world.commit, 0, title="Mine"),
                         fields("turn", cls.world.turns[1]["id"], 0, turn=[cls.world.session, 2], deleted_at=5))
+        psql(f"insert into shared_counts values ('{cls.victim.user}', '2026-01-05', '{{\"turns\": 1}}')")
         cls.thief = Account()
         cls.own = World(cls.thief)
 
@@ -41,7 +43,7 @@ class Rows(CloudTest):
         where = f"user_id=eq.{self.victim.user}"
         change = {"machines": {"rank": 9}, "projects": {"name": "x"}, "cognitive_commits": {"title": "x"}, "sessions": {"deleted_at": None},
                   "turns": {"text": "x"}, "raw_chunks": {"start": 1}, "message_usage": {"input": 0}, "visual_objects": {"size": 0},
-                  "visuals": {"turn": 9}, "accounts": {"plan": "unlimited"}, "sync_heads": {"seq": 0}}
+                  "visuals": {"turn": 9}, "shared_counts": {"counts": {"turns": 2}}, "accounts": {"plan": "unlimited"}, "sync_heads": {"seq": 0}}
         for table in OWNED:
             for method, body in (("PATCH", change[table]), ("DELETE", None)):
                 status, rows = self.thief.json(method, f"/rest/v1/{table}?{where}", body, {"Prefer": "return=representation"})
@@ -51,7 +53,8 @@ class Rows(CloudTest):
                             ("sessions", {"id": new_id(), "commit_id": self.world.commit}),
                             ("turns", {"session_id": self.world.session, "number": 1, "id": new_id()}),
                             ("raw_chunks", {"session_id": self.world.session, "number": 9, "start": 0, "length": 1, "data": "\\x00"}),
-                            ("visual_objects", {"name": "a" * 64 + ".png", "size": 1})):
+                            ("visual_objects", {"name": "a" * 64 + ".png", "size": 1}),
+                            ("shared_counts", {"week": "2026-01-05", "counts": {"turns": 2}})):
             for prefer in ("return=minimal", "resolution=merge-duplicates"):
                 status, _ = self.thief.json("POST", f"/rest/v1/{table}", {"user_id": self.victim.user, **rows}, {"Prefer": prefer})
                 self.assertEqual(status, 403, table)
@@ -88,6 +91,7 @@ class Rows(CloudTest):
         self.assertEqual(self.thief.fetch(w.session), {"sessions": [], "next": None})
         self.assertNotIn(w.commit, self.thief.rows())
         self.assertNotIn(self.victim.user, str(self.thief.pull()))
+        self.assertEqual(self.thief.rpc("unshare_counts", {"protocol": 1}), (200, 0))
 
     def test_without_a_login_there_is_nothing(self):
         for caller in (Caller(), Caller("x.y.z")):

@@ -29,6 +29,12 @@ impl ClaudeLog {
         }
     }
 
+    /// What follows is said at another time, in seconds of the epoch.
+    pub fn at(&mut self, seconds: i64) -> &mut Self {
+        self.seconds = seconds - 1_780_000_000;
+        self
+    }
+
     pub fn session(&self) -> &str {
         &self.session
     }

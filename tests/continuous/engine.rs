@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use cogfs::cloud::realtime::Ring;
@@ -190,4 +191,57 @@ fn a_cycle_that_has_nothing_to_do_costs_a_request_and_no_write() {
     assert_eq!(written(&a.world.home()), before);
     let more = (a.status().cycles - cycles) as usize;
     assert!(asked.len() <= more + 1, "{asked:?} in {more} cycles");
+}
+
+/// The document that `cogfs analytics` shows.
+fn shown(a: &Machine) -> String {
+    let told = a.world.run(&["analytics", "--json"]).exits(0).json();
+    told["share"]["text"].as_str().unwrap().to_owned()
+}
+
+fn asked_for_counts(cloud: &MemoryCloud) -> usize {
+    cloud.requests().iter().filter(|request| request.contains("share_counts")).count()
+}
+
+#[test]
+fn counts_of_the_last_week_are_shared_once_as_shown_and_go_when_that_is_over() {
+    let cloud = MemoryCloud::new();
+    let a = Machine::new(&cloud, 2, Duration::from_millis(1_000));
+    let cycles = |number: u64| {
+        let before = a.status().cycles;
+        wait_until(PATIENCE, "some cycles", || a.status().cycles >= before + number);
+    };
+    a.waits_for(SyncState::Synced);
+    let text = shown(&a);
+    cycles(2);
+    assert_eq!((asked_for_counts(&cloud), cloud.shared().len()), (0, 0), "nobody opted in");
+    a.shares.store(true, Ordering::Relaxed);
+    wait_until(PATIENCE, "they are shared", || !cloud.shared().is_empty());
+    assert_eq!(cloud.shared().into_values().collect::<Vec<_>>(), [text]);
+    wait_until(PATIENCE, "that is noted", || {
+        a.world.run(&["analytics", "--json"]).exits(0).json()["share"]["sent"] == "yes"
+    });
+    cloud.requests();
+    cycles(3);
+    assert_eq!(asked_for_counts(&cloud), 0, "once a week");
+    a.shares.store(false, Ordering::Relaxed);
+    wait_until(PATIENCE, "they are gone", || cloud.shared().is_empty());
+    cloud.requests();
+    cycles(2);
+    assert_eq!(asked_for_counts(&cloud), 0);
+}
+
+#[test]
+fn a_cloud_that_takes_no_counts_is_in_step_all_the_same_and_not_asked_again_and_again() {
+    let cloud = MemoryCloud::new();
+    cloud.refuse_counts(true);
+    let a = Machine::new(&cloud, 1, Duration::from_millis(1_000));
+    a.shares.store(true, Ordering::Relaxed);
+    wait_until(PATIENCE, "some cycles", || a.status().cycles >= 4);
+    assert_eq!((a.status().failures, a.status().reason), (0, None));
+    assert_eq!(asked_for_counts(&cloud), 1);
+    // Who asks for a cycle has it tried.
+    cloud.refuse_counts(false);
+    a.engine.as_ref().unwrap().ask();
+    wait_until(PATIENCE, "they are shared", || !cloud.shared().is_empty());
 }

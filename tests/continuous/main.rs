@@ -10,6 +10,7 @@ mod long;
 mod stack;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -48,6 +49,7 @@ struct Around {
     cloud: MemoryCloud,
     bell: TestBell,
     interval: Duration,
+    shares: Arc<AtomicBool>,
 }
 
 impl Surroundings for Around {
@@ -72,6 +74,10 @@ impl Surroundings for Around {
     fn finish(&mut self, _: &mut Writer, _: &Summary) -> Result<(), String> {
         Ok(())
     }
+
+    fn shares_counts(&mut self) -> Option<bool> {
+        Some(self.shares.load(Ordering::Relaxed))
+    }
 }
 
 fn ready(login: &str) -> Account {
@@ -84,6 +90,8 @@ struct Machine {
     account: Arc<Mutex<Account>>,
     bell: TestBell,
     said: Arc<Mutex<Vec<SyncStatus>>>,
+    /// The setting `analytics.share`.
+    shares: Arc<AtomicBool>,
     world: World,
 }
 
@@ -94,14 +102,14 @@ impl Machine {
         write_sessions(&world, 1..=sessions);
         world.import(&[&world.logs()]);
         let (account, bell, said) = (Arc::new(Mutex::new(ready("1"))), TestBell::default(), Arc::default());
-        let mut machine = Self { engine: None, account, bell, said, world };
+        let mut machine = Self { engine: None, account, bell, said, shares: Arc::default(), world };
         machine.start(cloud, interval);
         machine
     }
 
     fn start(&mut self, cloud: &MemoryCloud, interval: Duration) {
-        let around =
-            Around { account: Arc::clone(&self.account), cloud: cloud.clone(), bell: self.bell.clone(), interval };
+        let (account, shares) = (Arc::clone(&self.account), Arc::clone(&self.shares));
+        let around = Around { account, cloud: cloud.clone(), bell: self.bell.clone(), interval, shares };
         let said = Arc::clone(&self.said);
         let told = move |status: &SyncStatus| said.lock().unwrap().push(status.clone());
         let engine = Continuous::start(self.options(), Box::new(around), Arc::new(told)).unwrap();

@@ -66,6 +66,9 @@ struct State {
     /// Refuses what this says, with code and message.
     refuses: BTreeMap<Id, (String, String)>,
     refuses_pictures: bool,
+    /// Documents of counts, by week.
+    shared: BTreeMap<String, String>,
+    refuses_counts: bool,
 }
 
 /// A request that comes when so many others were made.
@@ -132,6 +135,16 @@ impl MemoryCloud {
 
     pub fn refuse_nothing(&self) {
         self.state().refuses.clear();
+    }
+
+    /// It has no functions for counts, as one whose migrations are older.
+    pub fn refuse_counts(&self, refuses: bool) {
+        self.state().refuses_counts = refuses;
+    }
+
+    /// The documents of counts that it has, by week.
+    pub fn shared(&self) -> BTreeMap<String, String> {
+        self.state().shared.clone()
     }
 
     /// What was asked since the last call, in order.
@@ -634,6 +647,30 @@ impl Cloud for MemoryCloud {
             Some(Fault::Doubled) => state.push(machine, as_of, changes),
             _ => Ok(outcomes),
         }
+    }
+
+    fn share_counts(&self, document: &str) -> Result<()> {
+        let mut state = self.state();
+        let fault = state.fault("share_counts");
+        if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
+            return lost();
+        }
+        if state.refuses_counts {
+            return Err(CloudError::Refused { code: "PGRST202".to_owned(), message: "no such function".to_owned() });
+        }
+        let week = serde_json::from_str::<Value>(document).unwrap()["week"].as_str().unwrap().to_owned();
+        state.shared.entry(week).or_insert_with(|| document.to_owned());
+        if fault == Some(Fault::LostAnswer) { lost() } else { Ok(()) }
+    }
+
+    fn unshare_counts(&self) -> Result<u64> {
+        let mut state = self.state();
+        let fault = state.fault("unshare_counts");
+        if matches!(fault, Some(Fault::LostRequest | Fault::Late | Fault::Busy)) {
+            return lost();
+        }
+        let weeks = std::mem::take(&mut state.shared).len() as u64;
+        if fault == Some(Fault::LostAnswer) { lost() } else { Ok(weeks) }
     }
 
     fn pull(&self, since: i64, max: u32) -> Result<Pulled> {

@@ -67,6 +67,12 @@ impl Cloud for Skewed {
     fn remove(&self, objects: &[String]) -> Result<()> {
         self.cloud.remove(objects)
     }
+    fn share_counts(&self, document: &str) -> Result<()> {
+        self.cloud.share_counts(document)
+    }
+    fn unshare_counts(&self) -> Result<u64> {
+        self.cloud.unshare_counts()
+    }
 }
 
 fn open(layout: &Layout) -> Writer {

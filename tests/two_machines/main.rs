@@ -6,6 +6,7 @@ mod common;
 
 mod accounts;
 mod changes;
+mod counts;
 mod faults;
 mod kills;
 mod many;

@@ -93,6 +93,9 @@ pub trait Surroundings: Send {
     /// # Errors
     /// When the database cannot be written.
     fn finish(&mut self, writer: &mut Writer, summary: &Summary) -> Result<(), String>;
+
+    /// Whether counts of weeks are shared, as the settings say now; `None`: they cannot be read.
+    fn shares_counts(&mut self) -> Option<bool>;
 }
 
 /// What is to be kept in step.

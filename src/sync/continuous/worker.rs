@@ -19,6 +19,7 @@ use crate::render::{SyncProgress, SyncState, SyncStatus};
 use crate::store::lock::{Lock, Purpose};
 use crate::store::{self, Writer};
 use crate::sync::engine::{self, Engine, Progress, Summary, SyncError, Way};
+use crate::sync::shared_counts;
 
 /// How often it is looked whether something changed here: by a number in shared memory, without the disk.
 const LOOKS: Duration = Duration::from_millis(250);
@@ -36,6 +37,8 @@ const NAP: Duration = Duration::from_secs(2);
 const USAGE_LOOKS: Duration = Duration::from_secs(60 * 60);
 /// How often everything is looked through for what is to be sent, where nothing changed.
 const PUSH_LOOKS: Duration = Duration::from_secs(10 * 60);
+/// How soon counts that could not be shared, or deleted, are tried again.
+const COUNTS_AGAIN: Duration = Duration::from_secs(60 * 60);
 /// Latencies that are remembered.
 const LATENCIES: usize = 20;
 
@@ -53,6 +56,8 @@ struct Connected {
     pushed_at: Duration,
     /// When it was last asked how full the account is.
     usage_at: Option<Duration>,
+    /// When counts that are shared could not be sent, or deleted.
+    counts_failed_at: Option<Duration>,
     /// When the first change was made here that the cloud does not have.
     changed_at: Option<Duration>,
 }
@@ -340,6 +345,7 @@ impl Lead<'_> {
             unsent: true,
             pushed_at: now,
             usage_at: None,
+            counts_failed_at: None,
             changed_at: None,
         });
     }
@@ -432,6 +438,10 @@ impl Lead<'_> {
                 tracing::info!(%error, "it is not known how full the account is");
             }
         }
+        let is_pull = asked.as_ref().is_some_and(|(ask, _)| ask.way == Way::Pull);
+        if done.is_ok() && !is_pull {
+            self.settle_counts(ended_at, asked.is_some());
+        }
         self.note(&done, ended_at, changed_at, outlook, next);
         if let Some((_, answers)) = asked {
             // Whoever asked may be gone.
@@ -440,6 +450,22 @@ impl Lead<'_> {
                 Err(Failed::Sync(error)) => Answer::Failed(Failure::from(&error)),
                 Err(Failed::Around(why)) => Answer::Failed(Failure::Other(why)),
             });
+        }
+    }
+
+    /// Behind a cycle that went well: counts of the last week are shared, or those that were are deleted, as the settings say. Nearly
+    /// always there is nothing to do, and nobody is asked.
+    fn settle_counts(&mut self, now: Duration, is_asked: bool) {
+        let Some(connected) = &mut self.connected else { return };
+        let rests = connected.counts_failed_at.is_some_and(|at| now.saturating_sub(at) < COUNTS_AGAIN);
+        if rests && !is_asked {
+            return;
+        }
+        let Some(shares) = self.worker.surroundings.shares_counts() else { return };
+        let settled = shared_counts::settle(&mut self.writer, &*connected.cloud, shares, Millis::now());
+        connected.counts_failed_at = settled.is_err().then_some(now);
+        if let Err(error) = settled {
+            tracing::info!(%error, "counts are not shared, or not deleted, yet");
         }
     }
 
