@@ -314,7 +314,8 @@ fn no_edit_is_lost_unseen(world: &World, state: &BTreeMap<String, Value>) {
         let Did::Edited { field: field @ ("title" | "note" | "project"), after, .. } = &event.did else { continue };
         let Some(now) = state.get(&format!("commit {}", now_id(event.commit))) else { continue };
         let overwritten = world.events.iter().any(|other| {
-            other.commit == event.commit
+            // Also on the one that it became a part of, which said so by then.
+            (other.commit == event.commit || other.commit == now_id(event.commit))
                 && matches!(&other.did, Did::Edited { field: f, before, .. } if f == field && says(field, before, after))
         });
         let is_kept = [event.commit, now_id(event.commit)]
