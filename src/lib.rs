@@ -23,3 +23,4 @@ pub mod store;
 pub mod sync;
 pub mod tree;
 pub mod upkeep;
+pub mod when;

@@ -35,7 +35,6 @@ mod trash;
 mod undo;
 pub mod unmount;
 mod watch;
-mod when;
 mod whoami;
 
 use std::os::unix::process::CommandExt;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::mount::BoxError;
 use super::output::{self, count};
-use super::{forget, import, open_current, project, sync, when};
+use super::{forget, import, open_current, project, sync};
 use crate::config::Folders;
 use crate::forget::{self as forgetting, Target};
 use crate::model::{Id, Millis};
@@ -15,6 +15,7 @@ use crate::store::forget::{Removed, erase};
 use crate::store::{Layout, Writer, account};
 use crate::sync::engine::Way;
 use crate::sync::prune::{self, Chosen, Kept, Report};
+use crate::when;
 
 /// Remove local copies of old conversations that the cloud has
 ///
@@ -25,7 +26,7 @@ use crate::sync::prune::{self, Chosen, Kept, Report};
 /// The agents' own logs are not touched. A pruned session whose log grows is imported again.
 #[derive(Debug, clap::Args)]
 pub struct PruneArgs {
-    /// Of commits that ended before this: 2026-11-21, or so long ago: 30d, 12w, 6m, 1y
+    /// Of commits that ended before this: 2026-11-21, or so long ago: 30d, 12w, 1y
     #[arg(long, value_name = "DATE")]
     before: String,
     /// Of this project only: the name of its directory
@@ -67,7 +68,12 @@ struct Outcome<'a> {
 /// When the date is none, the cloud cannot be asked, nobody can be asked, or the database cannot be written.
 pub fn run(folders: &Folders, args: &PruneArgs) -> Result<ExitCode, BoxError> {
     let layout = folders.layout();
-    let before = when::parse(&args.before, Millis::now())?;
+    let before = when::past(&args.before, Millis::now()).ok_or_else(|| {
+        format!(
+            "{} is no date: give one (2026-11-21, UTC), or how long ago: 12h, 30d, 12w, 1y",
+            output::printable(&args.before)
+        )
+    })?;
     let conn = open_current(&layout)?;
     let project =
         args.project.as_deref().map(|name| project::find(&conn, name)).transpose()?.map(|project| project.row);

@@ -5,18 +5,15 @@
 
 use std::fmt::Write as _;
 
-use chrono::NaiveDate;
-
 use super::words;
 use crate::model::{Millis, Role};
+use crate::when;
 
 /// Words and phrases of a query. More are a document, not a query.
 const MOST_WORDS: usize = 64;
 
 /// Parentheses inside each other: FTS5 takes no more than 256.
 const DEEPEST: usize = 32;
-
-const DAY: i64 = 24 * 60 * 60 * 1000;
 
 /// What is wrong with a query, and where.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +137,7 @@ impl Filters {
             Key::Tool => &mut self.tool,
             Key::Since if !wanted => return Err("since: cannot be turned round with NOT".to_owned()),
             Key::Since => {
-                let since = since(value, now).ok_or_else(|| {
+                let since = when::past(value, now).ok_or_else(|| {
                     format!("{value:?} is no time: since: takes a date (2026-08-19, 2026-08, 2026) or an age (12h, 30d, 2w, 1y)")
                 })?;
                 self.since = self.since.max(Some(since));
@@ -188,36 +185,6 @@ fn example(key: Key) -> &'static str {
 fn role(text: &str) -> Option<Role> {
     let text = text.to_ascii_lowercase();
     [Role::User, Role::Assistant, Role::Thinking, Role::Tool, Role::System].into_iter().find(|r| r.as_str() == text)
-}
-
-/// A date (its beginning, UTC), or how long ago.
-fn since(text: &str, now: Millis) -> Option<Millis> {
-    if let Some(at) = Millis::parse(text) {
-        return Some(at);
-    }
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let unit = match unit {
-        "h" => DAY / 24,
-        "d" => DAY,
-        "w" => 7 * DAY,
-        "y" => 365 * DAY,
-        _ => return date(text),
-    };
-    let ago = number.parse::<i64>().ok()?.checked_mul(unit)?;
-    Some(Millis(now.0.saturating_sub(ago)))
-}
-
-fn date(text: &str) -> Option<Millis> {
-    let mut parts = text.split('-');
-    let year = parts.next().filter(|year| year.len() == 4)?.parse().ok()?;
-    let mut next = || parts.next().map_or(Some(1), |part| part.parse::<u32>().ok());
-    let (month, day) = (next()?, next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    let midnight = NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(0, 0, 0)?;
-    Some(Millis(midnight.and_utc().timestamp_millis()))
 }
 
 impl Words {
