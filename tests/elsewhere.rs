@@ -41,7 +41,7 @@ impl Cloud {
                     return;
                 }
                 self.seq += 1;
-                let row = Row { facts, rank, seq: self.seq, ..row(kind, id) };
+                let row = Row { facts, rank, seq: self.seq, ..Row::bare(kind, id) };
                 self.rows.insert(id, row);
             }
             Change::Turns { session, turns } => {
@@ -55,12 +55,12 @@ impl Cloud {
             }
             Change::Merged { kind, id, into } => {
                 self.seq += 1;
-                let moved = Row { merged_into: Some(into), seq: self.seq, ..row(kind, id) };
+                let moved = Row { merged_into: Some(into), seq: self.seq, ..Row::bare(kind, id) };
                 self.rows.insert(id, moved);
             }
             Change::Forget { kind, id } => {
                 self.seq += 1;
-                let gone = Row { forgotten: true, seq: self.seq, ..row(kind, id) };
+                let gone = Row { forgotten: true, seq: self.seq, ..Row::bare(kind, id) };
                 self.rows.insert(id, gone);
                 for contents in [self.turns.remove(&id).is_some(), self.raw.remove(&id).is_some()] {
                     let _ = contents;
@@ -90,24 +90,6 @@ impl Cloud {
 
     fn sessions(&self) -> Vec<Id> {
         self.rows.values().filter(|row| row.kind == Kind::Session && !row.forgotten).map(|row| row.id).collect()
-    }
-}
-
-fn row(kind: Kind, id: Id) -> Row {
-    Row {
-        kind,
-        id,
-        seq: 0,
-        version: 0,
-        fields_at: None,
-        fields_by: None,
-        facts_by: None,
-        rank: 0,
-        facts: None,
-        fields: serde_json::Map::new(),
-        turn: None,
-        merged_into: None,
-        forgotten: false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! `cogfs prune`: says what would go, asks where that is for good, and says what went.
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -97,7 +98,10 @@ pub fn run(folders: &Folders, args: &PruneArgs) -> Result<ExitCode, BoxError> {
     let mut writer = Writer::open(&layout)?;
     let size = size(&layout);
     let report = prune::run(&mut writer, &chosen, redacts, false)?;
-    let forgotten = args.all.then(|| forget_all(&mut writer, &report.only_here)).transpose()?;
+    // What was imported since it was asked about was not meant.
+    let asked: HashSet<Id> = seen.only_here.iter().copied().collect();
+    let meant: Vec<Id> = report.only_here.iter().filter(|id| asked.contains(id)).copied().collect();
+    let forgotten = args.all.then(|| forget_all(&mut writer, &meant)).transpose()?;
     let not_erased = match forgotten {
         Some(_) => forget::erase_rest(&mut writer)?,
         None => Vec::new(),

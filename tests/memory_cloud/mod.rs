@@ -297,21 +297,7 @@ impl State {
         // In place of one that was removed it has another life.
         let version = if matches!(kind, Kind::Commit | Kind::Session) { self.min_seq << wire::LIFE } else { 0 };
         self.records.entry((kind, id)).or_insert_with(|| Record {
-            row: Row {
-                kind,
-                id,
-                seq: 0,
-                version,
-                fields_at: None,
-                fields_by: None,
-                facts_by: None,
-                rank: 0,
-                facts: None,
-                fields: Map::new(),
-                turn: None,
-                merged_into: None,
-                forgotten: false,
-            },
+            row: Row { version, ..Row::bare(kind, id) },
             turns: BTreeMap::new(),
             raw: BTreeMap::new(),
             usage: BTreeMap::new(),

@@ -1,6 +1,6 @@
 //! A cycle: what others pushed is pulled, what waits is pushed, and what came of that is pulled.
 //!
-//! Each page and each batch is one transaction with its cursor and its marks, and no transaction is open while the cloud is asked:
+//! Each page and each batch is one transaction with its cursor and its marks, and none waits for the cloud:
 //! whatever moment the process dies at, the next cycle asks again for what it does not have and sends again what it does not know
 //! to have arrived, and neither changes anything twice.
 
