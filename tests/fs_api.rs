@@ -14,6 +14,7 @@ use cogfs::ingest::{Options, import, index_words};
 use cogfs::model::Millis;
 use cogfs::store::conflicts::{self, Conflict, Side};
 use cogfs::store::{self, EntityKind, Layout, Survives, Transaction, Writer};
+use cogfs::tree::Node;
 use cogfs::upkeep::repair::{self, Mode};
 use common::ClaudeLog;
 use serde_json::{Value, json};
@@ -183,6 +184,8 @@ fn remember(tree: &Tree) -> Remembered {
         all.attrs.insert(entry.ino, entry.attr.unwrap());
         all.listings.entry(parent).or_default().push((entry.name.clone(), entry.ino));
         all.paths.insert(entry.ino, path.to_owned());
+        let is_directory = Node::from_ino(entry.ino).is_some_and(Node::is_directory);
+        assert_eq!(is_directory, entry.kind == NodeKind::Directory, "{path}");
         match entry.kind {
             NodeKind::File => drop(all.contents.insert(entry.ino, tree.read(entry.ino))),
             NodeKind::Symlink => drop(all.contents.insert(entry.ino, tree.fs.readlink(entry.ino).unwrap())),

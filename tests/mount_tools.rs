@@ -387,6 +387,14 @@ fn extended_attributes_say_what_meta_json_says_where_they_are_wanted() {
         assert_eq!(attribute(&path, "user.cogfs.git_hash").as_deref(), Ok(meta["git"]["hash"].as_str().unwrap()));
     }
     assert_eq!(attribute(&mount.path("projects/plantshop"), "user.cogfs.kind").as_deref(), Ok("project"));
+    if common::has_program("getfattr") {
+        let listed = std::process::Command::new("getfattr").arg("-d").arg(&commit).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let line = format!("user.cogfs.id={}", meta["id"]);
+        assert!(listed.lines().any(|l| l == line) && listed.contains("user.cogfs.tokens_output="), "{listed}");
+    } else {
+        common::skipped("no getfattr");
+    }
     // What is no entity's has none, and scratch files have none.
     fs::write(commit.join("meta.md~"), "x").unwrap();
     for path in [mount.path("README.md"), mount.path("by"), commit.join("meta.md~")] {

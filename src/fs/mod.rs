@@ -848,11 +848,11 @@ impl CogFs {
         let mut watcher = lock(&self.watcher);
         let version = data_version(&watcher.conn)?;
         let following = self.told_is_news();
-        let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
+        let is_told = self.writing.as_ref().is_some_and(|writing| !lock(&writing.told).is_empty());
         // Another mount of the database may have logged a refusal.
         let logged = self.errors() != self.view().errors;
         let indexed = self.index_is_news();
-        if version == watcher.data_version && !following && !logged && !indexed && told.is_empty() {
+        if version == watcher.data_version && !following && !logged && !indexed && !is_told {
             return Ok(Vec::new());
         }
         // The feed is read before the new state is published: a commit that comes in between is in the next round.
@@ -887,9 +887,11 @@ impl CogFs {
         if logged {
             tree::errors(&mut stale);
         }
-        if following || logged || !told.is_empty() {
+        if following || logged || is_told {
             self.show();
         }
+        // Not before all that can fail: what is taken here is told, or nobody tells it.
+        let told = self.writing.as_ref().map(|writing| std::mem::take(&mut *lock(&writing.told))).unwrap_or_default();
         self.gate.publish(PATIENCE);
         self.readers.end_idle(Duration::ZERO);
         if indexed || version != watcher.data_version {

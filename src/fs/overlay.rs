@@ -191,7 +191,14 @@ impl Overlay {
         self.saved.insert(commit_row, Id::derive(&[bytes]));
     }
 
-    /// Whether these bytes are what was saved last.
+    /// Notes what was read of the record: where that is something else, the kernel has what was saved no more.
+    pub fn note_read(&mut self, commit_row: i64, bytes: &[u8]) {
+        if !self.was_saved(commit_row, bytes) {
+            self.saved.remove(&commit_row);
+        }
+    }
+
+    /// Whether these bytes are what was saved last, and the kernel has them since.
     pub fn was_saved(&self, commit_row: i64, bytes: &[u8]) -> bool {
         self.saved.get(&commit_row) == Some(&Id::derive(&[bytes]))
     }

@@ -90,7 +90,10 @@ impl CogFs {
         if let Ok(document) = front_matter::parse(&meta.text) {
             shown = shown.as_read(&document);
         }
-        lock(&writing.overlay).note_reading(row, process_of(thread), shown);
+        let mut overlay = lock(&writing.overlay);
+        overlay.note_reading(row, process_of(thread), shown);
+        overlay.note_read(row, &meta.text);
+        drop(overlay);
         Ok(slice(&meta.text, offset, size).to_vec())
     }
 
@@ -174,7 +177,9 @@ impl CogFs {
         }
         let _one = lock(&self.writing()?.publishing);
         self.save(row, bytes, (Millis::now(), Time::Kept), process_of(thread))?;
-        then()
+        then()?;
+        self.tell_if_other(row, bytes);
+        Ok(())
     }
 
     fn change_document(&self, row: i64, process: u32, change: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
@@ -253,6 +258,7 @@ impl CogFs {
         match saved {
             Ok(()) => {
                 self.drop_buffer(row, Some(buffer.version));
+                self.tell_if_other(row, &buffer.bytes);
                 Ok(())
             }
             Err(FsError::Refused { reason }) => {
@@ -421,6 +427,16 @@ impl CogFs {
         drop(overlay);
         self.tell(Invalidation::Name { parent: Node::Commit(row).ino(), name: "meta.md".into() });
         self.tell(Invalidation::Node(Node::Commit(row).ino()));
+    }
+
+    /// Tells of a document that does not say what was saved, which is what the kernel has of it: the change was told while that was
+    /// still what is seen, and cost the kernel the attributes alone.
+    fn tell_if_other(&self, row: i64, saved: &[u8]) {
+        let written_again = self.writing().is_ok_and(|writing| lock(&writing.overlay).is_being_written(row));
+        // What cannot be read now may be anything.
+        if !written_again && !self.document_bytes(row).is_ok_and(|bytes| bytes == saved) {
+            self.tell_document(row);
+        }
     }
 
     fn tell_document(&self, row: i64) {

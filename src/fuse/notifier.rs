@@ -3,6 +3,7 @@
 //! Must hold no lock while it does so, and no request may wait for it: an invalidation waits for the directory or page that a
 //! running request holds, so a request that waited for an invalidation would hang the mount for good.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -14,9 +15,13 @@ use fuser::{INodeNo, Notifier};
 
 use super::requests::{self, Counters, RequestCounts};
 use crate::fs::{CogFs, Invalidation};
+use crate::tree::Node;
 
 /// How often the filesystem is asked for changes.
 const TICK: Duration = Duration::from_millis(100);
+
+/// A name that no directory has.
+const NO_NAME: &str = "\u{1}";
 
 /// What the thread works on.
 pub(super) struct Work {
@@ -107,9 +112,39 @@ fn run(work: &Work, stop: &Stop) {
 
 fn announce_changes(work: &Work) {
     match work.fs.changes() {
-        Ok(changes) => changes.iter().for_each(|change| announce(&work.kernel, change)),
+        Ok(changes) => announce_all(&work.kernel, &changes),
         Err(error) => tracing::warn!(%error, "could not look for changes; trying again"),
     }
+}
+
+/// Tells the kernel of all changes, names first.
+///
+/// A listing that was read from the old state may still be on its way into the kernel's cache when the cache is dropped: the reply
+/// was sent, but the process that asked has to be scheduled to take it, which on a busy machine is much later. It would stay there
+/// for good. That process holds the directory's lock, and telling of a name in it waits for that lock (`fuse_reverse_inval_entry`,
+/// fs/fuse/dir.c), as telling of the directory itself does not.
+fn announce_all(kernel: &Notifier, changes: &[Invalidation]) {
+    let mut waited_for = HashSet::new();
+    for change in changes {
+        if let Invalidation::Name { parent, .. } = change {
+            announce(kernel, change);
+            waited_for.insert(*parent);
+        }
+    }
+    for change in changes {
+        match change {
+            Invalidation::Name { .. } => continue,
+            Invalidation::Node(ino) if is_directory(*ino) && !waited_for.contains(ino) => {
+                announce(kernel, &Invalidation::Name { parent: *ino, name: NO_NAME.into() });
+            }
+            Invalidation::Node(_) | Invalidation::Attributes(_) => {}
+        }
+        announce(kernel, change);
+    }
+}
+
+fn is_directory(ino: u64) -> bool {
+    Node::from_ino(ino).is_some_and(Node::is_directory)
 }
 
 /// Tells the kernel of one change. What the kernel has not cached is no error: `fuser` takes ENOENT for success.

@@ -153,6 +153,66 @@ impl Node {
         kind << ROW_BITS | (row.cast_unsigned() & ROW_MASK)
     }
 
+    /// Whether it is a directory. A scratch file may be one: the filesystem knows.
+    #[must_use]
+    pub fn is_directory(self) -> bool {
+        match self {
+            Self::Root
+            | Self::ControlDir
+            | Self::ProjectsDir
+            | Self::ByDir
+            | Self::ViewDir(_)
+            | Self::ByGitDir
+            | Self::ByIdDir
+            | Self::TrashDir
+            | Self::DraftsDir
+            | Self::ConflictsDir
+            | Self::ManagerTrash
+            | Self::ManagerTrashFiles
+            | Self::ManagerTrashInfo
+            | Self::ManagerTrashExpunged
+            | Self::Project(_)
+            | Self::Commit(_)
+            | Self::SessionsDir(_)
+            | Self::VisualsDir(_)
+            | Self::Session(_)
+            | Self::TurnsDir(_)
+            | Self::SubagentsDir(_)
+            | Self::Facet(_)
+            | Self::ProjectFiles(_)
+            | Self::HiddenDir(_)
+            | Self::SearchDir
+            | Self::Search(_) => true,
+            Self::Readme
+            | Self::Ignore
+            | Self::Status
+            | Self::Errors
+            | Self::Queue
+            | Self::Control
+            | Self::ProjectJson(_)
+            | Self::ProjectLatest(_)
+            | Self::CommitMetaMd(_)
+            | Self::CommitMetaJson(_)
+            | Self::CommitTranscript(_)
+            | Self::CommitPage(_)
+            | Self::Visual(_)
+            | Self::SessionTranscript(_)
+            | Self::SessionMetaJson(_)
+            | Self::SessionRaw(_)
+            | Self::SessionResume(_)
+            | Self::Turn(_)
+            | Self::FacetLink(_)
+            | Self::GitLink(_)
+            | Self::IdCommit(_)
+            | Self::IdSession(_)
+            | Self::Former(_)
+            | Self::Scratch(_)
+            | Self::Draft(_)
+            | Self::Conflict(_)
+            | Self::Hit(_) => false,
+        }
+    }
+
     /// The node of an inode number; `None` when no node has it. Whether the entity exists is the store's to say.
     #[must_use]
     pub fn from_ino(ino: u64) -> Option<Self> {

@@ -75,12 +75,16 @@ pub fn has_program(name: &str) -> bool {
     std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(name).is_file()))
 }
 
+/// How often is looked at least, however much time has passed: a machine may stand still for a while, and its clock goes on.
+pub const LOOKS: usize = 50;
+
 /// Waits until `condition` holds; fails with `what` when it does not within `limit`.
 pub fn wait_until(limit: Duration, what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let (start, mut looks) = (Instant::now(), 1);
     while !condition() {
-        assert!(start.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(looks < LOOKS || start.elapsed() < limit, "not within {limit:?}: {what}");
         std::thread::sleep(Duration::from_millis(10));
+        looks += 1;
     }
 }
 

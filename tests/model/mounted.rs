@@ -14,7 +14,7 @@ use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EP
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::common::mount::{PATIENCE, clear, kill, server_pids};
-use super::common::{ClaudeLog, World, wait_until};
+use super::common::{ClaudeLog, LOOKS, World, wait_until};
 use super::direct::{copy, growing_logs, template};
 use super::looker::Looker;
 use super::model::{Look, Result, Seen, Start};
@@ -87,6 +87,13 @@ impl Mounted {
                 }
             }
         }
+    }
+
+    /// The end of what the mount logged.
+    fn log(&self) -> String {
+        let log = fs::read_to_string(self.world.home().join("state/mount.log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
     fn path(&self, path: &str) -> PathBuf {
@@ -424,11 +431,13 @@ impl Pair<Mounted> {
     }
 
     fn compare_until_same(&mut self, look: &Look, until: Instant) -> std::result::Result<(), String> {
+        let mut looks = 1;
         loop {
             match self.compare(look) {
-                Err(_) if Instant::now() < until => self.settle(),
+                Err(_) if looks < LOOKS || Instant::now() < until => self.settle(),
                 compared => return compared,
             }
+            looks += 1;
         }
     }
 }
@@ -490,7 +499,12 @@ fn goes_on(pair: &mut Pair<Mounted>, done: &[Op], seed: u64) -> bool {
         Step::Unsure => false,
         Step::Differs(error) => {
             let last: Vec<String> = done.iter().rev().take(120).rev().map(|op| format!("  {op:?}")).collect();
-            panic!("seed {seed}, step {}: {error}\nthe last operations:\n{}", done.len(), last.join("\n"))
+            panic!(
+                "seed {seed}, step {}: {error}\nthe mount says:\n{}\nthe last operations:\n{}",
+                done.len(),
+                pair.real.log(),
+                last.join("\n")
+            )
         }
     }
 }
