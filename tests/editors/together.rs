@@ -239,6 +239,32 @@ fn a_commit_that_was_moved_while_an_editor_had_it_open_stays_where_it_is() {
     desk.is_clean(&["move", "tags"], &[]);
 }
 
+/// The text that was saved names no project, so that elsewhere the record is shown, and back there the text again.
+#[test]
+fn a_document_that_says_again_what_was_saved_is_read_as_that() {
+    needs!("sh");
+    let world = world();
+    let mut log = ClaudeLog::new("ships", 9);
+    log.user("Build a ship.").assistant("Built.");
+    log.write(&world.logs());
+    world.import(&[&world.logs()]);
+    let desk = Desk::new(&world);
+    let saved = "---\ntitle: Boat\n---\nA note.\n";
+    fs::write(desk.meta(), saved).unwrap();
+    desk.rest();
+    assert_eq!(desk.read(), saved);
+    let move_to = |project: &str| {
+        let place = fs::canonicalize(desk.dir()).unwrap();
+        let moved = desk.mount.path("projects").join(project).join(place.file_name().unwrap());
+        fs::rename(&place, &moved).unwrap();
+        desk.rest();
+        fs::read_to_string(moved.join("meta.md")).unwrap()
+    };
+    let elsewhere = move_to("ships");
+    assert!(elsewhere.contains("project: \"ships\""), "{elsewhere}");
+    assert_eq!(move_to("boats"), saved);
+}
+
 #[test]
 fn a_process_that_takes_back_its_own_save_is_understood() {
     needs!("python3");
