@@ -64,6 +64,12 @@ impl ErrorLog {
         Self { path }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Adds a line. One that cannot be written is told in the program's own log, without the document.
     pub fn append(&self, refused: &Refused<'_>) {
         if let Err(error) = self.try_append(refused) {

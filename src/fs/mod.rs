@@ -22,6 +22,7 @@ mod write;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -273,6 +274,19 @@ impl CogFs {
         let _ = self.on_news.set(then);
     }
 
+    /// The files that are written to when [`Self::changes`] has something to tell that was not done here.
+    #[must_use]
+    pub fn files_of_changes(&self) -> Vec<PathBuf> {
+        let log_of = |database: PathBuf| {
+            let mut log = database.into_os_string();
+            log.push("-wal");
+            PathBuf::from(log)
+        };
+        let mut files = vec![log_of(self.layout.database()), log_of(self.layout.search_index())];
+        files.extend(self.writing.as_ref().map(|writing| writing.errors.path().to_owned()));
+        files
+    }
+
     /// Has the kernel told soon of what was done here.
     fn has_news(&self) {
         if let Some(tell) = self.on_news.get() {
@@ -302,6 +316,7 @@ impl CogFs {
     /// Says how the agents' logs are followed, for `.cogfs/status.json`.
     pub fn set_following(&self, following: Following) {
         *lock(&self.following) = following;
+        self.has_news();
     }
 
     /// What was said last of how the agents' logs are followed.
@@ -312,6 +327,7 @@ impl CogFs {
     /// Says how things stand with the cloud, for `.cogfs/status.json`.
     pub fn set_sync(&self, status: SyncStatus) {
         *lock(&self.sync) = status;
+        self.has_news();
     }
 
     fn view(&self) -> Arc<View> {

@@ -5,20 +5,27 @@
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use fuser::{INodeNo, Notifier};
+use notify::{Config, Event, INotifyWatcher, RecursiveMode, Watcher};
 
 use super::requests::{self, Counters, RequestCounts};
 use crate::fs::{CogFs, Invalidation};
 use crate::tree::Node;
 
-/// How often the filesystem is asked for changes.
+/// How often the filesystem is asked for changes while there are some.
 const TICK: Duration = Duration::from_millis(100);
+
+/// How often when nothing was written for a while: inotify tells when something is. Not all filesystems have it tell all.
+const IDLE_TICK: Duration = Duration::from_millis(900);
+
+/// How long after something was written there may be changes: they show when they are on the disk, which is later.
+const BUSY: Duration = Duration::from_secs(2);
 
 /// A name that no directory has.
 const NO_NAME: &str = "\u{1}";
@@ -34,6 +41,8 @@ pub(super) struct Work {
 
 /// The running thread; dropping it stops the thread and waits for it.
 pub(super) struct NotifierThread {
+    /// Ends with it.
+    _watch: Option<INotifyWatcher>,
     stop: Arc<Stop>,
     thread: Option<JoinHandle<()>>,
 }
@@ -51,26 +60,35 @@ enum Asked {
     Nothing,
     /// To look for changes now: something was done here.
     Look,
+    /// To look often for a while: somebody writes to the database.
+    Written,
+    LookOften,
     End,
 }
 
 impl Stop {
-    /// Waits one tick, or until it is to look; `false` when the thread is to end.
-    fn wait(&self) -> bool {
+    /// Waits so long, or until it is to look; what it was asked to do. That something is written wakes it when it is `idle` only:
+    /// an import writes thousands of times a second.
+    fn wait(&self, tick: Duration, idle: bool) -> Asked {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.wake.wait_timeout_while(asked, TICK, |asked| *asked == Asked::Nothing);
+        let sleeps = |asked: &mut Asked| *asked == Asked::Nothing || (*asked == Asked::Written && !idle);
+        let waited = self.wake.wait_timeout_while(asked, tick, sleeps);
         let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        if *asked == Asked::Look {
-            *asked = Asked::Nothing;
+        match *asked {
+            Asked::End => Asked::End,
+            _ => std::mem::take(&mut *asked),
         }
-        *asked != Asked::End
     }
 
     fn ask(&self, what: Asked) {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if *asked != Asked::End {
-            *asked = what;
-        }
+        // What it is asked for stays: to look now, and often behind that, where it is both.
+        *asked = match (*asked, what) {
+            (Asked::End, _) => Asked::End,
+            (Asked::Look, Asked::Written) | (Asked::Written, Asked::Look) => Asked::LookOften,
+            (Asked::LookOften, Asked::Look | Asked::Written) => Asked::LookOften,
+            (_, what) => what,
+        };
         drop(asked);
         self.wake.notify_all();
     }
@@ -82,9 +100,12 @@ impl NotifierThread {
         let seen_by_thread = Arc::clone(&stop);
         let told_of_news = Arc::clone(&stop);
         work.fs.on_news(Box::new(move || told_of_news.ask(Asked::Look)));
+        let watch = watch(work.fs.files_of_changes(), Arc::clone(&stop));
+        // Who counts requests wants to see them soon.
+        let idle = if watch.is_some() && work.request_log.is_none() { IDLE_TICK } else { TICK };
         let thread =
-            thread::Builder::new().name("cogfs-notify".to_owned()).spawn(move || run(&work, &seen_by_thread))?;
-        Ok(Self { stop, thread: Some(thread) })
+            thread::Builder::new().name("cogfs-notify".to_owned()).spawn(move || run(&work, &seen_by_thread, idle))?;
+        Ok(Self { _watch: watch, stop, thread: Some(thread) })
     }
 }
 
@@ -98,10 +119,37 @@ impl Drop for NotifierThread {
     }
 }
 
-fn run(work: &Work, stop: &Stop) {
+/// Wakes the thread when one of these files is written to; `None` where inotify cannot be had.
+fn watch(files: Vec<PathBuf>, stop: Arc<Stop>) -> Option<INotifyWatcher> {
+    let dirs: HashSet<PathBuf> = files.iter().filter_map(|file| file.parent()).map(Path::to_owned).collect();
+    let heard = move |event: notify::Result<Event>| {
+        let written = |event: &Event| !event.kind.is_access() && event.paths.iter().any(|path| files.contains(path));
+        // What was lost may have been anything.
+        if event.map_or(true, |event| event.need_rescan() || written(&event)) {
+            stop.ask(Asked::Written);
+        }
+    };
+    let mut watcher = INotifyWatcher::new(heard, Config::default()).ok()?;
+    for dir in dirs {
+        if let Err(error) = watcher.watch(&dir, RecursiveMode::NonRecursive) {
+            tracing::debug!(dir = %dir.display(), %error, "not watched: it is looked at ten times a second");
+            return None;
+        }
+    }
+    Some(watcher)
+}
+
+fn run(work: &Work, stop: &Stop, idle: Duration) {
     let mut logged = None;
     log_requests(work, &mut logged);
-    while stop.wait() {
+    let mut busy_until = Instant::now() + BUSY;
+    loop {
+        let is_idle = Instant::now() >= busy_until;
+        match stop.wait(if is_idle { idle } else { TICK }, is_idle) {
+            Asked::End => break,
+            Asked::Written | Asked::LookOften => busy_until = Instant::now() + BUSY,
+            Asked::Look | Asked::Nothing => {}
+        }
         if catch_unwind(AssertUnwindSafe(|| announce_changes(work))).is_err() {
             tracing::error!("looking for changes panicked; the mount goes on, what it shows may be old");
         }

@@ -10,7 +10,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM};
+use libc::{EACCES, EBADF, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, ESTALE};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::common::mount::{PATIENCE, clear, kill, server_pids};
@@ -101,8 +101,12 @@ impl Mounted {
         self.dir.join(path.trim_start_matches('/'))
     }
 
+    /// What lies in both trashes is one directory to the kernel, which moves it to the name that it is looked up by. While it is told
+    /// of names beside either it cannot, and says ESTALE: the next look succeeds.
     fn attr(&self, path: &str) -> Result<Metadata> {
-        fs::symlink_metadata(self.path(path)).map_err(errno)
+        let look = || fs::symlink_metadata(self.path(path)).map_err(errno);
+        let again = (0..100).map(|_| look()).find(|found| !matches!(found, Err(ESTALE)));
+        again.unwrap_or(Err(ESTALE))
     }
 
     fn is_file(&self, path: &str) -> Result<bool> {
