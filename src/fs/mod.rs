@@ -470,7 +470,7 @@ impl CogFs {
         let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
-            let listed = tree::list(conn, &view, dir, offset.saturating_sub(2), &mut |entry| {
+            let listed = tree::list(conn, &view, dir, offset.saturating_sub(2), with_attr, &mut |entry| {
                 let facts = match (with_attr, entry.facts) {
                     (true, None) => tree::facts(conn, &view, entry.node),
                     (_, facts) => Ok(facts),
