@@ -298,7 +298,8 @@ fn a_listing_of_names_alone_shows_what_one_with_attributes_shows_and_lookups_fin
         assert!(bare.iter().all(|(_, attr)| attr.is_none()));
         assert_eq!(bare.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>(), names);
         for page in names.chunks(3) {
-            let after = names.iter().rfind(|entry| entry.next_offset < page[0].next_offset).map_or(2, |e| e.next_offset);
+            let after =
+                names.iter().rfind(|entry| entry.next_offset < page[0].next_offset).map_or(2, |e| e.next_offset);
             let read = listed(&fs, dir, after, 3, false);
             assert_eq!(read.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>(), page);
         }

@@ -316,9 +316,8 @@ pub fn for_each_id(conn: &Connection, after: i64, each: &mut dyn FnMut(Id, Liste
 /// # Errors
 /// When SQLite cannot read.
 pub fn for_each_bare_id(conn: &Connection, after: i64, each: &mut dyn FnMut(Id, i64) -> bool) -> Result<bool> {
-    let mut query = conn.prepare_cached(
-        "SELECT id, row FROM cognitive_commits WHERE row > ?1 AND deleted_at IS NULL ORDER BY row",
-    )?;
+    let mut query = conn
+        .prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 AND deleted_at IS NULL ORDER BY row")?;
     let mut rows = query.query([after])?;
     while let Some(row) = rows.next()? {
         if !each(id_column(row, 0)?, row.get(1)?) {

@@ -4,7 +4,8 @@
 use rusqlite::Connection;
 
 use super::{
-    Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, placed_facts, turn_size,
+    Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, placed_facts,
+    turn_size,
 };
 use crate::derived;
 use crate::model::{Id, Project};
@@ -337,13 +338,7 @@ fn conflict_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> 
 }
 
 /// A directory of a view: for files, the directories below it; then the links to commits.
-fn facet(
-    conn: &Connection,
-    row: i64,
-    after: u64,
-    with_facts: bool,
-    sink: &mut dyn FnMut(Entry) -> bool,
-) -> Result<()> {
+fn facet(conn: &Connection, row: i64, after: u64, with_facts: bool, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     let Some(facet) = facets::get(conn, row)? else { return Ok(()) };
     let has_below = facet.kind == FacetKind::File && facets::any_child(conn, FacetKind::File, row)?;
     if has_below && after < SECOND_KIND && !children(conn, FacetKind::File, row, after, sink)? {

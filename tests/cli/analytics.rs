@@ -166,7 +166,10 @@ fn sharing_is_a_setting_that_is_told_plainly() {
     world.run(&["config", "get", "analytics.share"]).exits(1);
     let status = |world: &World| {
         let text = world.run(&["status"]).exits(0).stdout;
-        (world.run(&["status", "--json"]).exits(0).json()["shares_analytics"].clone(), text.contains("counts are shared"))
+        (
+            world.run(&["status", "--json"]).exits(0).json()["shares_analytics"].clone(),
+            text.contains("counts are shared"),
+        )
     };
     assert_eq!(status(&world), (json!(false), false));
     let text = world.run(&["analytics", "--opt-in"]).exits(0).stdout;
