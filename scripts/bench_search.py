@@ -3,8 +3,9 @@
 A database of a million turns (`--turns`), and the text of each in a file of its own on the disk, in directories as a mount has
 them; once more with a file a session, which suits ripgrep best. Each search is made by `cogfs search`, by `ls search/QUERY/` on a
 mount (each time by another spelling: what was found is remembered), and by `rg -l`, in turns; medians are compared, everything in
-the page cache. Take the ratios, not the seconds. Beside that: listing the largest directories of by/, right after a mount, and
-plain directories of as many links.
+the page cache. Take the ratios, not the seconds. Beside that: listing a directory of each view in by/ that holds `--entries`
+commits, right after a mount and once more, and plain directories of as many links; with the seconds of CPU of `ls` and the server
+together, which tell more where other programs run.
 """
 
 import argparse
@@ -24,13 +25,13 @@ from pathlib import Path
 
 import bench_corpus
 from bench import cells, machine, print_table, run, say
+from bench_listings import Listings
 
 VERSION = 1
 TURNS_OF_SESSION = 40
 SESSIONS_OF_PROJECT = 400
 # The most a search may take, in passes of rg over the files.
 SEARCH = 1 / 100
-LISTING = 1.5
 RARE, COMMON, FIRST, SECOND = "quokkanaut", "halfword", "amberglow", "lanternfish"
 SEARCHES = {
     "rare word": (RARE, f"rg -l -i {RARE} ."),
@@ -69,12 +70,15 @@ class Searches:
         kept = {key: value for key, value in os.environ.items() if key not in ("COGFS_REQUEST_LOG", "RUST_LOG")}
         return kept | {"COGFS_HOME": str(self.home), "HOME": str(self.dir / "nobody")}
 
-    def row(self, what, measured, other, target):
+    def row(self, what, measured, other, target, cpu=None):
         ratio = measured / other
         verdict = "" if target is None else ("ok" if ratio <= target else "MISS")
         row = {"what": what, "measured": ratio, "unit": "×", "target": target, "least": False, "verdict": verdict}
+        if cpu is not None:
+            row |= {"cogfs_cpu_ms": cpu[0] * 1e3, "other_cpu_ms": cpu[1] * 1e3}
         self.rows.append(row | {"cogfs_ms": measured * 1e3, "other_ms": other * 1e3})
-        say(f"  {what}: {measured * 1e3:.1f} ms / {other * 1e3:.1f} ms = {ratio:.4f}")
+        said = "" if cpu is None else f"; CPU {cpu[0] * 1e3:.1f} ms / {cpu[1] * 1e3:.1f} ms = {cpu[0] / cpu[1]:.4f}"
+        say(f"  {what}: {measured * 1e3:.1f} ms / {other * 1e3:.1f} ms = {ratio:.4f}{said}")
 
     def prepare(self):
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -162,33 +166,6 @@ class Searches:
             self.row(f"{name}: ls search/QUERY/ / rg, a file a session", median["ls"], median["rg sessions"], None)
         self.unmount()
 
-    def listings(self):
-        for view in ("by/id", "by/agent/claude-code", "by/model/claude-opus-4-5-20251101"):
-            plain = self.dir / "plain"
-            mounted, disk, entries = [], [], 0
-            for number in range(self.args.repeat):
-                self.mount()
-                seconds = self.listed(self.mnt / view)
-                if number == 0:
-                    names = os.listdir(self.mnt / view)
-                    shutil.rmtree(plain, ignore_errors=True)
-                    plain.mkdir()
-                    entries = len(names)
-                    for name in names:
-                        os.symlink(f"../../projects/project-000/{name}", plain / name)
-                    self.listed(plain)
-                self.unmount()
-                mounted.append(seconds)
-                disk.append(self.listed(plain))
-            self.row(f"ls {view}, {entries:,} entries / a plain directory", statistics.median(mounted), statistics.median(disk), LISTING)
-            shutil.rmtree(plain)
-
-    @staticmethod
-    def listed(path):
-        start = time.perf_counter()
-        subprocess.run(["ls", "-U", str(path)], check=True, stdout=subprocess.DEVNULL)
-        return time.perf_counter() - start
-
     def clean_up(self):
         subprocess.run([self.cogfs, "unmount", str(self.mnt)], env=self.env(), capture_output=True, check=False)
 
@@ -196,13 +173,14 @@ class Searches:
 def arguments():
     parser = argparse.ArgumentParser(prog="scripts/bench --search", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=1_000_000, help="turns in the database (default: 1000000)")
+    parser.add_argument("--entries", type=int, default=100_000, help="commits in the directories of by/ that are listed (default: 100000)")
     parser.add_argument("--repeat", type=int, default=5, help="how often each is measured; medians are shown (default: 5)")
     parser.add_argument("--dir", default="target/bench-search", help="where the data lies, on a disk; kept (default: target/bench-search)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--target", default="target/release", help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.turns < 1000 or args.repeat < 1:
-        parser.error("--turns at least 1000, --repeat at least 1")
+    if args.turns < 1000 or args.repeat < 1 or not 1 <= args.entries <= 150_000:
+        parser.error("--turns at least 1000, --repeat at least 1, --entries 1 to 150000")
     return args
 
 
@@ -215,7 +193,7 @@ def main():
     try:
         bench.prepare()
         bench.search()
-        bench.listings()
+        Listings(bench).measure()
     finally:
         bench.clean_up()
     bench.facts["load after"] = os.getloadavg()[0]
@@ -226,8 +204,11 @@ def main():
     for key, value in (machine() | bench.facts).items():
         print(f"{key}: {value:,.1f}" if isinstance(value, float) else f"{key}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
     print()
-    rows = [[row["what"], *cells(row)[1:2], f"{row['measured']:.4f} ×", row["verdict"], f"{row['cogfs_ms']:.1f} ms / {row['other_ms']:.1f} ms"] for row in bench.rows]
-    print_table(["what", "target", "measured", "", "cogfs / other"], rows)
+    rows = []
+    for row in bench.rows:
+        cpu = f"{row['cogfs_cpu_ms']:.0f} ms / {row['other_cpu_ms']:.0f} ms" if "cogfs_cpu_ms" in row else ""
+        rows.append([row["what"], *cells(row)[1:2], f"{row['measured']:.4f} ×", row["verdict"], f"{row['cogfs_ms']:.1f} ms / {row['other_ms']:.1f} ms", cpu])
+    print_table(["what", "target", "measured", "", "cogfs / other", "CPU"], rows)
 
 
 if __name__ == "__main__":

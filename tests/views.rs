@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cogfs::fs::{CogFs, Lookup, NodeKind};
+use cogfs::fs::{Attr, CogFs, DirEntry, Lookup, NodeKind};
 use cogfs::store::{Layout, Writer};
 use common::{ClaudeLog, Mount, World};
 use serde_json::json;
@@ -266,6 +266,56 @@ fn the_samples_views_lead_somewhere_and_hold_no_loop() {
     assert!(links > 50, "only {links} links");
     let find = std::process::Command::new("find").args(["-L"]).arg(&by).args(["-maxdepth", "12"]).output().unwrap();
     assert!(find.status.success() && find.stderr.is_empty(), "{}", String::from_utf8_lossy(&find.stderr));
+}
+
+/// What a directory lists from a place on, at most so many: number, kind, name and place of each, and its attributes.
+fn listed(fs: &CogFs, dir: u64, offset: u64, most: usize, with_attr: bool) -> Vec<(DirEntry, Option<Attr>)> {
+    let mut entries = Vec::new();
+    fs.readdir(dir, offset, with_attr, &mut |mut entry| {
+        let attr = entry.attr.take();
+        entries.push((entry, attr));
+        entries.len() < most
+    })
+    .unwrap();
+    entries
+}
+
+#[test]
+fn a_listing_of_names_alone_shows_what_one_with_attributes_shows_and_lookups_find() {
+    let world = World::with_samples();
+    let ids: Vec<String> = below(&open(&world), "by/id").into_keys().collect();
+    let commits: Vec<&String> =
+        ids.iter().filter(|id| world.run(&["edit", id, "--tag", "seen"]).code == Some(0)).take(4).collect();
+    assert_eq!(commits.len(), 4);
+    world.run(&["edit", commits[0], "--hidden", "true"]).exits(0);
+    world.run(&["trash", commits[1]]).exits(0);
+    let fs = open(&world);
+    let (mut dirs, mut links) = (vec![at(&fs, "by").unwrap()], 0);
+    while let Some(dir) = dirs.pop() {
+        let whole = listed(&fs, dir, 2, usize::MAX, true);
+        let names: Vec<DirEntry> = whole.iter().map(|(entry, _)| entry.clone()).collect();
+        let bare = listed(&fs, dir, 2, usize::MAX, false);
+        assert!(bare.iter().all(|(_, attr)| attr.is_none()));
+        assert_eq!(bare.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>(), names);
+        for page in names.chunks(3) {
+            let after =
+                names.iter().rfind(|entry| entry.next_offset < page[0].next_offset).map_or(2, |e| e.next_offset);
+            let read = listed(&fs, dir, after, 3, false);
+            assert_eq!(read.into_iter().map(|(entry, _)| entry).collect::<Vec<_>>(), page);
+        }
+        for (entry, attr) in whole {
+            let attr = attr.unwrap();
+            assert_eq!(fs.lookup(dir, &entry.name).unwrap(), Lookup::Found(attr), "{:?}", entry.name);
+            match entry.kind {
+                NodeKind::Directory => dirs.push(entry.ino),
+                _ => {
+                    links += 1;
+                    assert_eq!(fs.readlink(entry.ino).unwrap().len() as u64, attr.size, "{:?}", entry.name);
+                }
+            }
+        }
+    }
+    assert!(links > 50, "only {links} links");
 }
 
 #[test]

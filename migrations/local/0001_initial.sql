@@ -28,6 +28,9 @@ CREATE INDEX project_paths_by_project ON project_paths(project_row);
 CREATE TABLE cognitive_commits (
     row           INTEGER PRIMARY KEY AUTOINCREMENT,
     id            BLOB NOT NULL UNIQUE,
+    -- What listings read of every row stands in front: SQLite goes through all columns before one that it reads.
+    link_name     TEXT NOT NULL UNIQUE,       -- in views: dir_name, the id behind where a typed name meets another
+    deleted_at    INTEGER,                    -- NULL: not deleted
     project_row   INTEGER NOT NULL REFERENCES projects(row),
     dir_name      TEXT NOT NULL,
     title         TEXT NOT NULL,
@@ -44,12 +47,10 @@ CREATE TABLE cognitive_commits (
     tags          TEXT NOT NULL DEFAULT '[]',
     note          TEXT NOT NULL DEFAULT '',
     updated_at    INTEGER NOT NULL,
-    link_name     TEXT NOT NULL UNIQUE,       -- in views: dir_name, the id behind where a typed name meets another
     found_title   TEXT,                       -- while the title is a user's: what an import found, and its rank
     found_rank    INTEGER,
     found_project INTEGER,                    -- where it was found, once a user moved it
     curated_at    INTEGER,                    -- the last edit; NULL: none
-    deleted_at    INTEGER,                    -- NULL: not deleted
     local_version INTEGER NOT NULL DEFAULT 0, -- counts edits
     cloud_version INTEGER NOT NULL DEFAULT 0,
     home          INTEGER GENERATED ALWAYS AS (CASE WHEN deleted_at IS NOT NULL THEN 2 ELSE hidden END) VIRTUAL
@@ -112,6 +113,7 @@ CREATE TABLE sessions (
     part                  INTEGER NOT NULL,
     commit_row            INTEGER REFERENCES cognitive_commits(row),  -- NULL: nothing to show yet
     parent_row            INTEGER REFERENCES sessions(row),
+    deleted_at            INTEGER,                                    -- NULL: not deleted
     parent_native         TEXT,
     subagent_kind         TEXT,
     ordinal               INTEGER NOT NULL DEFAULT 0,
@@ -146,7 +148,6 @@ CREATE TABLE sessions (
     updated_at            INTEGER NOT NULL,
     tool_names            TEXT NOT NULL DEFAULT '[]',                 -- what turn_index entries name by number
     turn_index            BLOB NOT NULL DEFAULT x'',                  -- 16 bytes a turn: see store::index
-    deleted_at            INTEGER,                                    -- NULL: not deleted
     local_version         INTEGER NOT NULL DEFAULT 0,
     cloud_version         INTEGER NOT NULL DEFAULT 0,
     forgotten             INTEGER NOT NULL DEFAULT 0,                 -- a husk: it keeps what its log brings from coming back

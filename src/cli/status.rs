@@ -15,10 +15,11 @@ use serde_json::Value;
 
 use super::mount::BoxError;
 use super::output::{self, bytes, count, printable, thousands};
-use super::whoami::used;
+use super::whoami::{SHARED, used};
 use super::{resolve, sync};
 use crate::cloud::open;
 use crate::config::Folders;
+use crate::config::settings::Settings;
 use crate::curation::Entity;
 use crate::fuse;
 use crate::model::Millis;
@@ -66,6 +67,8 @@ struct Status {
     following: bool,
     /// Who is logged in, and where.
     account: Option<Account>,
+    /// Counts of weeks are shared: the user said so.
+    shares_analytics: bool,
     /// What the engine that runs says of itself; `None`: none runs.
     sync: Option<Value>,
     #[serde(skip)]
@@ -171,6 +174,8 @@ fn status(conn: &Connection, folders: &Folders) -> Result<Status, BoxError> {
         last_import: last_import.map(Millis::iso),
         following: Lock::try_take(layout, &Purpose::Follow)?.is_none(),
         account,
+        // Settings that cannot be read share nothing, and keep nobody from seeing the rest.
+        shares_analytics: Settings::load(folders).is_ok_and(|settings| settings.shares_counts()),
         redacted: secrets::last_found(conn)?,
         refused: engine::state(conn)?.refused,
         waiting_edits: waiting.len() as u64,
@@ -280,6 +285,9 @@ fn print(status: &Status) -> io::Result<()> {
         format!("{} at {}{again}", printable(&account.name), printable(&account.url))
     });
     line("account", account.unwrap_or_else(|| "none (local only)".to_owned()))?;
+    if status.shares_analytics {
+        line("analytics", SHARED.to_owned())?;
+    }
     match &status.engine {
         Some(sync) => line("sync", words(sync))?,
         None if status.account.is_some() => {

@@ -11,6 +11,7 @@ use crate::cloud::auth::session::Session;
 use crate::cloud::wire::{Limits, Status, Usage};
 use crate::cloud::{Cloud, CloudError, open};
 use crate::config::Folders;
+use crate::config::settings::Settings;
 use crate::model::Millis;
 use crate::store::{self, machines};
 
@@ -37,7 +38,12 @@ struct Whoami {
     plan: Option<String>,
     usage: Option<Usage>,
     limits: Option<Limits>,
+    /// Counts of weeks are shared: the user said so.
+    shares_analytics: bool,
 }
+
+/// What is said where counts of weeks are shared.
+pub(super) const SHARED: &str = "each week's counts are shared: `cogfs analytics` shows them, --opt-out ends it";
 
 /// Runs `cogfs whoami`.
 ///
@@ -62,7 +68,8 @@ pub fn run(folders: &Folders, args: &WhoamiArgs) -> Result<ExitCode, BoxError> {
     };
     // It may be another now.
     let session = cloud.auth().kept()?.unwrap_or(kept);
-    let whoami = whoami(&session, status, machine(folders)?);
+    let shares = Settings::load(folders)?.shares_counts();
+    let whoami = whoami(&session, status, machine(folders)?, shares);
     if args.json {
         output::json(&whoami)?
     } else {
@@ -80,7 +87,7 @@ fn machine(folders: &Folders) -> Result<Option<String>, BoxError> {
     Ok(Some(machines::local_name(&store::open_reader(&layout)?)?).filter(|name| !name.is_empty()))
 }
 
-fn whoami(session: &Session, status: Option<Status>, machine: Option<String>) -> Whoami {
+fn whoami(session: &Session, status: Option<Status>, machine: Option<String>, shares_analytics: bool) -> Whoami {
     let Session { user, name, email, provider, url, expires_in, received_at, .. } = session.clone();
     let (plan, usage, limits) = status.map_or((None, None, None), |s| (Some(s.plan), Some(s.usage), Some(s.limits)));
     let lasts = i64::try_from(expires_in.saturating_mul(1000)).unwrap_or(0);
@@ -95,6 +102,7 @@ fn whoami(session: &Session, status: Option<Status>, machine: Option<String>) ->
         plan,
         usage,
         limits,
+        shares_analytics,
     }
 }
 
@@ -109,6 +117,9 @@ fn print(whoami: &Whoami) -> io::Result<()> {
     line("machine", whoami.machine.as_deref().unwrap_or("(has no name until something is imported)"))?;
     let until = whoami.session_expires.get(..19).unwrap_or_default().replace('T', " ");
     line("session", &format!("until {until} UTC, renewed by itself"))?;
+    if whoami.shares_analytics {
+        line("analytics", SHARED)?;
+    }
     let (Some(plan), Some(usage), Some(limits)) = (&whoami.plan, whoami.usage, whoami.limits) else {
         return line("plan", "unknown");
     };

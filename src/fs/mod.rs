@@ -9,6 +9,7 @@ mod error;
 pub mod errors;
 mod fetch;
 mod gate;
+mod next_page;
 mod overlay;
 mod readers;
 mod remove;
@@ -37,6 +38,7 @@ pub use error::FsError;
 pub use fetch::{FetchError, Fetcher, Missing, Outcome, Used};
 use gate::Gate;
 pub use gate::RequestGuard;
+use next_page::{NextPage, Page};
 use readers::Readers;
 pub use scratch::RenameMode;
 use write::Writing;
@@ -162,6 +164,7 @@ pub struct CogFs {
     gate: Arc<Gate>,
     readers: Readers,
     documents: Documents,
+    next_page: NextPage,
     searches: searches::Searches,
     watcher: Mutex<Watcher>,
     fetching: fetch::Fetching,
@@ -221,6 +224,7 @@ impl CogFs {
             gate: Arc::clone(&gate),
             readers: Readers::new(layout.clone()),
             documents: Documents::default(),
+            next_page: NextPage::default(),
             searches: searches::Searches::default(),
             watcher: Mutex::new(Watcher { conn, data_version, seen }),
             totals: Mutex::new(None),
@@ -483,10 +487,42 @@ impl CogFs {
         if let Node::Search(row) = dir {
             return self.list_found(row, offset, with_attr, sink);
         }
+        if let (true, false) = (is_read_ahead(dir), with_attr)
+            && let Some(entries) = self.next_page.take(dir.ino(), offset, self.gate.epoch())
+        {
+            for entry in entries {
+                if !sink(entry) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
+        self.list_here(dir, offset, with_attr, sink)
+    }
+
+    /// Sends a page of names that is full, and reads the next one while it is taken in. `behind` is the place behind the last of its
+    /// `count` entries. To be called within the request.
+    pub fn send_and_list_ahead(&self, ino: u64, behind: u64, count: usize, send: impl FnOnce()) {
+        let Some(dir) = Node::from_ino(ino).filter(|dir| is_read_ahead(*dir)) else { return send() };
+        // Taken before it is sent: the next request is to find that there will be a page.
+        let mut page = self.next_page.begin();
+        send();
+        // Some more, for their names may be shorter: what is too much is read again.
+        let (epoch, most) = (self.gate.epoch(), count + count / 16 + 8);
+        let mut entries = Vec::with_capacity(most);
+        let read = self.list_here(dir, behind, false, &mut |entry| {
+            entries.push(entry);
+            entries.len() < most
+        });
+        let is_of_use = read.is_ok() && !entries.is_empty();
+        *page = is_of_use.then_some(Page { dir: ino, behind, epoch, entries });
+    }
+
+    fn list_here(&self, dir: Node, offset: u64, with_attr: bool, sink: &mut dyn FnMut(DirEntry) -> bool) -> Result<()> {
         let view = self.view();
         let is_directory = self.query(|conn| {
             let mut failure = None;
-            let listed = tree::list(conn, &view, dir, offset.saturating_sub(2), &mut |entry| {
+            let listed = tree::list(conn, &view, dir, offset.saturating_sub(2), with_attr, &mut |entry| {
                 let facts = match (with_attr, entry.facts) {
                     (true, None) => tree::facts(conn, &view, entry.node),
                     (_, facts) => Ok(facts),
@@ -940,6 +976,11 @@ fn kind(kind: Kind) -> NodeKind {
         Kind::File => NodeKind::File,
         Kind::Symlink => NodeKind::Symlink,
     }
+}
+
+/// Whether a directory holds links, of which there may be as many as there are commits.
+fn is_read_ahead(dir: Node) -> bool {
+    matches!(dir, Node::Facet(_) | Node::ByGitDir | Node::ByIdDir)
 }
 
 /// Whether something in a directory, or a file itself, can be changed.

@@ -280,8 +280,16 @@ impl Filesystem for Adapter {
 
     fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         self.answer(Kind::Readdir, |fs| {
-            let mut add = |e: DirEntry| !reply.add(INodeNo(e.ino), e.next_offset, file_type(e.kind), &e.name);
+            let (mut behind, mut count, mut is_full) = (0, 0, false);
+            let mut add = |e: DirEntry| {
+                is_full = reply.add(INodeNo(e.ino), e.next_offset, file_type(e.kind), &e.name);
+                if !is_full {
+                    (behind, count) = (e.next_offset, count + 1);
+                }
+                !is_full
+            };
             match fs.readdir(ino.0, offset, false, &mut add) {
+                Ok(()) if is_full && count > 0 => fs.send_and_list_ahead(ino.0, behind, count, || reply.ok()),
                 Ok(()) => reply.ok(),
                 Err(error) => reply.error(errno(&error)),
             }

@@ -476,8 +476,14 @@ impl Parser {
     /// A phrase, a filter, or what stands in parentheses. `None`: a filter, or nothing that could be searched for.
     fn one(&mut self, depth: usize, wanted: bool) -> Result<Option<Words>> {
         match self.take() {
-            Some((_, Token::Phrase { text, prefix })) => {
+            Some((at, Token::Phrase { text, prefix })) => {
                 let words = words::folded(&text);
+                if let Some(letter) = words.last().filter(|word| prefix && is_one_letter(word)) {
+                    let what = format!(
+                        "words that begin with {letter} stand in nearly every turn: put at least two letters in front of the *"
+                    );
+                    return Err(QueryError::new(at, what));
+                }
                 Ok((!words.is_empty()).then_some(Words::Phrase(Phrase { text, words, prefix })))
             }
             Some((at, Token::Filter { key, value })) => {
@@ -513,6 +519,13 @@ impl Parser {
             None => Err(QueryError::new(self.end, "a word is expected here")),
         }
     }
+}
+
+/// Whether it is a letter or digit of an alphabet. Thousands of words begin with one, in most turns of all: the index has no list of
+/// those and would read seconds of it. What comes behind the alphabets (Unicode's block of CJK radicals on) says more than a letter.
+fn is_one_letter(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next().is_some_and(|c| c < '\u{2E80}') && chars.next().is_none()
 }
 
 /// A value as a query has it, quoted where it has to be.

@@ -42,6 +42,18 @@ fn words_stand_together_unless_it_is_said_otherwise() {
 }
 
 #[test]
+fn a_beginning_of_one_letter_is_refused_with_what_to_do() {
+    for (text, at) in [("a*", 1), ("login É*", 7), ("(x OR 7*)", 7), ("NOT a*", 5), (r#""open r"*"#, 1), ("я**", 1)] {
+        let (place, what) = refused(text);
+        assert_eq!(place, at, "{text}");
+        assert!(what.contains("at least two letters in front of the *"), "{text}: {what}");
+    }
+    for text in ["ab*", "a", r#""a*""#, "語*", "* b"] {
+        assert!(parse(text, NOW).is_ok(), "{text}");
+    }
+}
+
+#[test]
 fn filters_hold_for_the_whole_query_wherever_they_stand() {
     let query =
         parse(r#"project:shop login NOT tool:bash role:user model:"gpt 5" OR logout file:src/a.rs"#, NOW).unwrap();

@@ -311,6 +311,22 @@ pub fn for_each_id(conn: &Connection, after: i64, each: &mut dyn FnMut(Id, Liste
     Ok(true)
 }
 
+/// The same with the rows and ids alone.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_bare_id(conn: &Connection, after: i64, each: &mut dyn FnMut(Id, i64) -> bool) -> Result<bool> {
+    let mut query = conn
+        .prepare_cached("SELECT id, row FROM cognitive_commits WHERE row > ?1 AND deleted_at IS NULL ORDER BY row")?;
+    let mut rows = query.query([after])?;
+    while let Some(row) = rows.next()? {
+        if !each(id_column(row, 0)?, row.get(1)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// The id of the commit that a session's part begins.
 #[must_use]
 pub fn id_of_first(session: &Id) -> Id {

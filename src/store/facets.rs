@@ -124,9 +124,17 @@ pub fn emptied(conn: &Connection, row: i64) -> Result<Option<(FacetKind, i64, St
 /// # Errors
 /// When SQLite cannot read.
 pub fn any_file(conn: &Connection, project_row: i64) -> Result<bool> {
+    any_child(conn, FacetKind::File, files_of_project(project_row))
+}
+
+/// Whether a directory of a view has directories below it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn any_child(conn: &Connection, kind: FacetKind, parent: i64) -> Result<bool> {
     let mut query =
         conn.prepare_cached("SELECT 1 FROM facets WHERE kind = ?1 AND parent = ?2 AND latest IS NOT NULL LIMIT 1")?;
-    Ok(query.exists(params![FacetKind::File as i64, files_of_project(project_row)])?)
+    Ok(query.exists(params![kind as i64, parent])?)
 }
 
 /// Gives the facets of a directory behind a row to `each`, in the order of their rows, until that returns false. False when
@@ -176,6 +184,30 @@ pub fn for_each_link(
     let mut rows = query.query([facet_row, after])?;
     while let Some(row) = rows.next()? {
         if !each(row.get(LISTED_WIDTH)?, super::commits::read_listed(row)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The same with the commits' rows and the names of the links alone: half the work where nothing else is asked for.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_link_name(
+    conn: &Connection,
+    facet_row: i64,
+    after: i64,
+    each: &mut dyn FnMut(i64, i64, String) -> bool,
+) -> Result<()> {
+    let mut query = conn.prepare_cached(
+        "SELECT l.row, l.commit_row, c.link_name
+         FROM facet_links l CROSS JOIN cognitive_commits c ON c.row = l.commit_row AND c.deleted_at IS NULL
+         WHERE l.facet_row = ?1 AND l.commit_row > ?2 ORDER BY l.commit_row",
+    )?;
+    let mut rows = query.query([facet_row, after])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get(0)?, row.get(1)?, row.get(2)?) {
             break;
         }
     }

@@ -218,3 +218,22 @@ pub fn for_each(
     }
     Ok(())
 }
+
+/// The same with the names alone.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn for_each_name(conn: &Connection, after: i64, each: &mut dyn FnMut(i64, String) -> bool) -> Result<()> {
+    let mut query = conn.prepare_cached(
+        "SELECT g.row, g.name
+         FROM git_commits g CROSS JOIN cognitive_commits c ON c.row = g.commit_row AND c.deleted_at IS NULL
+         WHERE g.row > ?1 ORDER BY g.row",
+    )?;
+    let mut rows = query.query([after])?;
+    while let Some(row) = rows.next()? {
+        if !each(row.get(0)?, row.get(1)?) {
+            break;
+        }
+    }
+    Ok(())
+}

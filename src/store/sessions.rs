@@ -1,5 +1,7 @@
 //! Sessions: one row for each part of a session that belongs to one commit, subagents included.
 
+mod ids;
+
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -7,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::index::TurnIndex;
 use super::{ChangeKind, Result, Transaction, gone, id_column, json_list, to_json_list, told};
 use crate::model::{Agent, ContentsAt, Id, Millis, SectionSize, Session, Tokens};
+pub use ids::{Placed, for_each_id, for_each_placed_id};
 
 const COLUMNS: &str = "row, id, agent, native_id, part, dir_name, commit_row, parent_row, subagent_kind, title, cwd,
     git_branch, agent_version, models, started_at, ended_at, turns, prompts, tool_calls, images, tokens_input,
@@ -752,19 +755,6 @@ const NO_DELETED_ABOVE: &str = "(s.parent_row IS NULL OR NOT EXISTS (
     WITH RECURSIVE above(row) AS (
         SELECT s.parent_row UNION SELECT p.parent_row FROM above JOIN sessions p ON p.row = above.row)
     SELECT 1 FROM above JOIN sessions d ON d.row = above.row WHERE d.deleted_at IS NOT NULL))";
-
-/// All sessions that are shown, with their ids, after a row.
-///
-/// # Errors
-/// When SQLite cannot read.
-pub fn ids_after(conn: &Connection, after: i64, limit: usize) -> Result<Vec<(Id, i64)>> {
-    let mut query = conn.prepare_cached(&format!(
-        "SELECT s.id, s.row FROM sessions s CROSS JOIN cognitive_commits c ON c.row = s.commit_row
-         WHERE s.row > ?1 AND s.deleted_at IS NULL AND c.deleted_at IS NULL AND {NO_DELETED_ABOVE} ORDER BY s.row LIMIT ?2"
-    ))?;
-    let rows = query.query_map(params![after, limit], |r| Ok((id_column(r, 0)?, r.get(1)?)))?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
 
 /// Sessions that are shown whose ids lie in a range: at most two, which tells an ambiguous one.
 ///

@@ -3,7 +3,10 @@
 
 use rusqlite::Connection;
 
-use super::{Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, turn_size};
+use super::{
+    Facts, Kind, Node, View, above_links, depth, documents, facts, link_facts, measured_turn_size, placed_facts,
+    turn_size,
+};
 use crate::derived;
 use crate::model::{Id, Project};
 use crate::render;
@@ -24,9 +27,6 @@ const HIDDEN_PLACE: u64 = 8;
 /// commits behind the directories below it.
 const SECOND_KIND: u64 = 1 << 57;
 
-/// Rows read at a time.
-const PAGE: usize = 512;
-
 /// One name of a directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -35,11 +35,12 @@ pub struct Entry {
     pub kind: Kind,
     /// The place behind it.
     pub next: u64,
-    /// Known without asking, where the listing's row holds it.
+    /// Known without asking, where the listing's row holds it and it was asked for.
     pub facts: Option<Facts>,
 }
 
-/// Gives the entries of a directory behind `after` to `sink`, until that returns false. False when it is no directory.
+/// Gives the entries of a directory behind `after` to `sink`, until that returns false. False when it is no directory. What is
+/// known of entries comes with them where `with_facts` says that it is of use: the names alone of many links are read faster.
 ///
 /// # Errors
 /// When the database cannot be read.
@@ -48,6 +49,7 @@ pub fn list(
     view: &View,
     node: Node,
     after: u64,
+    with_facts: bool,
     sink: &mut dyn FnMut(Entry) -> bool,
 ) -> Result<bool> {
     if let Node::Session(_) | Node::Commit(_) = node {
@@ -108,12 +110,9 @@ pub fn list(
         Node::ProjectFiles(row) => {
             children(conn, FacetKind::File, facets::files_of_project(row), after, sink)?;
         }
-        Node::Facet(row) => facet(conn, row, after, sink)?,
-        Node::ByGitDir => git::for_each(conn, row_of(after), &mut |row, name, commit| {
-            let facts = Some(link_facts(&commit, 2));
-            sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
-        })?,
-        Node::ByIdDir => by_id(conn, after, sink)?,
+        Node::Facet(row) => facet(conn, row, after, with_facts, sink)?,
+        Node::ByGitDir => by_git(conn, after, with_facts, sink)?,
+        Node::ByIdDir => by_id(conn, after, with_facts, sink)?,
         Node::SearchDir => kept_searches(conn, after, sink)?,
         Node::Root
         | Node::ControlDir
@@ -339,54 +338,80 @@ fn conflict_files(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> 
 }
 
 /// A directory of a view: for files, the directories below it; then the links to commits.
-fn facet(conn: &Connection, row: i64, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+fn facet(conn: &Connection, row: i64, after: u64, with_facts: bool, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     let Some(facet) = facets::get(conn, row)? else { return Ok(()) };
-    let file = facet.kind == FacetKind::File;
-    if file && after < SECOND_KIND && !children(conn, FacetKind::File, row, after, sink)? {
+    let has_below = facet.kind == FacetKind::File && facets::any_child(conn, FacetKind::File, row)?;
+    if has_below && after < SECOND_KIND && !children(conn, FacetKind::File, row, after, sink)? {
         return Ok(());
     }
-    let (up, mut failure) = (above_links(&facet), None);
-    let after = row_of(after.saturating_sub(SECOND_KIND) + FIRST_ENTITY);
-    facets::for_each_link(conn, row, after, &mut |link_row, commit| {
-        // A part of a path may be called as a commit is.
-        match file.then(|| facets::child(conn, FacetKind::File, row, &commit.link_name)).transpose() {
-            Ok(Some(Some(_))) => return true,
-            Ok(_) => {}
-            Err(e) => {
-                failure = Some(e);
-                return false;
-            }
+    // A part of a path may be called as a commit is.
+    let is_below = |name: &str| Ok(has_below && facets::child(conn, FacetKind::File, row, name)?.is_some());
+    let mut failure = None;
+    let mut give = |link_row, commit_row: i64, name: String, facts| match is_below(&name) {
+        Ok(true) => true,
+        Ok(false) => {
+            let (node, next) = (Node::FacetLink(link_row), SECOND_KIND + commit_row.cast_unsigned());
+            sink(Entry { name, node, kind: Kind::Symlink, next, facts })
         }
-        let (facts, next) = (Some(link_facts(&commit, up)), SECOND_KIND + commit.row.cast_unsigned());
-        sink(Entry { name: commit.link_name, node: Node::FacetLink(link_row), kind: Kind::Symlink, next, facts })
-    })?;
+        Err(e) => {
+            failure = Some(e);
+            false
+        }
+    };
+    let after = row_of(after.saturating_sub(SECOND_KIND) + FIRST_ENTITY);
+    if with_facts {
+        let up = above_links(&facet);
+        facets::for_each_link(conn, row, after, &mut |link_row, commit| {
+            let facts = Some(link_facts(&commit, up));
+            give(link_row, commit.row, commit.link_name, facts)
+        })?;
+    } else {
+        facets::for_each_link_name(conn, row, after, &mut |link_row, commit_row, name| {
+            give(link_row, commit_row, name, None)
+        })?;
+    }
     failure.map_or(Ok(()), Err)
 }
 
-fn by_id(conn: &Connection, after: u64, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+fn by_git(conn: &Connection, after: u64, with_facts: bool, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
+    let mut give = |row, name, facts| {
+        sink(Entry { name, node: Node::GitLink(row), kind: Kind::Symlink, next: place_of(row), facts })
+    };
+    let after = row_of(after);
+    if with_facts {
+        git::for_each(conn, after, &mut |row, name, commit| give(row, name, Some(link_facts(&commit, 2))))
+    } else {
+        git::for_each_name(conn, after, &mut |row, name| give(row, name, None))
+    }
+}
+
+fn by_id(conn: &Connection, after: u64, with_facts: bool, sink: &mut dyn FnMut(Entry) -> bool) -> Result<()> {
     if after < SECOND_KIND {
-        let all = commits::for_each_id(conn, row_of(after), &mut |id, commit| {
-            let (node, next) = (Node::IdCommit(commit.row), place_of(commit.row));
-            sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: Some(link_facts(&commit, 2)) })
-        })?;
+        let mut give = |id: Id, row, facts| {
+            let (node, next) = (Node::IdCommit(row), place_of(row));
+            sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts })
+        };
+        let behind = row_of(after);
+        let all = if with_facts {
+            commits::for_each_id(conn, behind, &mut |id, commit| give(id, commit.row, Some(link_facts(&commit, 2))))?
+        } else {
+            commits::for_each_bare_id(conn, behind, &mut |id, row| give(id, row, None))?
+        };
         if !all {
             return Ok(());
         }
     }
-    let mut place = after.max(SECOND_KIND);
-    loop {
-        let page = sessions::ids_after(conn, row_of(place - SECOND_KIND + FIRST_ENTITY), PAGE)?;
-        let is_whole = page.len() == PAGE;
-        for (id, row) in page {
-            let (node, next) = (Node::IdSession(row), SECOND_KIND + row.cast_unsigned());
-            place = next;
-            if !sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts: None }) {
-                return Ok(());
-            }
-        }
-        if !is_whole {
-            return Ok(());
-        }
+    let mut give = |id: Id, row: i64, facts| {
+        let (node, next) = (Node::IdSession(row), SECOND_KIND + row.cast_unsigned());
+        sink(Entry { name: id.to_string(), node, kind: Kind::Symlink, next, facts })
+    };
+    let after = row_of(after.saturating_sub(SECOND_KIND) + FIRST_ENTITY);
+    if with_facts {
+        sessions::for_each_placed_id(conn, after, &mut |id, row, placed| {
+            give(id, row, placed.map(|placed| placed_facts(&placed)))
+        })
+    } else {
+        sessions::for_each_id(conn, after, &mut |id, row| give(id, row, None))
     }
 }
 

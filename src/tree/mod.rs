@@ -16,6 +16,7 @@ use crate::derived;
 use crate::model::{Millis, Session};
 use crate::render::{self, Following, SyncStatus};
 use crate::store::commits::{Home, Listed};
+use crate::store::sessions::Placed;
 use crate::store::trash::Trashed;
 use crate::store::{
     self, EntityKind, Result, commits, conflicts, drafts, facets, former_names, git, projects, searches, sessions,
@@ -233,6 +234,12 @@ fn home_path(commit: &Listed) -> String {
 
 fn link_facts(commit: &Listed, up: u32) -> Facts {
     Facts::link(&target(commit, up), commit.mtime, commit.updated_at)
+}
+
+/// Of the link in `by/id/` to a session that no other one started.
+fn placed_facts(placed: &Placed) -> Facts {
+    let target = format!("{}/sessions/{}", target(&placed.commit, 2), placed.dir_name);
+    Facts::link(&target, placed.ended_at, placed.updated_at)
 }
 
 /// A session that has a place in the tree.

@@ -164,7 +164,16 @@ fn an_empty_database_says_so_and_shares_nothing() {
 fn sharing_is_a_setting_that_is_told_plainly() {
     let mut world = world();
     world.run(&["config", "get", "analytics.share"]).exits(1);
+    let status = |world: &World| {
+        let text = world.run(&["status"]).exits(0).stdout;
+        (
+            world.run(&["status", "--json"]).exits(0).json()["shares_analytics"].clone(),
+            text.contains("counts are shared"),
+        )
+    };
+    assert_eq!(status(&world), (json!(false), false));
     let text = world.run(&["analytics", "--opt-in"]).exits(0).stdout;
+    assert_eq!(status(&world), (json!(true), true));
     assert!(
         text.contains("analytics.share is true") && text.contains("nothing is sent before `cogfs login`"),
         "{text}"
@@ -173,6 +182,7 @@ fn sharing_is_a_setting_that_is_told_plainly() {
     assert!(world.run(&["analytics"]).exits(0).stdout.contains("Counts are sent weekly. For the last whole week"));
     let out = world.run(&["analytics", "--opt-out"]).exits(0).stdout;
     assert!(out.contains("analytics.share is false") && out.contains("None were"), "{out}");
+    assert_eq!(status(&world), (json!(false), false));
     assert_eq!(world.run(&["config", "get", "analytics.share"]).exits(0).stdout, "false\n");
     for wrong in
         [&["--opt-in", "--opt-out"][..], &["--opt-out", "--weeks", "2"], &["--weeks", "0"], &["--weeks", "1001"]]

@@ -55,7 +55,10 @@ fn nothing_is_sent_without_an_opt_in_and_with_one_what_was_shown_once() {
 #[test]
 fn a_server_that_fails_at_it_spoils_no_sync_and_is_told_later() {
     let pair = Pair::with(needs_stack!(), 1);
+    assert_eq!(pair.a.run(&["whoami", "--json"]).exits(0).json()["shares_analytics"], false);
     pair.a.run(&["analytics", "--opt-in"]).exits(0);
+    assert_eq!(pair.a.run(&["whoami", "--json"]).exits(0).json()["shares_analytics"], true);
+    assert!(pair.a.run(&["whoami"]).exits(0).stdout.contains("counts are shared"));
     let failing =
         |call: &str| pair.stack.faults(&json!([Stack::fault(call, "status", &json!({"status": 503, "count": 0}))]));
     failing("share_counts");
