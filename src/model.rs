@@ -35,7 +35,15 @@ impl Millis {
     /// `2026-08-19T14:03:22.123Z`, for JSON.
     #[must_use]
     pub fn iso(self) -> String {
-        self.utc().to_rfc3339_opts(SecondsFormat::Millis, true)
+        let at = self.utc();
+        if !(0..=9999).contains(&at.year()) {
+            return at.to_rfc3339_opts(SecondsFormat::Millis, true);
+        }
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_date(&mut text[..10], at);
+        put_clock(&mut text[11..19], at);
+        put_digits(&mut text[20..23], at.timestamp_subsec_millis());
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// `2026-08-19 14:03:22`, for people.
@@ -47,9 +55,7 @@ impl Millis {
         }
         // Stands in every turn: digit by digit takes a tenth of what formatting takes.
         let mut text = *b"0000-00-00 00:00:00";
-        put_digits(&mut text[..4], at.year().unsigned_abs());
-        put_digits(&mut text[5..7], at.month());
-        put_digits(&mut text[8..10], at.day());
+        put_date(&mut text[..10], at);
         put_clock(&mut text[11..], at);
         String::from_utf8_lossy(&text).into_owned()
     }
@@ -73,6 +79,12 @@ impl Millis {
     pub fn date(self) -> String {
         self.utc().format("%Y-%m-%d").to_string()
     }
+}
+
+fn put_date(text: &mut [u8], at: DateTime<Utc>) {
+    put_digits(&mut text[..4], at.year().unsigned_abs());
+    put_digits(&mut text[5..7], at.month());
+    put_digits(&mut text[8..10], at.day());
 }
 
 fn put_clock(text: &mut [u8], at: DateTime<Utc>) {
@@ -172,13 +184,16 @@ impl<'de> Deserialize<'de> for Id {
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, byte) in self.0.iter().enumerate() {
-            if matches!(i, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let (mut text, mut at) = (*b"00000000-0000-0000-0000-000000000000", 0);
+        for byte in self.0 {
+            // In one piece: byte by byte it takes ten times as long, and every listing has some.
+            at += usize::from(text[at] == b'-');
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 15)];
+            at += 2;
         }
-        Ok(())
+        f.write_str(&String::from_utf8_lossy(&text))
     }
 }
 
