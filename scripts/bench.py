@@ -97,6 +97,11 @@ def run_and_weigh(command, env):
     return output, float(seconds), int(most) * 1024
 
 
+def stat_fields(process):
+    """What /proc says of a process, from its state on (the third field of proc(5))."""
+    return (process / "stat").read_text().rpartition(")")[2].split()
+
+
 class Mount:
     """A mount with a new server, gone at the end of the `with`."""
 
@@ -139,16 +144,20 @@ class Mount:
 
     @functools.cached_property
     def server(self):
-        """The server's folder in /proc: the process of our binary that has the directory among its arguments."""
+        """The server's folder in /proc: the process of our binary that has the directory among its arguments, and began last:
+        that of the mount before may not have ended yet."""
         binary = os.path.realpath(self.bench.cogfs)
+        servers = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 ours = os.readlink(process / "exe") == binary
                 if ours and str(self.dir).encode() in (process / "cmdline").read_bytes().split(b"\0"):
-                    return process
+                    servers.append((int(stat_fields(process)[19]), process))
             except OSError:
                 continue
-        raise SystemExit("the server of the mount is not there any more")
+        if not servers:
+            raise SystemExit("the server of the mount is not there any more")
+        return max(servers)[1]
 
     def anonymous_memory(self):
         line = next(s for s in (self.server / "status").read_text().splitlines() if s.startswith("RssAnon"))
@@ -156,7 +165,7 @@ class Mount:
 
     def cpu(self):
         """Seconds of CPU that the server has used."""
-        fields = (self.server / "stat").read_text().rpartition(")")[2].split()
+        fields = stat_fields(self.server)
         return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 

@@ -195,6 +195,19 @@ fn remember(tree: &Tree) -> Remembered {
     all
 }
 
+/// What is kept for who reads on is that of this very state: a tree that has read nothing yet shows the same.
+fn assert_as_seen_anew(tree: &Tree, seen: &Remembered, when: &str) {
+    let anew = CogFs::open(&tree.layout, "/mnt").unwrap();
+    for (ino, bytes) in &seen.contents {
+        let path = &seen.paths[ino];
+        assert_eq!(anew.getattr(*ino).unwrap(), seen.attrs[ino], "{when}: {path}");
+        if seen.attrs[ino].kind == NodeKind::File {
+            let size = u32::try_from(bytes.len()).unwrap() + 1;
+            assert!(anew.read(*ino, 0, size).unwrap() == *bytes, "{when}: {path} is read as it was before");
+        }
+    }
+}
+
 /// What of `before` is no longer true and was not told.
 fn untold(before: &Remembered, after: &Remembered, told: &[Invalidation]) -> Vec<String> {
     let nodes: BTreeSet<u64> =
@@ -253,6 +266,7 @@ fn everything_an_import_changes_is_told_and_nothing_is_seen_before() {
         assert!(untold.is_empty(), "after {}: stale: {untold:#?}", log.display());
         before = after;
     }
+    assert_as_seen_anew(&tree, &before, "after all logs");
     assert!(before.attrs.len() > 500, "only {} nodes: the samples are not there", before.attrs.len());
 }
 
@@ -402,6 +416,7 @@ fn everything_an_edit_changes_is_told() {
         tx.commit().unwrap();
         let told = tree.fs.changes().unwrap();
         let mut after = remember(&tree);
+        assert_as_seen_anew(&tree, &after, &format!("after {step:?}"));
         former.extend(before.names.keys().filter(|key| !after.names.contains_key(*key)).cloned());
         remember_former(&tree, &mut after, &former);
         let untold = untold(&before, &after, &told);

@@ -80,8 +80,8 @@ impl Documents {
     }
 
     /// Keeps a document.
-    pub fn keep(&self, ino: u64, epoch: u64, bytes: Vec<u8>) {
-        lock(&self.kept).keep(epoch, Key::Node(ino), Document::Bytes(Arc::new(bytes)));
+    pub fn keep(&self, ino: u64, epoch: u64, bytes: Arc<Vec<u8>>) {
+        lock(&self.kept).keep(epoch, Key::Node(ino), Document::Bytes(bytes));
     }
 
     /// The chunk of a session's records that holds an offset.
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn a_document_is_kept_for_one_state_and_the_oldest_give_way() {
         let documents = Documents::default();
-        documents.keep(1, 5, vec![1; MOST_BYTES / 2]);
+        documents.keep(1, 5, Arc::new(vec![1; MOST_BYTES / 2]));
         assert!(documents.get(1, 5).is_some());
         assert!(documents.get(1, 6).is_none(), "another state has other bytes");
-        documents.keep(2, 5, vec![2; MOST_BYTES]);
+        documents.keep(2, 5, Arc::new(vec![2; MOST_BYTES]));
         assert!(documents.get(1, 5).is_none(), "there is no room for both");
         assert!(documents.get(2, 5).is_some(), "the latest stays whatever its size");
-        documents.keep(3, 6, vec![3]);
+        documents.keep(3, 6, Arc::new(vec![3]));
         assert!(documents.get(2, 5).is_none(), "what an older state made is gone");
     }
 
@@ -154,7 +154,7 @@ mod tests {
                 let _second = documents.claim(1);
                 documents.get(1, 0).is_some()
             });
-            documents.keep(1, 0, vec![1]);
+            documents.keep(1, 0, Arc::new(vec![1]));
             drop(first);
             assert!(second.join().unwrap(), "the second waited until the first had made it");
         });

@@ -11,6 +11,7 @@ mod fetch;
 mod gate;
 mod next_page;
 mod overlay;
+mod piece;
 mod readers;
 mod remove;
 mod rename;
@@ -22,6 +23,7 @@ mod write;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
@@ -31,6 +33,7 @@ use rusqlite::Connection;
 
 use crate::model::Millis;
 use crate::render::{Following, SyncStatus};
+use crate::store::raw::Chunk;
 use crate::store::{self, ChangeKind, Layout, StoreError, changes, raw};
 use crate::tree::{self, Contents, Facts, Found, Kind, Node, Stale, View};
 use documents::Documents;
@@ -39,6 +42,7 @@ pub use fetch::{FetchError, Fetcher, Missing, Outcome, Used};
 use gate::Gate;
 pub use gate::RequestGuard;
 use next_page::{NextPage, Page};
+pub use piece::Piece;
 use readers::Readers;
 pub use scratch::RenameMode;
 use write::Writing;
@@ -218,6 +222,7 @@ impl CogFs {
                 sync: SyncStatus::default(),
                 uid: rustix::process::geteuid().as_raw(),
                 errors: (0, Millis(0)),
+                kept: Arc::default(),
             })),
             following: Mutex::default(),
             sync: Mutex::default(),
@@ -566,20 +571,21 @@ impl CogFs {
     /// # Errors
     /// When the node is no file or its contents cannot be had.
     pub fn read(&self, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
-        match self.read_for(0, ino, offset, size) {
+        let read = match self.read_for(0, ino, offset, size) {
             Err(FsError::Elsewhere { missing }) => {
                 self.fetch(ino, 0, &missing)?;
                 self.read_here(0, ino, offset, size)
             }
             read => read,
-        }
+        };
+        read.map(Piece::into_vec)
     }
 
     /// The same behind [`Self::fetch`]. Never waits.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn read_here(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+    pub fn read_here(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Piece> {
         match self.read_for(thread, ino, offset, size) {
             // It went away again, or there was more of it than was told of.
             Err(FsError::Elsewhere { .. }) => {
@@ -593,9 +599,9 @@ impl CogFs {
     ///
     /// # Errors
     /// As [`Self::read`]; [`FsError::Elsewhere`] for contents that are to be fetched first.
-    pub fn read_for(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Vec<u8>> {
+    pub fn read_for(&self, thread: u32, ino: u64, offset: u64, size: u32) -> Result<Piece> {
         if let Some(bytes) = self.overlay_read(ino, offset, size, thread)? {
-            return Ok(bytes);
+            return Ok(bytes.into());
         }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let epoch = self.gate.epoch();
@@ -603,12 +609,12 @@ impl CogFs {
             self.fetching.used(used);
         }
         if let Some(document) = self.documents.get(ino, epoch) {
-            return Ok(slice(&document, offset, size).to_vec());
+            return Ok(Piece::of(document, offset, size));
         }
         // The kernel reads a large document in pieces, the next before it has the last: it is made by who comes first.
         let _claim = self.documents.claim(ino);
         if let Some(document) = self.documents.get(ino, epoch) {
-            return Ok(slice(&document, offset, size).to_vec());
+            return Ok(Piece::of(document, offset, size));
         }
         let found = self.query(|conn| {
             let elsewhere = tree::elsewhere(conn, node)?;
@@ -621,14 +627,17 @@ impl CogFs {
         match contents {
             None => Err(FsError::NotFound),
             Some(Contents::Bytes(bytes)) => {
-                let part = slice(&bytes, offset, size).to_vec();
-                if bytes.len() > part.len() {
-                    self.documents.keep(ino, epoch, bytes);
+                let is_all = range(bytes.len(), offset, size).len() == bytes.len();
+                let document = Arc::new(bytes);
+                if !is_all {
+                    self.documents.keep(ino, epoch, Arc::clone(&document));
                 }
-                Ok(part)
+                Ok(Piece::of(document, offset, size))
             }
             Some(Contents::Raw { session_row }) => self.read_raw(session_row, offset, size),
-            Some(Contents::Blob { sha256, from_elsewhere }) => self.read_blob(sha256, from_elsewhere, offset, size),
+            Some(Contents::Blob { sha256, from_elsewhere }) => {
+                self.read_blob(sha256, from_elsewhere, offset, size).map(Piece::from)
+            }
         }
     }
 
@@ -643,6 +652,13 @@ impl CogFs {
         tree::directory_of_document(node).map(|dir| ReadAt::Document { dir: dir.ino() })
     }
 
+    /// The session whose turns a directory holds, with the session's own directory.
+    #[must_use]
+    pub fn turns_listed(ino: u64) -> Option<(i64, u64)> {
+        let Node::TurnsDir(row) = Node::from_ino(ino)? else { return None };
+        Some((row, Node::Session(row).ino()))
+    }
+
     /// Gives some of a session's turn files to `each` with their numbers, from one number on: what is likely to be read next.
     ///
     /// # Errors
@@ -654,8 +670,9 @@ impl CogFs {
         count: u32,
         each: &mut dyn FnMut(u32, ReadyFile<'_>),
     ) -> Result<()> {
+        let view = self.view();
         self.query(|conn| {
-            tree::turn_files(conn, session_row, from, count, &mut |number, bytes| {
+            tree::turn_files(conn, &view.kept, session_row, from, count, &mut |number, bytes| {
                 let ino = Node::Turn(store::turns::row_of(session_row, number)).ino();
                 each(number, ReadyFile { ino, bytes });
             })
@@ -685,12 +702,40 @@ impl CogFs {
     ) -> Result<()> {
         let Some(node) = Node::from_ino(ino) else { return Ok(()) };
         let is_fixed = |node: Node| self.writing.is_none() || !matches!(node, Node::CommitMetaMd(_));
-        let is_wanted = |node: Node| is_fixed(node) && is_wanted(node.ino());
-        self.query(|conn| {
-            tree::documents_beside(conn, &self.view(), node, largest, &is_wanted, &mut |node, bytes| {
-                each(ReadyFile { ino: node.ino(), bytes });
+        let found = self.query(|conn| tree::documents_beside(conn, &self.view(), node, largest))?;
+        for other in found.into_iter().filter(|other| is_fixed(*other)) {
+            if is_wanted(other.ino())
+                && let Some(document) = self.made_ahead(other)?
+            {
+                each(ReadyFile { ino: other.ino(), bytes: &document });
+            }
+        }
+        Ok(())
+    }
+
+    /// A document that may be asked for at this very moment: it is kept before it is given away, so that who asks does not make it
+    /// once more, and waits for no page that this one fills. `None` where that takes more than the database.
+    fn made_ahead(&self, node: Node) -> Result<Option<Arc<Vec<u8>>>> {
+        let (ino, epoch) = (node.ino(), self.gate.epoch());
+        let _claim = self.documents.claim(ino);
+        if let Some(document) = self.documents.get(ino, epoch) {
+            return Ok(Some(document));
+        }
+        let made = self.query(|conn| {
+            if !tree::elsewhere(conn, node)?.is_empty() {
+                return Ok(None);
+            }
+            Ok(match tree::contents(conn, &self.view(), node)? {
+                Some(Contents::Bytes(bytes)) => Some(bytes),
+                Some(Contents::Raw { session_row }) => Some(raw::whole(conn, session_row)?),
+                Some(Contents::Blob { .. }) | None => None,
             })
-        })
+        })?;
+        Ok(made.map(|bytes| {
+            let document = Arc::new(bytes);
+            self.documents.keep(ino, epoch, Arc::clone(&document));
+            document
+        }))
     }
 
     fn attr(&self, node: Node, facts: &Facts) -> Attr {
@@ -822,21 +867,30 @@ impl CogFs {
         Ok(())
     }
 
-    fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Vec<u8>> {
-        let (epoch, mut out) = (self.gate.epoch(), Vec::new());
+    fn read_raw(&self, session_row: i64, offset: u64, size: u32) -> Result<Piece> {
+        let mut out = Vec::new();
         while out.len() < size as usize {
             let at = offset + out.len() as u64;
-            let chunk = match self.documents.chunk(session_row, at, epoch) {
-                Some(chunk) => chunk,
-                None => match self.query(|conn| raw::chunk_at(conn, session_row, at))? {
-                    Some(chunk) => self.documents.keep_chunk(session_row, epoch, chunk),
-                    None => break,
-                },
-            };
-            let left = size as usize - out.len();
-            out.extend_from_slice(slice(&chunk.bytes, at - chunk.start, u32::try_from(left).unwrap_or(u32::MAX)));
+            let Some(chunk) = self.chunk(session_row, at)? else { break };
+            let left = u32::try_from(size as usize - out.len()).unwrap_or(u32::MAX);
+            let piece = Piece::of_chunk(chunk, at, left);
+            // Nearly always one chunk has all of it.
+            if out.is_empty() && piece.len() == size as usize {
+                return Ok(piece);
+            }
+            out.extend_from_slice(&piece);
         }
-        Ok(out)
+        Ok(out.into())
+    }
+
+    /// The chunk of a session's records that holds an offset; `None` past the end.
+    fn chunk(&self, session_row: i64, offset: u64) -> Result<Option<Arc<Chunk>>> {
+        let epoch = self.gate.epoch();
+        if let Some(chunk) = self.documents.chunk(session_row, offset, epoch) {
+            return Ok(Some(chunk));
+        }
+        let read = self.query(|conn| raw::chunk_at(conn, session_row, offset))?;
+        Ok(read.map(|chunk| self.documents.keep_chunk(session_row, epoch, chunk)))
     }
 
     fn read_blob(&self, sha256: String, from_elsewhere: Option<String>, offset: u64, size: u32) -> Result<Vec<u8>> {
@@ -1021,9 +1075,13 @@ fn note_use(file: &File) {
 }
 
 fn slice(bytes: &[u8], offset: u64, size: u32) -> &[u8] {
-    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
-    let end = start.saturating_add(size as usize).min(bytes.len());
-    &bytes[start..end]
+    &bytes[range(bytes.len(), offset, size)]
+}
+
+/// Which of so many bytes a read gets.
+fn range(length: usize, offset: u64, size: u32) -> Range<usize> {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(length);
+    start..start.saturating_add(size as usize).min(length)
 }
 
 /// A thread that panicked with the lock held left data that is still whole: everything under these locks is replaced at once.

@@ -19,7 +19,9 @@ use fuser::{
 
 use super::ahead::Ahead;
 use super::requests::{Counters, Kind};
-use crate::fs::{Attr, CogFs, DirEntry, FsError, Lookup, Missing, NAME_MAX, NodeKind, RenameMode, SetAttr, Totals};
+use crate::fs::{
+    Attr, CogFs, DirEntry, FsError, Lookup, Missing, NAME_MAX, NodeKind, Piece, RenameMode, SetAttr, Totals,
+};
 use crate::model::Millis;
 
 /// For ever: the kernel is told of every change. 136 years, as the kernel adds it to its clock and must not overflow.
@@ -179,7 +181,7 @@ fn units(bytes: u64, unit: u32) -> u64 {
     bytes.div_ceil(u64::from(unit))
 }
 
-fn send_data(read: Result<Vec<u8>, FsError>, size: u32, reply: ReplyData) {
+fn send_data(read: Result<Piece, FsError>, size: u32, reply: ReplyData) {
     match read {
         // More than was asked for would be refused by the kernel, leaving the page locked.
         Ok(data) => reply.data(&data[..data.len().min(size as usize)]),
@@ -280,8 +282,9 @@ impl Filesystem for Adapter {
 
     fn readdir(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         self.answer(Kind::Readdir, |fs| {
-            let (mut behind, mut count, mut is_full) = (0, 0, false);
+            let (mut behind, mut count, mut is_full, mut is_end) = (0, 0, false, true);
             let mut add = |e: DirEntry| {
+                is_end = false;
                 is_full = reply.add(INodeNo(e.ino), e.next_offset, file_type(e.kind), &e.name);
                 if !is_full {
                     (behind, count) = (e.next_offset, count + 1);
@@ -290,7 +293,12 @@ impl Filesystem for Adapter {
             };
             match fs.readdir(ino.0, offset, false, &mut add) {
                 Ok(()) if is_full && count > 0 => fs.send_and_list_ahead(ino.0, behind, count, || reply.ok()),
-                Ok(()) => reply.ok(),
+                Ok(()) => {
+                    if is_end {
+                        self.ahead.listed(ino.0);
+                    }
+                    reply.ok();
+                }
                 Err(error) => reply.error(errno(&error)),
             }
         });
@@ -298,8 +306,9 @@ impl Filesystem for Adapter {
 
     fn readdirplus(&self, _req: &Request, ino: INodeNo, _fh: FileHandle, offset: u64, mut reply: ReplyDirectoryPlus) {
         self.answer(Kind::Readdirplus, |fs| {
-            let mut without_attr = false;
+            let (mut without_attr, mut is_end) = (false, true);
             let mut add = |e: DirEntry| {
+                is_end = false;
                 let Some(attr) = e.attr.or_else(|| dot_attr(&e)) else {
                     without_attr = true;
                     return false;
@@ -313,7 +322,12 @@ impl Filesystem for Adapter {
                     tracing::error!(ino = ino.0, "a listing with attributes lacks some");
                     reply.error(Errno::EIO);
                 }
-                Ok(()) => reply.ok(),
+                Ok(()) => {
+                    if is_end {
+                        self.ahead.listed(ino.0);
+                    }
+                    reply.ok();
+                }
                 Err(error) => reply.error(errno(&error)),
             }
         });

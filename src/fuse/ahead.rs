@@ -195,6 +195,19 @@ impl Watch {
         self.stray();
     }
 
+    /// The end of a listing of a session's turns. Who goes up through the tree and has read the session's documents reads its
+    /// turns now, unless it only lists.
+    fn note_listed(&mut self, session_row: i64, session_dir: u64) -> Option<Job> {
+        let is_new = !self.recent.iter().flatten().any(|seen| seen.session_row == session_row);
+        let is_due = self.walk == Some(Direction::Up) && is_new && self.beside.holds(session_dir);
+        is_due.then(|| {
+            let (direction, number) = (Direction::Up, 0);
+            self.recent[self.next] = Some(Seen { session_row, places: [0; 2], pushed: Some((direction, number)) });
+            self.next = (self.next + 1) % READERS;
+            Job::Turns { session_row, number, direction, entered: false }
+        })
+    }
+
     fn note_document(&mut self, ino: u64, dir: u64) -> Option<Job> {
         self.documents.add(ino);
         let wanted = self.walk.is_some() && self.beside.add(dir);
@@ -227,6 +240,15 @@ pub(super) struct Jobs {
 }
 
 impl Ahead {
+    /// Tells of the end of a listing, before its reader knows of it.
+    pub(super) fn listed(&self, ino: u64) {
+        let Some((session_row, dir)) = CogFs::turns_listed(ino) else { return };
+        let job = lock(&self.watch).note_listed(session_row, dir);
+        if let Some(job) = job {
+            let _ = self.jobs.try_send(job);
+        }
+    }
+
     /// Tells of a read of a file.
     pub(super) fn read(&self, ino: u64) {
         let Some(at) = CogFs::read_at(ino) else { return };
@@ -289,10 +311,9 @@ impl Push<'_> {
 
     fn up(&mut self, session_row: i64, from: u32) -> Result<(), FsError> {
         let mut next = from;
-        while let Some(last) = self.turns(session_row, next, STEP)? {
+        while let Some(last) = self.turns(session_row, next, STEP, true)? {
             // A reader who is faster has asked itself.
-            let reader = lock(self.watch).place_in(session_row).unwrap_or(0);
-            next = last.max(reader) + 1;
+            next = last.max(self.reader_in(session_row)) + 1;
         }
         Ok(())
     }
@@ -312,7 +333,7 @@ impl Push<'_> {
         let mut end = below;
         while end > lowest {
             let first = end.saturating_sub(STEP).max(lowest);
-            if self.turns(session_row, first, end - first)?.is_none() {
+            if self.turns(session_row, first, end - first, false)?.is_none() {
                 break;
             }
             end = first;
@@ -320,13 +341,20 @@ impl Push<'_> {
         Ok(())
     }
 
-    /// Pushes some turns; the number of the last of them, or `None` when there were none or the job is at its end.
-    fn turns(&mut self, session_row: i64, from: u32, count: u32) -> Result<Option<u32>, FsError> {
+    fn reader_in(&self, session_row: i64) -> u32 {
+        lock(self.watch).place_in(session_row).unwrap_or(0)
+    }
+
+    /// Pushes some turns, going up without those that the reader has asked for meanwhile: to wait for its pages would be to fall in
+    /// step with it. The number of the last of them, or `None` when there were none or the job is at its end.
+    fn turns(&mut self, session_row: i64, from: u32, count: u32, up: bool) -> Result<Option<u32>, FsError> {
         let (fs, mut last) = (self.fs, None);
         let _guard = fs.begin();
         fs.turns(session_row, from, count, &mut |number, file| {
             last = Some(number);
-            self.put(&file);
+            if !up || number > self.reader_in(session_row) {
+                self.put(&file);
+            }
         })?;
         Ok(last.filter(|_| self.bytes < MOST_BYTES && self.refused.is_none()))
     }
@@ -403,6 +431,20 @@ mod tests {
         }
         assert_eq!(note(&mut watch, 90, 1), None, "the walk is over");
         assert_eq!(watch.note(9, ReadAt::Document { dir: 90 }), None);
+    }
+
+    #[test]
+    fn who_walks_on_is_given_turns_as_soon_as_they_are_listed() {
+        let (mut watch, dir) = (Watch::default(), 70);
+        assert_eq!(watch.note_listed(2, dir), None, "nobody walks");
+        note(&mut watch, 1, 1);
+        assert_eq!(note(&mut watch, 1, 2), UP);
+        assert_eq!(watch.note_listed(2, dir), None, "who reads no document may only list");
+        assert_eq!(watch.note(7, ReadAt::Document { dir }), Some(Job::Beside(7)));
+        let job = Job::Turns { session_row: 2, number: 0, direction: Direction::Up, entered: false };
+        assert_eq!(watch.note_listed(2, dir), Some(job));
+        assert_eq!(watch.note_listed(2, dir), None, "pushed already");
+        assert_eq!(note(&mut watch, 2, 1), None, "pushed already");
     }
 
     #[test]

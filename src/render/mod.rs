@@ -37,7 +37,7 @@ pub use names::{
     commit_dir_name, machine_dir_name, mime_extension, model_dir_name, path_part_name, project_dir_name,
     session_dir_name, slug, subagent_dir_name, tag_dir_name, tool_slug, turn_file_name, visual_file_name,
 };
-pub use out::{Counter, Out, length};
+pub use out::{Counter, Out, Template, length};
 pub use page::{
     PAGE_END, PAGE_INDEX_END, PAGE_INDEX_SESSION_END, PAGE_SESSION_END, PageLinks, page_index_entry,
     page_index_session, page_key, page_len, page_session, page_start, page_turn,

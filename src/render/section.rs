@@ -213,7 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::{
-        super::{testing, turn_len, turn_sizes},
+        super::{Template, testing, turn_len, turn_sizes},
         *,
     };
     use crate::model::ToolStatus;
@@ -301,6 +301,10 @@ mod tests {
             let mut out = Vec::new();
             section(&mut out, &turn, &turns, &visuals);
             prop_assert_eq!(out.len() as u64, section_size(&turn).total(&turns, &visuals));
+            let (mut template, mut written) = (Template::default(), Vec::new());
+            section(&mut template, &turn, "", "");
+            template.write(&mut written, &turns, &visuals);
+            prop_assert_eq!(written, out);
         }
 
         #[test]

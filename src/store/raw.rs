@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use zstd::bulk::Decompressor;
 
 use super::{Result, StoreError, Transaction};
@@ -197,10 +197,35 @@ pub fn for_each_chunk(conn: &Connection, session_row: i64, mut each: impl FnMut(
     )?;
     let mut rows = query.query([session_row])?;
     while let Some(row) = rows.next()? {
-        let data: Vec<u8> = row.get(1)?;
-        each(&decompress(session_row, row.get(0)?, &data)?);
+        each(&decompress(session_row, row.get(0)?, blob(row, 1)?)?);
     }
     Ok(())
+}
+
+/// All records of a session: for one of which it is known that they are few.
+///
+/// # Errors
+/// When SQLite cannot read or a chunk does not decompress.
+pub fn whole(conn: &Connection, session_row: i64) -> Result<Vec<u8>> {
+    let mut query = conn.prepare_cached(
+        "SELECT length, data FROM raw_chunks WHERE row BETWEEN ?1 << 16 AND (?1 << 16) + 65535 ORDER BY row",
+    )?;
+    let (mut rows, mut whole) = (query.query([session_row])?, Vec::new());
+    while let Some(row) = rows.next()? {
+        let chunk = decompress(session_row, row.get(0)?, blob(row, 1)?)?;
+        // Most have but one, which is not copied.
+        if whole.is_empty() {
+            whole = chunk;
+        } else {
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    Ok(whole)
+}
+
+/// A column that holds bytes, as they lie in SQLite's memory.
+fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8]> {
+    Ok(row.get_ref(column)?.as_blob().map_err(rusqlite::Error::from)?)
 }
 
 /// Gives every record of a session to `each`, in order, without its newline.

@@ -107,6 +107,18 @@ pub fn of_commit(conn: &Connection, commit_row: i64) -> Result<Vec<Session>> {
     Ok(query.query_map([commit_row], read)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// Of [`of_commit`], the ids of those whose contents are elsewhere.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn shown_elsewhere(conn: &Connection, commit_row: i64) -> Result<Vec<Id>> {
+    let mut query = conn.prepare_cached(
+        "SELECT id FROM sessions
+         WHERE commit_row = ?1 AND parent_row IS NULL AND deleted_at IS NULL AND contents = 1 ORDER BY ordinal, row",
+    )?;
+    Ok(query.query_map([commit_row], |r| id_column(r, 0))?.collect::<rusqlite::Result<_>>()?)
+}
+
 /// All of a commit's sessions (not their subagents), in the order of their numbers.
 ///
 /// # Errors

@@ -1,13 +1,15 @@
 //! What files hold, and how large they are without making them.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
-use super::{Node, TURN_PREFIX, View, above, depth, shown, turn_visual_prefix, visual_prefix};
+use super::{Kept, Node, TURN_PREFIX, View, above, depth, shown, turn_visual_prefix, visual_prefix};
 use crate::derived;
-use crate::model::{Commit, ContentsAt, Id, Millis, Project, Session};
+use crate::model::{Commit, Id, Millis, Project, Session};
 use crate::render::{self, Out, PageLinks, Resumed, RootState};
 use crate::store::conflicts::{self, Conflict, Side};
-use crate::store::{self, Result, commits, drafts, machines, outbox, projects, raw, sessions, stats, turns, visuals};
+use crate::store::{self, Result, commits, drafts, machines, outbox, projects, sessions, stats, turns, visuals};
 
 /// What a file holds.
 pub enum Contents {
@@ -30,9 +32,9 @@ pub enum Contents {
 pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Contents>> {
     let text = |text: Option<String>| text.map(|t| Contents::Bytes(t.into_bytes()));
     Ok(match node {
-        Node::SessionTranscript(row) => session_transcript(conn, row)?.map(Contents::Bytes),
-        Node::CommitTranscript(row) => commit_transcript(conn, row)?.map(Contents::Bytes),
-        Node::CommitPage(row) => commit_page(conn, row)?.map(Contents::Bytes),
+        Node::SessionTranscript(row) => session_transcript(conn, &view.kept, row)?.map(Contents::Bytes),
+        Node::CommitTranscript(row) => commit_transcript(conn, &view.kept, row)?.map(Contents::Bytes),
+        Node::CommitPage(row) => commit_page(conn, &view.kept, row)?.map(Contents::Bytes),
         Node::Turn(row) => turn_file(conn, row)?.map(Contents::Bytes),
         Node::SessionRaw(row) => shown(conn, row)?.map(|_| Contents::Raw { session_row: row }),
         Node::Visual(row) => visual(conn, row)?,
@@ -40,6 +42,13 @@ pub fn contents(conn: &Connection, view: &View, node: Node) -> Result<Option<Con
         Node::Draft(row) => drafts::get(conn, row)?.map(|draft| Contents::Bytes(draft.text)),
         // Whoever keeps the log serves what is in it.
         Node::Errors => (view.errors.0 == 0).then(|| Contents::Bytes(Vec::new())),
+        // Made for its length when the directory was listed.
+        other @ (Node::SessionMetaJson(_) | Node::SessionResume(_) | Node::CommitMetaJson(_)) => {
+            match view.kept.made(conn, other)? {
+                Some(made) => Some(Contents::Bytes(made.into_bytes())),
+                None => text(small(conn, view, other)?),
+            }
+        }
         other => text(small(conn, view, other)?),
     })
 }
@@ -59,8 +68,7 @@ pub fn elsewhere(conn: &Connection, node: Node) -> Result<Vec<Id>> {
         Node::SessionTranscript(row) | Node::SessionRaw(row) => row,
         Node::Turn(row) => turns::parts_of(row).0,
         Node::CommitTranscript(row) | Node::CommitPage(row) => {
-            let found = sessions::of_commit(conn, row)?.into_iter();
-            return Ok(found.filter(|s| s.contents == ContentsAt::Elsewhere).map(|s| s.id).collect());
+            return sessions::shown_elsewhere(conn, row);
         }
         _ => return Ok(Vec::new()),
     };
@@ -93,40 +101,35 @@ pub fn directory_of_document(node: Node) -> Option<Node> {
     }
 }
 
-/// Gives the other documents of a document's directory to `each`, those of at most `largest` bytes that are wanted when it is
-/// their turn.
+/// The other documents of a document's directory, those of at most `largest` bytes.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub fn documents_beside(
-    conn: &Connection,
-    view: &View,
-    node: Node,
-    largest: u64,
-    is_wanted: &dyn Fn(Node) -> bool,
-    each: &mut dyn FnMut(Node, &[u8]),
-) -> Result<()> {
-    let Some(sizes) = directory_of_document(node).map(|dir| sizes(conn, dir)).transpose()?.flatten() else {
-        return Ok(());
-    };
-    for (other, _) in sizes.documents.into_iter().filter(|(other, size)| *other != node && *size <= largest) {
-        if !is_wanted(other) || !elsewhere(conn, other)?.is_empty() {
-            continue;
-        }
-        match contents(conn, view, other)? {
-            Some(Contents::Bytes(bytes)) => each(other, &bytes),
-            Some(Contents::Raw { session_row }) => {
-                let mut bytes = Vec::new();
-                raw::for_each_chunk(conn, session_row, |chunk| bytes.extend_from_slice(chunk))?;
-                each(other, &bytes);
-            }
-            Some(Contents::Blob { .. }) | None => {}
-        }
+pub fn documents_beside(conn: &Connection, view: &View, node: Node, largest: u64) -> Result<Vec<Node>> {
+    let sizes = directory_of_document(node).map(|dir| sizes(conn, view, dir)).transpose()?.flatten();
+    let found = sizes.iter().flat_map(|sizes| sizes.documents);
+    Ok(found.filter(|(other, size)| *other != node && *size <= largest).map(|(other, _)| other).collect())
+}
+
+/// What a listing was told of a directory's documents, without what may change beside the change feed.
+#[derive(Debug)]
+pub(super) struct Listed {
+    sizes: Sizes,
+    /// Of a commit's directory, whose `meta.md` is the user's.
+    of: Option<(Commit, Project)>,
+    /// Documents that were made for their length.
+    made: Vec<(Node, String)>,
+}
+
+impl Listed {
+    /// A document that was made.
+    pub(super) fn made(&self, node: Node) -> Option<&str> {
+        self.made.iter().find(|(made, _)| *made == node).map(|(_, text)| text.as_str())
     }
-    Ok(())
 }
 
 /// What a listing tells of a session's or a commit's directory, from records that are read once for all of it.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Sizes {
     pub mtime: Millis,
     pub ctime: Millis,
@@ -137,49 +140,69 @@ pub(super) struct Sizes {
 }
 
 /// The sizes of the documents of a session's or a commit's directory.
-pub(super) fn sizes(conn: &Connection, dir: Node) -> Result<Option<Sizes>> {
-    match dir {
-        Node::Session(row) => session_sizes(conn, row),
-        Node::Commit(row) => commit_sizes(conn, row),
-        _ => Ok(None),
+pub(super) fn sizes(conn: &Connection, view: &View, dir: Node) -> Result<Option<Sizes>> {
+    let listed = match view.kept.listed(conn, dir)? {
+        Some(listed) => listed,
+        None => {
+            let found = match dir {
+                Node::Session(row) => session_sizes(conn, view, row)?,
+                Node::Commit(row) => commit_sizes(conn, row)?,
+                _ => None,
+            };
+            let Some(found) = found.map(Arc::new) else { return Ok(None) };
+            view.kept.keep_listed(conn, dir, Arc::clone(&found))?;
+            found
+        }
+    };
+    let mut sizes = listed.sizes;
+    if let Some((commit, project)) = &listed.of {
+        sizes.documents[0].1 = meta_md_of(conn, commit, project)?.text.len() as u64;
     }
+    Ok(Some(sizes))
 }
 
-fn session_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
+fn session_sizes(conn: &Connection, view: &View, row: i64) -> Result<Option<Listed>> {
     let Some(mut session) = shown(conn, row)? else { return Ok(None) };
     session.sections = derived::sections(conn, &session)?;
-    let found = session.commit_row.map(|c| commit_and_project(conn, c)).transpose()?.flatten();
+    let Some(commit_row) = session.commit_row else { return Ok(None) };
+    // Who comes down through the tree has listed the commit's directory just now.
+    let listed = view.kept.listed(conn, Node::Commit(commit_row))?;
+    let read = if listed.is_some() { None } else { commit_and_project(conn, commit_row)? };
+    let found = listed.as_ref().and_then(|listed| listed.of.as_ref()).or(read.as_ref());
     let Some((commit, project)) = found else { return Ok(None) };
     let subagents: Vec<String> = sessions::subagents(conn, row)?.into_iter().map(|s| s.dir_name).collect();
-    let meta = render::session_meta_json(&session, &project, Some(&commit), &subagents).len() as u64;
+    let meta = render::session_meta_json(&session, project, Some(commit), &subagents);
     let (raw, mtime, ctime) = (session.raw_bytes, session.ended_at, session.updated_at);
-    let resume = resume(conn, &session)?.len() as u64;
+    let resume = resume(conn, &session)?;
     let prefix = visual_prefix(depth(conn, row)?);
-    let transcript = render::session_transcript_len(&titled(session, &commit), &project.name, TURN_PREFIX, &prefix);
+    let transcript = render::session_transcript_len(&titled(session, commit), &project.name, TURN_PREFIX, &prefix);
     let documents = [
         (Node::SessionTranscript(row), transcript),
-        (Node::SessionMetaJson(row), meta),
+        (Node::SessionMetaJson(row), meta.len() as u64),
         (Node::SessionRaw(row), raw),
-        (Node::SessionResume(row), resume),
+        (Node::SessionResume(row), resume.len() as u64),
     ];
-    Ok(Some(Sizes { mtime, ctime, documents, has_more: !subagents.is_empty() }))
+    let made = vec![(Node::SessionMetaJson(row), meta), (Node::SessionResume(row), resume)];
+    let sizes = Sizes { mtime, ctime, documents, has_more: !subagents.is_empty() };
+    Ok(Some(Listed { sizes, of: None, made }))
 }
 
-fn commit_sizes(conn: &Connection, row: i64) -> Result<Option<Sizes>> {
+fn commit_sizes(conn: &Connection, row: i64) -> Result<Option<Listed>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let (sessions, visuals) = (sessions::of_commit(conn, row)?, visuals::of_commit(conn, row)?);
-    let text = meta_md_of(conn, &commit, &project)?.text.len() as u64;
-    let json = render::commit_meta_json(&commit, &project, &sessions, &visuals).len() as u64;
+    let json = render::commit_meta_json(&commit, &project, &sessions, &visuals);
     let sessions: Vec<Session> = sessions.into_iter().map(|s| titled(s, &commit)).collect();
     let measured = measured(conn, sessions)?;
     let documents = [
-        (Node::CommitMetaMd(row), text),
-        (Node::CommitMetaJson(row), json),
+        // Asked for each time.
+        (Node::CommitMetaMd(row), 0),
+        (Node::CommitMetaJson(row), json.len() as u64),
         (Node::CommitTranscript(row), transcript_len(&commit, &project, &measured)),
         (Node::CommitPage(row), page_len(&commit, &project, &measured)),
     ];
     let (mtime, ctime) = (commit.curated_at.unwrap_or(commit.closed_at), commit.updated_at);
-    Ok(Some(Sizes { mtime, ctime, documents, has_more: !visuals.is_empty() }))
+    let sizes = Sizes { mtime, ctime, documents, has_more: !visuals.is_empty() };
+    Ok(Some(Listed { sizes, of: Some((commit, project)), made: vec![(Node::CommitMetaJson(row), json)] }))
 }
 
 /// The edits that wait for the cloud.
@@ -387,12 +410,12 @@ fn session_transcript_size(conn: &Connection, row: i64) -> Result<Option<u64>> {
     Ok(Some(render::session_transcript_len(&session, &project, TURN_PREFIX, &prefix)))
 }
 
-fn session_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+fn session_transcript(conn: &Connection, kept: &Kept, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((session, project)) = page(conn, row)? else { return Ok(None) };
     let prefix = visual_prefix(depth(conn, row)?);
     let mut out = room_for(render::session_transcript_len(&session, &project, TURN_PREFIX, &prefix));
     render::session_header(&mut out, &session, &project);
-    sections(conn, &mut out, row, TURN_PREFIX, &prefix)?;
+    kept.sections(conn, &mut out, row, TURN_PREFIX, &prefix)?;
     Ok(Some(out))
 }
 
@@ -428,21 +451,22 @@ fn page_len(commit: &Commit, project: &Project, sessions: &[Session]) -> u64 {
     render::page_len(commit, project, &sized.collect::<Vec<_>>())
 }
 
-fn commit_page(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+fn commit_page(conn: &Connection, kept: &Kept, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let sessions = measured(conn, sessions_of(conn, &commit)?)?;
-    let mut page = room_for(page_len(&commit, &project, &sessions));
+    let length = page_len(&commit, &project, &sessions);
+    let mut page = room_for(length);
     render::page_start(&mut page, &commit, &project);
     let (mut index, of) = (Vec::new(), u32::try_from(sessions.len()).unwrap_or(u32::MAX));
-    let mut main = room_for(sessions.iter().map(|session| session.sections.page_bytes).sum());
+    let mut main = room_for(length);
     for (session, ordinal) in sessions.iter().zip(1..) {
         let (key, prefix) = (render::page_key(session), turns_from_commit(session));
         let links = PageLinks::beside(&key, &prefix);
         render::page_index_session(&mut index, session, ordinal, of);
         render::page_session(&mut main, session, ordinal, of);
-        turns::for_each(conn, session.row, |turn| {
-            render::page_index_entry(&mut index, &turn, &key);
-            render::page_turn(&mut main, &turn, &links);
+        kept.for_each(conn, session.row, |turn| {
+            render::page_index_entry(&mut index, turn, &key);
+            render::page_turn(&mut main, turn, &links);
         })?;
         index.put(render::PAGE_INDEX_SESSION_END);
         main.put(render::PAGE_SESSION_END);
@@ -466,14 +490,14 @@ fn resume(conn: &Connection, session: &Session) -> Result<String> {
     Ok(out)
 }
 
-fn commit_transcript(conn: &Connection, row: i64) -> Result<Option<Vec<u8>>> {
+fn commit_transcript(conn: &Connection, kept: &Kept, row: i64) -> Result<Option<Vec<u8>>> {
     let Some((commit, project)) = commit_and_project(conn, row)? else { return Ok(None) };
     let sessions = sessions_of(conn, &commit)?;
-    let mut out = room_for(sessions.iter().map(|session| session.sections.bytes).sum());
+    let mut out = room_for(transcript_len(&commit, &project, &sessions));
     render::commit_header(&mut out, &commit, &sessions, &project);
     for (session, ordinal) in sessions.iter().zip(1..) {
         render::commit_session_heading(&mut out, session, ordinal);
-        sections(conn, &mut out, session.row, &turns_from_commit(session), VISUALS_FROM_COMMIT)?;
+        kept.sections(conn, &mut out, session.row, &turns_from_commit(session), VISUALS_FROM_COMMIT)?;
     }
     Ok(Some(out))
 }
@@ -494,16 +518,13 @@ pub fn turns_from_commit(session: &Session) -> String {
     format!("sessions/{}/{TURN_PREFIX}", session.dir_name)
 }
 
-fn sections<O: Out>(conn: &Connection, out: &mut O, row: i64, turn_prefix: &str, visual_prefix: &str) -> Result<()> {
-    turns::for_each(conn, row, |turn| render::section(out, &turn, turn_prefix, visual_prefix))
-}
-
 /// Gives some of a session's turn files to `each`, with their numbers, from one number on.
 ///
 /// # Errors
 /// When the database cannot be read.
 pub fn turn_files(
     conn: &Connection,
+    kept: &Kept,
     session_row: i64,
     from: u32,
     count: u32,
@@ -514,9 +535,9 @@ pub fn turn_files(
     }
     let prefix = turn_visual_prefix(depth(conn, session_row)?);
     let mut out = Vec::new();
-    turns::for_some(conn, session_row, from, count, |turn| {
+    kept.for_some(conn, session_row, from, count, |turn| {
         out.clear();
-        render::turn_file(&mut out, &turn, &prefix);
+        render::turn_file(&mut out, turn, &prefix);
         each(turn.number, &out);
     })
 }

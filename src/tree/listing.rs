@@ -216,7 +216,7 @@ fn documents_dir(
     if after + 1 == entries.len() as u64 && facts(conn, view, optional.1)?.is_none() {
         return Ok(());
     }
-    let Some(sizes) = documents::sizes(conn, node)? else { return Ok(()) };
+    let Some(sizes) = documents::sizes(conn, view, node)? else { return Ok(()) };
     let optional = optional.1;
     for ((name, node, kind), next) in entries.into_iter().zip(1..) {
         let size = sizes.documents.iter().find(|(document, _)| *document == node).map(|(_, size)| *size);

@@ -6,9 +6,12 @@ mod attributes;
 mod changes;
 mod documents;
 mod hits;
+mod kept;
 mod listing;
 mod names;
 mod node;
+
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
@@ -30,6 +33,7 @@ pub use documents::{
     meta_md_rendering, turn_files, turns_from_commit,
 };
 pub use hits::{HitLink, hit_links};
+pub use kept::Kept;
 pub use listing::{Entry, list};
 pub use names::{Found, IdRange, id_range, lookup};
 pub use node::Node;
@@ -45,6 +49,8 @@ pub struct View {
     pub uid: u32,
     /// Bytes of the log of refused writes, and when the last was.
     pub errors: (u64, Millis),
+    /// What was read last.
+    pub kept: Arc<Kept>,
 }
 
 /// What kind of node it is.

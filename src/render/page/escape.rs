@@ -4,7 +4,7 @@ use super::super::out::Out;
 
 /// Writes text as text, in an element or in an attribute between double quotes.
 pub(super) fn put_text<O: Out>(out: &mut O, mut text: &str) {
-    while let Some(at) = text.bytes().position(|byte| matches!(byte, b'<' | b'>' | b'&' | b'"')) {
+    while let Some(at) = first_mark(text.as_bytes()) {
         out.put(&text[..at]);
         out.put(match text.as_bytes()[at] {
             b'<' => "&lt;",
@@ -15,6 +15,19 @@ pub(super) fn put_text<O: Out>(out: &mut O, mut text: &str) {
         text = &text[at + 1..];
     }
     out.put(text);
+}
+
+/// Where the first character is that means something in HTML. In pieces without a way out, which are looked at many bytes at a time.
+fn first_mark(text: &[u8]) -> Option<usize> {
+    let is_mark = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | b'"');
+    let mut before = 0;
+    for piece in text.chunks(32) {
+        if piece.iter().fold(false, |found, byte| found | is_mark(byte)) {
+            return piece.iter().position(is_mark).map(|at| before + at);
+        }
+        before += piece.len();
+    }
+    None
 }
 
 /// Writes what a program printed: its colours (ECMA-48, 5.4: ESC, `[`, parameters, a final letter) would be noise here. The turn's
