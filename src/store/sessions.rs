@@ -1,5 +1,7 @@
 //! Sessions: one row for each part of a session that belongs to one commit, subagents included.
 
+pub mod elsewhere;
+
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
