@@ -157,9 +157,14 @@ impl Id {
     /// Reads a printed id back: 32 hex digits, hyphens between them or not.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').map(hex_digit).collect::<Option<_>>()?;
-        let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect();
-        if digits.len() == 32 { Self::from_slice(&bytes) } else { None }
+        let mut bytes = [0; 16];
+        let mut count = 0;
+        for byte in text.bytes().filter(|byte| *byte != b'-') {
+            let place = bytes.get_mut(count / 2)?;
+            *place = *place << 4 | hex_digit(byte)?;
+            count += 1;
+        }
+        (count == 32).then_some(Self(bytes))
     }
 
     /// The first six hex digits: what names end in.
@@ -177,8 +182,22 @@ impl Serialize for Id {
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is no id")))
+        from.deserialize_str(IdText)
+    }
+}
+
+/// Reads an id without copying its text.
+struct IdText;
+
+impl serde::de::Visitor<'_> for IdText {
+    type Value = Id;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an id")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Id, E> {
+        Id::parse(text).ok_or_else(|| E::custom(format_args!("{text:?} is no id")))
     }
 }
 

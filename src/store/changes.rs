@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
-use super::Result;
+use super::{Result, many};
 
 /// Rows of the feed that are kept. A mount that falls further behind forgets everything it told the kernel.
 const KEPT: i64 = 200_000;
@@ -120,10 +120,14 @@ impl ChangeSet {
         if self.changes.is_empty() {
             return Ok(());
         }
-        let mut insert = conn.prepare_cached("INSERT INTO changes(kind, row, parent, name) VALUES (?1, ?2, ?3, ?4)")?;
-        for change in std::mem::take(&mut self.changes) {
-            insert.execute(params![change.kind as i64, change.row, change.parent, change.name])?;
-        }
+        let changes = std::mem::take(&mut self.changes);
+        let kinds: Vec<i64> = changes.iter().map(|change| change.kind as i64).collect();
+        let values: Vec<&dyn ToSql> = changes
+            .iter()
+            .zip(&kinds)
+            .flat_map(|(change, kind)| [kind as &dyn ToSql, &change.row, &change.parent, &change.name])
+            .collect();
+        many::insert(conn, "INSERT INTO changes(kind, row, parent, name)", "", 4, &values)?;
         conn.prepare_cached("DELETE FROM changes WHERE seq <= (SELECT max(seq) FROM changes) - ?1")?.execute([KEPT])?;
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Cognitive commits: as imports make them. What users make of them is in [`curated`].
 
 pub mod curated;
+pub mod found;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 

@@ -3,6 +3,9 @@
 //! A facet is such a directory (a day, a model, a part of a file's path); a link is a commit in one. Written beside the parts
 //! of a session, a row for each thing that is new. A commit's links go with it into the commit it is merged with.
 
+mod bulk;
+pub use bulk::Bulk;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::commits::{LISTED_COLUMNS, LISTED_WIDTH, Listed};
@@ -243,6 +246,18 @@ pub fn link(conn: &Connection, row: i64) -> Result<Option<(i64, i64)>> {
 pub fn links_to(conn: &Connection, commit_row: i64) -> Result<Vec<(i64, i64)>> {
     let mut query = conn.prepare_cached("SELECT facet_row, row FROM facet_links WHERE commit_row = ?1")?;
     Ok(query.query_map([commit_row], |r| Ok((r.get(0)?, r.get(1)?)))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The names of the directories of `by/status/` that a commit stands in.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn statuses_of(conn: &Connection, commit_row: i64) -> Result<Vec<String>> {
+    let mut query = conn.prepare_cached(
+        "SELECT f.name FROM facet_links l JOIN facets f ON f.row = l.facet_row WHERE l.commit_row = ?1 AND f.kind = ?2",
+    )?;
+    let names = query.query_map([commit_row, FacetKind::Status as i64], |r| r.get(0))?;
+    Ok(names.collect::<rusqlite::Result<_>>()?)
 }
 
 /// The facets a commit stands in, with those they lie in.

@@ -133,6 +133,13 @@ impl TurnIndex {
     }
 }
 
+/// Marks no turn of a packed index as deleted.
+pub fn set_none_deleted(packed: &mut [u8]) {
+    for entry in packed.chunks_mut(ENTRY_BYTES) {
+        entry[0] &= !DELETED;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

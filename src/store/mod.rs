@@ -23,6 +23,8 @@ pub mod kept;
 mod known;
 pub mod lock;
 pub mod machines;
+mod many;
+pub mod marks;
 pub mod objects;
 pub mod outbox;
 pub mod parked;
@@ -506,7 +508,8 @@ fn json_list(text: &str) -> Vec<String> {
 }
 
 fn to_json_list(list: &[String]) -> String {
-    serde_json::Value::from(list.to_vec()).to_string()
+    // Strings are always JSON.
+    serde_json::to_string(list).unwrap_or_default()
 }
 
 /// Ids are stored as 16 bytes.

@@ -1,5 +1,6 @@
 //! Sessions: one row for each part of a session that belongs to one commit, subagents included.
 
+pub mod elsewhere;
 mod ids;
 
 use std::collections::BTreeMap;

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::{Result, Transaction, set_state};
+use super::{Result, Transaction, many, set_state};
 use crate::model::{Id, Tokens};
 
 /// The key in `state` while what the cloud says is written.
@@ -84,6 +84,18 @@ pub fn pulled(conn: &Connection, kind: Facts, row: i64, hash: &Id) -> Result<()>
     )?
     .execute(params![kind as u8, row, hash.0])?;
     Ok(())
+}
+
+/// [`pulled`] of many records.
+///
+/// # Errors
+/// When SQLite cannot write.
+pub fn pulled_many(conn: &Connection, records: &[(Facts, i64, Id)]) -> Result<()> {
+    let rows: Vec<(u8, i64, [u8; 16])> = records.iter().map(|(kind, row, hash)| (*kind as u8, *row, hash.0)).collect();
+    let values: Vec<&dyn ToSql> =
+        rows.iter().flat_map(|(kind, row, hash)| [kind as &dyn ToSql, row, &1, &1, hash]).collect();
+    let again = "ON CONFLICT(kind, entity_row) DO UPDATE SET sent = version, pulled = excluded.pulled";
+    many::insert(conn, "INSERT INTO sent_facts(kind, entity_row, version, sent, pulled)", again, 5, &values)
 }
 
 /// Notes the facts that came from the cloud for a record that has its own.

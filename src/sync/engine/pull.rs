@@ -14,9 +14,9 @@ use crate::cloud::{self, Cloud};
 use crate::curation::{Edit, Editor, Elsewhere, Entity, TrashName};
 use crate::model::{Id, Millis};
 use crate::store::{
-    self, EntityKind, StoreError, Transaction, commits, outbox, parked, refused, sessions, told, trash,
+    self, EntityKind, StoreError, Transaction, Writer, commits, outbox, parked, refused, sessions, told, trash,
 };
-use crate::sync::facts;
+use crate::sync::facts::{self, Bulk, Ready};
 use crate::sync::fields::{self, Here};
 
 use super::Summary;
@@ -31,15 +31,41 @@ pub(super) fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i6
 /// The answer to a question for a page, and when it came.
 struct Answer {
     since: i64,
-    page: cloud::Result<Pulled>,
+    page: cloud::Result<Page>,
     at: Instant,
 }
 
 impl Answer {
     fn ask(cloud: &dyn Cloud, since: i64) -> Self {
         let page = cloud.pull(since, PAGE);
-        Self { since, page, at: clock::steady() }
+        let at = clock::steady();
+        Self { since, page: page.map(Page::of), at }
     }
+}
+
+/// What came, with each record's facts as they were read.
+struct Page {
+    pulled: Pulled,
+    ready: Vec<Ready>,
+}
+
+impl Page {
+    fn of(mut pulled: Pulled) -> Self {
+        // Parents first, in as far as they are on the page.
+        pulled.rows.sort_by_key(|row| (row.kind, row.seq));
+        let ready = pulled.rows.iter().map(Ready::read).collect();
+        Self { pulled, ready }
+    }
+}
+
+/// How records of which nothing is known here are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Taking {
+    /// Many together.
+    Bulk,
+    /// As any other: what comes of it is the same.
+    #[cfg(test)]
+    OneByOne,
 }
 
 /// What is written of a page.
@@ -59,7 +85,7 @@ impl Cycle<'_> {
     }
 
     fn pages(&mut self) -> Step {
-        let mut ahead: Option<Answer> = None;
+        let (mut ahead, mut bulk): (Option<Answer>, _) = (None, Bulk::default());
         loop {
             if self.is_over() {
                 return Ok(None);
@@ -69,7 +95,8 @@ impl Cycle<'_> {
                 self.summary.requests += 1;
                 Answer::ask(self.cloud, since)
             });
-            let page = answer.page?;
+            let whole = answer.page?;
+            let page = &whole.pulled;
             check_protocol(page.protocol)?;
             self.here.ahead = page.now.0 - (Millis::now().0 - millis(passed_since(answer.at)));
             self.heard = Some((page.now, answer.at));
@@ -89,7 +116,7 @@ impl Cycle<'_> {
                 }
             }
             let is_last = page.next >= page.head;
-            ahead = self.write_and_ask(&page, is_last)?;
+            ahead = self.write_and_ask(&whole, is_last, &mut bulk)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
             if is_last && !self.looks_again()? {
                 self.compare()?;
@@ -142,54 +169,90 @@ impl Cycle<'_> {
     }
 
     /// Writes a page, and has the next one asked for meanwhile, if there is one.
-    fn write_and_ask(&mut self, page: &Pulled, is_last: bool) -> Result<Option<Answer>> {
+    fn write_and_ask(&mut self, page: &Page, is_last: bool, bulk: &mut Bulk) -> Result<Option<Answer>> {
         if is_last {
-            return self.write(page, is_last).map(|()| None);
+            let pen = Pen { here: self.here, summary: &mut self.summary };
+            return write(self.writer, pen, (page, is_last), (bulk, Taking::Bulk)).map(|()| None);
         }
         self.summary.requests += 1;
-        let (cloud, next) = (self.cloud, page.next);
+        let (cloud, next) = (self.cloud, page.pulled.next);
         thread::scope(|scope| {
             let asked = scope.spawn(move || Answer::ask(cloud, next));
-            self.write(page, is_last)?;
+            let pen = Pen { here: self.here, summary: &mut self.summary };
+            write(self.writer, pen, (page, is_last), (bulk, Taking::Bulk))?;
             // Without an answer it is asked for again.
             Ok(asked.join().ok())
         })
     }
+}
 
-    fn write(&mut self, page: &Pulled, is_last: bool) -> Result<()> {
-        let is_anew = store::state(self.writer.conn(), RESYNC)?.is_some();
-        let since = number(self.writer.conn(), CURSOR)?;
-        if page.rows.is_empty() && page.next == since && !is_anew {
-            return Ok(());
-        }
-        let mut tx = self.writer.begin()?;
-        let mut pen = Pen { here: self.here, summary: &mut self.summary };
-        let mut rows: Vec<&Row> = page.rows.iter().collect();
-        // Parents first, in as far as they are on the page.
-        rows.sort_by_key(|row| (row.kind, row.seq));
-        for row in rows {
-            let is_new = pen.take(&mut tx, row)?;
-            pen.summary.pulled += u64::from(is_new);
-            if is_anew {
-                tx.execute(
-                    "INSERT OR IGNORE INTO pulled_anew(kind, id) VALUES (?1, ?2)",
-                    params![row.kind as i64, row.id.0],
-                )
-                .map_err(StoreError::from)?;
-            }
-        }
-        if !page.rows.is_empty() {
-            pen.unpark(&mut tx)?;
-        }
-        if is_anew && is_last {
-            pen.delete_what_did_not_come(&mut tx)?;
-        }
-        store::set_state(&tx, CURSOR, &page.next.to_string())?;
-        Ok(tx.commit()?)
+/// Writes a page, and the cursor behind it.
+fn write(
+    writer: &mut Writer,
+    mut pen: Pen<'_>,
+    (page, is_last): (&Page, bool),
+    (bulk, taking): (&mut Bulk, Taking),
+) -> Result<()> {
+    let Page { pulled: page, ready } = page;
+    let is_anew = store::state(writer.conn(), RESYNC)?.is_some();
+    let since = number(writer.conn(), CURSOR)?;
+    if page.rows.is_empty() && page.next == since && !is_anew {
+        return Ok(());
     }
+    let mut tx = writer.begin()?;
+    bulk.begin(&tx)?;
+    for (row, ready) in page.rows.iter().zip(ready) {
+        let is_new = match taking {
+            Taking::Bulk => pen.take_new(&mut tx, bulk, (row, ready))?,
+            #[cfg(test)]
+            Taking::OneByOne => pen.take(&mut tx, row)?,
+        };
+        pen.summary.pulled += u64::from(is_new);
+        if is_anew {
+            tx.execute(
+                "INSERT OR IGNORE INTO pulled_anew(kind, id) VALUES (?1, ?2)",
+                params![row.kind as i64, row.id.0],
+            )
+            .map_err(StoreError::from)?;
+        }
+    }
+    let is_parked = !page.rows.is_empty() && parked::count(&tx)? > 0;
+    if is_parked || (is_anew && is_last) {
+        bulk.end(&mut tx)?;
+    } else {
+        bulk.write(&mut tx)?;
+    }
+    if is_parked {
+        pen.unpark(&mut tx)?;
+    }
+    if is_anew && is_last {
+        pen.delete_what_did_not_come(&mut tx)?;
+    }
+    store::set_state(&tx, CURSOR, &page.next.to_string())?;
+    Ok(tx.commit()?)
 }
 
 impl Pen<'_> {
+    /// As [`Self::take`]; a record of which nothing is known here, with others of its like.
+    fn take_new(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        bulk: &mut Bulk,
+        (row, ready): (&Row, &Ready),
+    ) -> store::Result<bool> {
+        if !bulk.add(tx, row, ready)? {
+            bulk.end(tx)?;
+            return self.take(tx, row);
+        }
+        let is_twice = bulk.is_twice(tx, row)?;
+        if !row.fields.is_empty() || is_twice {
+            bulk.end(tx)?;
+            self.fields(tx, row)?;
+            facts::unite(tx, row)?;
+        }
+        Ok(true)
+    }
+
     /// Writes a record that came: its facts, then its fields. Whether it said something new.
     pub(super) fn take(&mut self, tx: &mut Transaction<'_>, row: &Row) -> store::Result<bool> {
         let mut is_new = true;
@@ -304,3 +367,6 @@ fn is_in_deleted(tx: &Transaction<'_>, session: i64) -> store::Result<bool> {
     let commit = commit.map(|row| commits::get(tx, row)).transpose()?.flatten();
     Ok(commit.is_some_and(|commit| commit.deleted_at.is_some()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! Each record is taken or refused for itself. What is written marks nothing as unsent, but for what only this machine can find:
 //! that two commits are one.
 
+mod bulk;
 mod commit;
 mod others;
 mod session;
@@ -17,6 +18,8 @@ use crate::model::Id;
 use crate::store::gone::{self, Fate};
 use crate::store::told::{self, Facts};
 use crate::store::{Result, StoreError, Transaction, awaited, commits};
+
+pub use bulk::{Bulk, Ready};
 
 /// What became of a record.
 #[derive(Debug, Clone, PartialEq)]

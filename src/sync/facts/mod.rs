@@ -16,7 +16,7 @@ use crate::model::Id;
 use crate::store::told::{self, Facts};
 use crate::store::{Result, Transaction, gone};
 
-pub use apply::{Applied, apply, unite};
+pub use apply::{Applied, Bulk, Ready, apply, unite};
 pub(crate) use export::{project_of, rank, stub};
 pub use redact::{Nothing, Redact};
 

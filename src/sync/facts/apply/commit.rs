@@ -49,7 +49,7 @@ pub(super) fn apply(tx: &mut Transaction<'_>, row: &Row) -> Result<Applied> {
 }
 
 /// The sent name, where it is one and free; else the usual one.
-fn dir_name(tx: &Transaction<'_>, id: &Id, project_row: i64, facts: &CommitFacts) -> Result<String> {
+pub(super) fn dir_name(tx: &Transaction<'_>, id: &Id, project_row: i64, facts: &CommitFacts) -> Result<String> {
     let made = || render::commit_dir_name(facts.started_at, &facts.title, &id.short());
     let wanted = safe_name(&facts.dir_name).map_or_else(made, str::to_owned);
     let name = commits::free_dir_name(tx, &wanted, id)?;
@@ -165,7 +165,7 @@ fn meet(tx: &mut Transaction<'_>, known: &Commit, facts: &CommitFacts) -> Result
     Ok(changed)
 }
 
-fn git_commits(tx: &mut Transaction<'_>, commit_row: i64, facts: &CommitFacts) -> Result<bool> {
+pub(super) fn git_commits(tx: &mut Transaction<'_>, commit_row: i64, facts: &CommitFacts) -> Result<bool> {
     let mut changed = false;
     for made in &facts.git_commits {
         let git =

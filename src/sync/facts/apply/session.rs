@@ -9,13 +9,16 @@ use crate::cloud::wire::{Row, SessionFacts};
 use crate::model::{Agent, ContentsAt, Id, SectionSize, Session, Tokens};
 use crate::store::commits::{self, curated};
 use crate::store::facets::{self, FacetKind, Place};
-use crate::store::index::TurnIndex;
+use crate::store::index::{self, TurnIndex};
 use crate::store::told::{self, Facts};
 use crate::store::visuals::{self, NewVisual};
 use crate::store::{ChangeKind, Result, Transaction, gone, machines, sessions, turns};
 use crate::sync::contents;
 use crate::upkeep::repair;
 use crate::{derived, render};
+
+/// Parts of the longest path of a file that a commit is found by.
+pub(super) const DEEPEST: usize = 64;
 
 /// What a session is put beside, as rows.
 struct Around {
@@ -103,9 +106,7 @@ fn write(
         tool_names: facts.tool_names.clone(),
         render_version: facts.render_version,
     };
-    for number in 1..=index.len() {
-        index.set_deleted(number, false);
-    }
+    index::set_none_deleted(&mut index.packed);
     let contents = contents_at(tx, known, &before, &index, facts)?;
     let (ordinal, dir_name) = name(tx, row, agent, around, facts)?;
     set_columns(tx, row, agent, around, facts, (ordinal, &dir_name))?;
@@ -124,7 +125,10 @@ fn write(
     sessions::number_by_time(tx, around.commit)?;
     pictures(tx, row, around.commit, facts)?;
     file(tx, around, agent, facts)?;
-    repair::announce(tx, row, &before, &index);
+    // Of one that is new nobody was told anything yet.
+    if known.is_some() {
+        repair::announce(tx, row, &before, &index);
+    }
     announce(tx, row, known, around);
     refresh(tx, around.commit)?;
     if let Some(former) = known.and_then(|known| known.commit_row).filter(|former| *former != around.commit) {
@@ -248,7 +252,7 @@ fn set_columns(
     Ok(())
 }
 
-fn pictures(tx: &mut Transaction<'_>, row: i64, commit_row: i64, facts: &SessionFacts) -> Result<()> {
+pub(super) fn pictures(tx: &mut Transaction<'_>, row: i64, commit_row: i64, facts: &SessionFacts) -> Result<()> {
     for visual in &facts.visuals {
         let turn_row = turns::row_of(row, visual.turn);
         let made = |ordinal| {
@@ -303,7 +307,7 @@ fn file(tx: &mut Transaction<'_>, around: &Around, agent: Agent, facts: &Session
     places.extend(facts.tool_names.iter().map(|name| Place::of(FacetKind::Tool, render::tool_slug(name))));
     for path in facts.files.iter() {
         let parts: Option<Vec<String>> = path.split('/').map(render::path_part_name).collect();
-        places.extend(parts.filter(|parts| parts.len() <= 64).map(|parts| Place::file(commit.project_row, parts)));
+        places.extend(parts.filter(|parts| parts.len() <= DEEPEST).map(|parts| Place::file(commit.project_row, parts)));
     }
     facets::add(tx, around.commit, &places)
 }
@@ -327,7 +331,7 @@ fn announce(tx: &mut Transaction<'_>, row: i64, known: Option<&Session>, around:
 }
 
 /// A commit's times follow from its sessions; that of its last change is not now.
-fn refresh(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
+pub(super) fn refresh(tx: &mut Transaction<'_>, commit_row: i64) -> Result<()> {
     let Some(before) = commits::get(tx, commit_row)? else { return Ok(()) };
     commits::refresh(tx, commit_row)?;
     tx.prepare_cached("UPDATE cognitive_commits SET updated_at = ?2 WHERE row = ?1")?
