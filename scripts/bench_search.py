@@ -175,6 +175,7 @@ def arguments():
     parser.add_argument("--turns", type=int, default=1_000_000, help="turns in the database (default: 1000000)")
     parser.add_argument("--entries", type=int, default=100_000, help="commits in the directories of by/ that are listed (default: 100000)")
     parser.add_argument("--repeat", type=int, default=5, help="how often each is measured; medians are shown (default: 5)")
+    parser.add_argument("--only", choices=["searches", "listings"], help="the one without the other")
     parser.add_argument("--dir", default="target/bench-search", help="where the data lies, on a disk; kept (default: target/bench-search)")
     parser.add_argument("--json", action="store_true", help="print JSON in place of the table")
     parser.add_argument("--target", default="target/release", help=argparse.SUPPRESS)
@@ -191,9 +192,12 @@ def main():
     command = shlex.join(["scripts/bench", "--search", *(a for a in sys.argv[1:] if a != "--target" and a != args.target)])
     bench.facts["load before"] = os.getloadavg()[0]
     try:
-        bench.prepare()
-        bench.search()
-        Listings(bench).measure()
+        if args.only != "listings":
+            bench.prepare()
+            bench.search()
+        if args.only != "searches":
+            bench.dir.mkdir(parents=True, exist_ok=True)
+            Listings(bench).measure()
     finally:
         bench.clean_up()
     bench.facts["load after"] = os.getloadavg()[0]
