@@ -22,7 +22,7 @@ use crate::sync::engine::{self, Engine, Progress, Summary, SyncError, Way};
 use crate::sync::shared_counts;
 
 /// How often it is looked whether something changed here: by a number in shared memory, without the disk.
-const LOOKS: Duration = Duration::from_millis(250);
+const LOOKS: Duration = Duration::from_millis(400);
 /// How often the settings and the login are looked at.
 const ACCOUNT_LOOKS: Duration = Duration::from_secs(1);
 /// How often another process is asked for the engine's role.
