@@ -283,7 +283,7 @@ impl Told {
             1 => self.tell(Kind::Session, id, None).forgotten = true,
             2 if commit != other => self.tell(Kind::Commit, commit, None).merged_into = Some(other),
             // The same once more, as after a request that was made twice.
-            3 => drop(self.tell(Kind::Session, id, Some(json!(facts))).rank = 20),
+            3 => self.tell(Kind::Session, id, Some(json!(facts))).rank = 20,
             4 => {
                 facts.title = Some("Another".to_owned());
                 facts.commit = *self.dice.one_of(&[facts.commit, other]);
