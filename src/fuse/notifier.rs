@@ -27,6 +27,10 @@ const IDLE_TICK: Duration = Duration::from_millis(900);
 /// How long after something was written there may be changes: they show when they are on the disk, which is later.
 const BUSY: Duration = Duration::from_secs(2);
 
+/// How often, and how long, when something is written after a while: most often that is one change, and soon there.
+const FIRST_TICK: Duration = Duration::from_millis(20);
+const FIRST: Duration = Duration::from_millis(200);
+
 /// A name that no directory has.
 const NO_NAME: &str = "\u{1}";
 
@@ -142,12 +146,20 @@ fn watch(files: Vec<PathBuf>, stop: Arc<Stop>) -> Option<INotifyWatcher> {
 fn run(work: &Work, stop: &Stop, idle: Duration) {
     let mut logged = None;
     log_requests(work, &mut logged);
-    let mut busy_until = Instant::now() + BUSY;
+    let (mut busy_until, mut first_until) = (Instant::now() + BUSY, Instant::now());
     loop {
-        let is_idle = Instant::now() >= busy_until;
-        match stop.wait(if is_idle { idle } else { TICK }, is_idle) {
+        let now = Instant::now();
+        let is_idle = now >= busy_until;
+        let tick = if is_idle { idle } else { TICK };
+        match stop.wait(if now < first_until { FIRST_TICK } else { tick }, is_idle) {
             Asked::End => break,
-            Asked::Written | Asked::LookOften => busy_until = Instant::now() + BUSY,
+            Asked::Written | Asked::LookOften => {
+                let now = Instant::now();
+                if is_idle {
+                    first_until = now + FIRST;
+                }
+                busy_until = now + BUSY;
+            }
             Asked::Look | Asked::Nothing => {}
         }
         if catch_unwind(AssertUnwindSafe(|| announce_changes(work))).is_err() {

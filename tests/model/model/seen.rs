@@ -122,7 +122,8 @@ impl Model {
             Op::RemoveTree { path } | Op::Fsync { path } | Op::Open { path } => vec![path],
             Op::Rename { from, to, .. } => vec![from, to],
             Op::Save { dir, .. } => vec![dir],
-            Op::Import { .. } | Op::Close { .. } | Op::Forget => Vec::new(),
+            Op::Close { .. } | Op::Forget => Vec::new(),
+            // What an import brings shows a moment later, in whatever commit: it is waited for.
             _ => return None,
         };
         let mut found = Vec::new();
