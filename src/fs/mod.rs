@@ -286,12 +286,8 @@ impl CogFs {
     /// The files that are written to when [`Self::changes`] has something to tell that was not done here.
     #[must_use]
     pub fn files_of_changes(&self) -> Vec<PathBuf> {
-        let log_of = |database: PathBuf| {
-            let mut log = database.into_os_string();
-            log.push("-wal");
-            PathBuf::from(log)
-        };
-        let mut files = vec![log_of(self.layout.database()), log_of(self.layout.search_index())];
+        let databases = [self.layout.database(), self.layout.search_index()];
+        let mut files: Vec<PathBuf> = databases.iter().map(|database| store::log_of(database)).collect();
         files.extend(self.writing.as_ref().map(|writing| writing.errors.path().to_owned()));
         files
     }
@@ -1002,6 +998,10 @@ impl CogFs {
         self.readers.end_idle(Duration::ZERO);
         if indexed || version != watcher.data_version {
             self.forget_found(&mut stale);
+        }
+        if watcher.seen != next {
+            // Of what was forgotten nothing stays here either.
+            self.view().kept.clear();
         }
         (watcher.data_version, watcher.seen) = (version, next);
         stale.sort();

@@ -58,16 +58,13 @@ struct Stop {
 }
 
 /// What the thread is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Asked {
-    #[default]
-    Nothing,
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
     /// To look for changes now: something was done here.
-    Look,
+    look: bool,
     /// To look often for a while: somebody writes to the database.
-    Written,
-    LookOften,
-    End,
+    written: bool,
+    end: bool,
 }
 
 impl Stop {
@@ -75,25 +72,14 @@ impl Stop {
     /// an import writes thousands of times a second.
     fn wait(&self, tick: Duration, idle: bool) -> Asked {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let sleeps = |asked: &mut Asked| *asked == Asked::Nothing || (*asked == Asked::Written && !idle);
+        let sleeps = |asked: &mut Asked| !(asked.end || asked.look || asked.written && idle);
         let waited = self.wake.wait_timeout_while(asked, tick, sleeps);
         let (mut asked, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        match *asked {
-            Asked::End => Asked::End,
-            _ => std::mem::take(&mut *asked),
-        }
+        std::mem::take(&mut *asked)
     }
 
-    fn ask(&self, what: Asked) {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        // What it is asked for stays: to look now, and often behind that, where it is both.
-        *asked = match (*asked, what) {
-            (Asked::End, _) => Asked::End,
-            (Asked::Look, Asked::Written) | (Asked::Written, Asked::Look) => Asked::LookOften,
-            (Asked::LookOften, Asked::Look | Asked::Written) => Asked::LookOften,
-            (_, what) => what,
-        };
-        drop(asked);
+    fn ask(&self, what: impl FnOnce(&mut Asked)) {
+        what(&mut self.asked.lock().unwrap_or_else(PoisonError::into_inner));
         self.wake.notify_all();
     }
 }
@@ -103,7 +89,7 @@ impl NotifierThread {
         let stop = Arc::new(Stop::default());
         let seen_by_thread = Arc::clone(&stop);
         let told_of_news = Arc::clone(&stop);
-        work.fs.on_news(Box::new(move || told_of_news.ask(Asked::Look)));
+        work.fs.on_news(Box::new(move || told_of_news.ask(|asked| asked.look = true)));
         let watch = watch(work.fs.files_of_changes(), Arc::clone(&stop));
         // Who counts requests wants to see them soon.
         let idle = if watch.is_some() && work.request_log.is_none() { IDLE_TICK } else { TICK };
@@ -115,7 +101,7 @@ impl NotifierThread {
 
 impl Drop for NotifierThread {
     fn drop(&mut self) {
-        self.stop.ask(Asked::End);
+        self.stop.ask(|asked| asked.end = true);
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported when it happened.
             let _ = thread.join();
@@ -130,7 +116,7 @@ fn watch(files: Vec<PathBuf>, stop: Arc<Stop>) -> Option<INotifyWatcher> {
         let written = |event: &Event| !event.kind.is_access() && event.paths.iter().any(|path| files.contains(path));
         // What was lost may have been anything.
         if event.map_or(true, |event| event.need_rescan() || written(&event)) {
-            stop.ask(Asked::Written);
+            stop.ask(|asked| asked.written = true);
         }
     };
     let mut watcher = INotifyWatcher::new(heard, Config::default()).ok()?;
@@ -151,16 +137,16 @@ fn run(work: &Work, stop: &Stop, idle: Duration) {
         let now = Instant::now();
         let is_idle = now >= busy_until;
         let tick = if is_idle { idle } else { TICK };
-        match stop.wait(if now < first_until { FIRST_TICK } else { tick }, is_idle) {
-            Asked::End => break,
-            Asked::Written | Asked::LookOften => {
-                let now = Instant::now();
-                if is_idle {
-                    first_until = now + FIRST;
-                }
-                busy_until = now + BUSY;
+        let asked = stop.wait(if now < first_until { FIRST_TICK } else { tick }, is_idle);
+        if asked.end {
+            break;
+        }
+        if asked.written {
+            let now = Instant::now();
+            if is_idle {
+                first_until = now + FIRST;
             }
-            Asked::Look | Asked::Nothing => {}
+            busy_until = now + BUSY;
         }
         if catch_unwind(AssertUnwindSafe(|| announce_changes(work))).is_err() {
             tracing::error!("looking for changes panicked; the mount goes on, what it shows may be old");

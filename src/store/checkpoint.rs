@@ -16,6 +16,14 @@ pub(super) const LONG: u64 = 4 * 1024 * 1024;
 /// A log longer than this is waited for: else it would grow for as long as an import writes faster than the disk.
 const TOO_LONG: u64 = 256 * 1024 * 1024;
 
+/// The write-ahead log of a database.
+#[must_use]
+pub fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    log.into()
+}
+
 /// Copies the log of one database.
 pub(super) struct Checkpointer {
     database: PathBuf,
@@ -29,9 +37,7 @@ pub(super) struct Checkpointer {
 impl Checkpointer {
     /// For a database whose connections leave checkpoints to this one. The thread is started when there is something to do.
     pub(super) fn new(database: &Path) -> Self {
-        let mut log = database.as_os_str().to_owned();
-        log.push("-wal");
-        Self { database: database.to_owned(), log: log.into(), copied_at: 0, work: None, thread: None }
+        Self { database: database.to_owned(), log: log_of(database), copied_at: 0, work: None, thread: None }
     }
 
     /// To be called behind each commit, outside of a transaction.

@@ -349,22 +349,15 @@ pub struct NewCommit<'a> {
 /// # Errors
 /// When SQLite cannot write.
 pub fn create(tx: &mut Transaction<'_>, new: &NewCommit<'_>) -> Result<i64> {
-    let now = Millis::now().0;
-    tx.prepare_cached(
-        "INSERT INTO cognitive_commits(id, project_row, dir_name, link_name, title, title_rank, closed_by, started_at,
-             closed_at, updated_at)
-         VALUES (?1, ?2, ?3, ?3, ?4, ?5, 'session_end', ?6, ?6, ?7)",
-    )?
-    .execute(params![
-        new.id.0,
-        new.project_row,
-        new.dir_name,
-        new.title,
-        new.title_rank as i64,
-        new.started_at.0,
-        now
-    ])?;
-    let row = tx.last_insert_rowid();
+    let open = found::Found {
+        git_hash: None,
+        git_subject: None,
+        closed_by: ClosedBy::SessionEnd,
+        closed_at: new.started_at,
+        parallel: false,
+        updated_at: Millis::now(),
+    };
+    let row = found::insert(tx, new, &open)?;
     tx.changes.add_full(ChangeKind::ProjectCommits, row, new.project_row, None);
     facets::set_day(tx, row, new.dir_name, new.started_at)?;
     Ok(row)

@@ -55,6 +55,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use rusqlite_migration::{M, Migrations};
 
 use self::checkpoint::Checkpointer;
+pub use self::checkpoint::log_of;
 use self::known::Known;
 use self::raw::Packer;
 

@@ -48,6 +48,11 @@ impl Kept {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps nothing: there is another state.
+    pub fn clear(&self) {
+        *self.lock() = Inner::default();
+    }
+
     fn conversation(&self, conn: &Connection, row: i64) -> Result<Option<Arc<Conversation>>> {
         if self.lock().sessions.is_empty() {
             return Ok(None);

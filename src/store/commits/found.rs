@@ -1,4 +1,4 @@
-//! Commits that another machine found, of which nothing is known here yet: written by one statement.
+//! New commits, written by one statement: those that an import begins, and those that another machine found.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -6,7 +6,7 @@ use super::NewCommit;
 use crate::model::{ClosedBy, Id, Millis};
 use crate::store::Result;
 
-/// What another machine found of a commit, beside what every new one has.
+/// What was found of a commit, beside what every new one has.
 #[derive(Debug)]
 pub struct Found<'a> {
     pub git_hash: Option<&'a str>,

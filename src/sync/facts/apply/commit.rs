@@ -65,17 +65,15 @@ pub(super) fn dir_name(tx: &Transaction<'_>, id: &Id, project_row: i64, facts: &
     Ok(render::commit_dir_name(facts.started_at, &facts.title, &id.to_string().replace('-', "")))
 }
 
+/// The commit that the facts tell of.
+pub(super) fn new<'a>(id: &Id, project_row: i64, dir_name: &'a str, facts: &'a CommitFacts) -> NewCommit<'a> {
+    let (title, title_rank) = (facts.title.as_str(), TitleRank::from_u8(facts.title_rank));
+    NewCommit { id: *id, project_row, dir_name, title, title_rank, started_at: facts.started_at }
+}
+
 fn create(tx: &mut Transaction<'_>, row: &Row, project_row: i64, facts: &CommitFacts) -> Result<i64> {
     let dir_name = dir_name(tx, &row.id, project_row, facts)?;
-    let new = NewCommit {
-        id: row.id,
-        project_row,
-        dir_name: &dir_name,
-        title: &facts.title,
-        title_rank: TitleRank::from_u8(facts.title_rank),
-        started_at: facts.started_at,
-    };
-    let commit_row = commits::create(tx, &new)?;
+    let commit_row = commits::create(tx, &new(&row.id, project_row, &dir_name, facts))?;
     set_facts(tx, commit_row, facts)?;
     Ok(commit_row)
 }

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::{Bulk, Open};
 use crate::cloud::wire::{CommitFacts, Kind, Row};
 use crate::model::{ClosedBy, Id};
+use crate::store::commits;
 use crate::store::commits::found::{self, Found};
-use crate::store::commits::{self, NewCommit, TitleRank};
 use crate::store::facets::{FacetKind, Place, links_to, statuses_of};
 use crate::store::{ChangeKind, EntityKind, Result, Transaction, outbox, sessions};
 use crate::sync::facts::apply::commit as one;
@@ -24,14 +24,7 @@ impl Bulk {
             return Ok(false);
         }
         let dir_name = one::dir_name(tx, &row.id, project_row, facts)?;
-        let new = NewCommit {
-            id: row.id,
-            project_row,
-            dir_name: &dir_name,
-            title: &facts.title,
-            title_rank: TitleRank::from_u8(facts.title_rank),
-            started_at: facts.started_at,
-        };
+        let new = one::new(&row.id, project_row, &dir_name, facts);
         let found = Found {
             git_hash: facts.git_hash.as_deref(),
             git_subject: facts.git_subject.as_deref(),
