@@ -6,7 +6,7 @@ use super::markdown::{code, count, one_line};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RootState {
     Empty,
-    Filled { projects: u64, sessions: u64 },
+    Filled { projects: u64 },
 }
 
 /// The root's `.ignore`, which ripgrep and fd read: every conversation is found in one place, as text.
@@ -26,11 +26,9 @@ pub fn root_readme(state: RootState, mount_hint: &str) -> String {
     let mount = one_line(mount_hint);
     let state = match state {
         RootState::Empty => EMPTY.to_owned(),
-        RootState::Filled { projects, sessions } => format!(
-            "There are {} in {} here.\n",
-            count(sessions, "session", "sessions"),
-            count(projects, "project", "projects")
-        ),
+        RootState::Filled { projects } => {
+            format!("The conversations of {} are here; `cogfs stats` counts them.\n", count(projects, "project", "projects"))
+        }
     };
     format!("{INTRODUCTION}\n{state}\nIt is mounted at {}; the examples start there.\n\n{TREE}", code(&mount))
 }
@@ -130,8 +128,8 @@ mod tests {
 
     #[test]
     fn the_readme_of_a_filled_tree_says_what_is_there_and_nothing_of_filling() {
-        let text = root_readme(RootState::Filled { projects: 1, sessions: 1_234 }, "/mnt/ai");
-        assert!(text.contains("There are 1,234 sessions in 1 project here."), "{text}");
+        let text = root_readme(RootState::Filled { projects: 1_234 }, "/mnt/ai");
+        assert!(text.contains("The conversations of 1,234 projects are here;"), "{text}");
         assert!(text.contains("mounted at `/mnt/ai`;"), "{text}");
         assert!(!text.contains("cogfs import"), "{text}");
     }

@@ -44,6 +44,19 @@ pub fn totals(conn: &Connection) -> Result<Totals> {
         })?)
 }
 
+/// How many projects there are; `None` where no session shows. Takes no longer with more sessions, as the first `ls` of a mount waits
+/// for it: the root's README says it.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn projects_filled(conn: &Connection) -> Result<Option<u64>> {
+    Ok(conn
+        .prepare_cached(
+            "SELECT CASE WHEN EXISTS (SELECT 1 FROM sessions WHERE commit_row IS NOT NULL) THEN (SELECT count(*) FROM projects) END",
+        )?
+        .query_row([], |r| r.get(0))?)
+}
+
 /// One line of a breakdown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Group {

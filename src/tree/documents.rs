@@ -272,10 +272,9 @@ const CONTROL_HELP: &str = "\
 fn small(conn: &Connection, view: &View, node: Node) -> Result<Option<String>> {
     Ok(match node {
         Node::Readme => {
-            let totals = stats::totals(conn)?;
-            let state = match totals.sessions + totals.subagents {
-                0 => RootState::Empty,
-                _ => RootState::Filled { projects: totals.projects, sessions: totals.sessions },
+            let state = match stats::projects_filled(conn)? {
+                Some(projects) => RootState::Filled { projects },
+                None => RootState::Empty,
             };
             Some(render::root_readme(state, &view.mountpoint))
         }
