@@ -295,7 +295,7 @@ impl Filesystem for Adapter {
                 Ok(()) if is_full && count > 0 => fs.send_and_list_ahead(ino.0, behind, count, || reply.ok()),
                 Ok(()) => {
                     if is_end {
-                        self.ahead.listed(ino.0);
+                        self.ahead.listed(fs, ino.0);
                     }
                     reply.ok();
                 }
@@ -324,7 +324,7 @@ impl Filesystem for Adapter {
                 }
                 Ok(()) => {
                     if is_end {
-                        self.ahead.listed(ino.0);
+                        self.ahead.listed(fs, ino.0);
                     }
                     reply.ok();
                 }
@@ -345,7 +345,7 @@ impl Filesystem for Adapter {
         reply: ReplyData,
     ) {
         // Before the answer: once the reader has it, another thread may already tell of its next read.
-        self.ahead.read(ino.0);
+        self.ahead.read(&self.fs, ino.0);
         self.answer(Kind::Read, |fs| match fs.read_for(req.pid(), ino.0, offset, size) {
             Err(FsError::Elsewhere { missing }) => {
                 let read = Read { thread: req.pid(), ino: ino.0, offset, size };

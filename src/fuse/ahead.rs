@@ -1,16 +1,18 @@
 //! Store ahead: who walks through the tree reading is given the next files before asking.
 //!
-//! The second of two reads of neighbouring turns shows a walk: a thread pushes the turns that follow, in the direction of the
-//! reader (`grep` and `tar` go up, `rg` goes down), into the page cache (FUSE_NOTIFY_STORE): one write and no wake-up for
-//! each, where a read is two switches between processes. As long as the walk goes on, the first read in a directory is enough,
-//! and the small documents beside a transcript are pushed too. The thread serves no requests itself, as storing waits for
-//! pages that running reads hold; and it holds a request's guard for a few turns at a time, so that what it stores is never
-//! older than what the notifier tells the kernel to forget.
+//! The second of two reads of neighbouring turns shows a walk: before it is answered, the turns that follow, in the direction of
+//! the reader (`grep` and `tar` go up, `rg` goes down), are pushed into the page cache (FUSE_NOTIFY_STORE): one write and no
+//! wake-up for each, where a read is two switches between processes. As long as the walk goes on, the first read in a directory
+//! is enough, or the end of its listing, and the small documents beside a transcript are pushed too.
+//!
+//! It is the thread of the request that stores, for who asks runs on behind a thread of its own, and reads what that was about to
+//! store. Storing waits for pages that running reads hold, so that one thread alone may store at a time: the others serve those
+//! reads. It holds a request's guard while it stores, so that what it stores is never older than what the notifier tells the
+//! kernel to forget.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::{array, io};
 
 use fuser::{INodeNo, Notifier};
@@ -18,14 +20,14 @@ use fuser::{INodeNo, Notifier};
 use super::requests::{Counters, Kind};
 use crate::fs::{CogFs, FsError, ReadAt, ReadyFile};
 
-/// Bytes pushed for one trigger at the most.
-const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// Turns pushed for one read at the most: its reader waits meanwhile.
+const MOST_TURNS: u32 = 128;
+/// Bytes pushed for one read, but for the last file.
+const MOST_BYTES: u64 = 1024 * 1024;
 /// Turns pushed under one guard.
 const STEP: u32 = 16;
 /// A larger file is read in large pieces anyway.
 const LARGEST_FILE: usize = 128 * 1024;
-/// Jobs that may wait; more are left to ordinary reads.
-const WAITING: usize = 32;
 /// Readers told apart: `rg` reads several sessions at once.
 const READERS: usize = 16;
 /// How far a reader may skip and still be reading on.
@@ -50,18 +52,45 @@ enum Job {
     Beside(u64),
 }
 
-/// The latest reads in a session's turns, and at which one pushing began, and which way.
+/// The turns behind `from`, up to `to` and with it, that were pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Given {
+    direction: Direction,
+    from: u32,
+    to: u32,
+}
+
+impl Given {
+    /// Whether a reader at this turn was given it. At the place where pushing began it reads again: the pages may be gone.
+    fn covers(&self, number: u32) -> bool {
+        match self.direction {
+            Direction::Up => self.from < number && number <= self.to,
+            Direction::Down => self.to <= number && number < self.from,
+        }
+    }
+
+    /// Whether a reader who has read what it was given is here now.
+    fn leads_to(&self, number: u32) -> bool {
+        let beyond = match self.direction {
+            Direction::Up => number.checked_sub(self.to),
+            Direction::Down => self.to.checked_sub(number),
+        };
+        beyond.is_some_and(|distance| (1..=STRIDE).contains(&distance))
+    }
+}
+
+/// The latest reads in a session's turns, and what was pushed.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
     session_row: i64,
     /// Where its readers are, the latest in front: two threads of `rg` share a directory.
     places: [u32; 2],
-    pushed: Option<(Direction, u32)>,
+    given: Option<Given>,
 }
 
 impl Seen {
-    /// Notes a read; the direction in which it follows an earlier one. Outside of a walk only the very next turn follows, and
-    /// only on the latest read: among scattered reads some come near each other by chance.
+    /// Notes a read; the direction in which it follows an earlier one, or what was pushed. Outside of a walk only the very next turn
+    /// follows, and only on the latest read: among scattered reads some come near each other by chance.
     fn follow(&mut self, number: u32, in_walk: bool) -> Option<Direction> {
         let stride = if in_walk { STRIDE } else { 1 };
         let direction = |before: u32| match (number.wrapping_sub(before), before.wrapping_sub(number)) {
@@ -76,17 +105,7 @@ impl Seen {
             None => (direction(other).filter(|_| in_walk), latest),
         };
         self.places = [number, stays];
-        found
-    }
-
-    /// Whether a reader at this turn was given what follows. Before the place where pushing began it reads again: the pages may
-    /// be gone.
-    fn is_given(&self, number: u32) -> bool {
-        match self.pushed {
-            Some((Direction::Up, from)) => number > from,
-            Some((Direction::Down, from)) => number < from,
-            None => false,
-        }
+        self.given.filter(|given| given.leads_to(number)).map(|given| given.direction).or(found)
     }
 }
 
@@ -146,31 +165,33 @@ impl Watch {
 
     fn note_turn(&mut self, session_row: i64, number: u32) -> Option<Job> {
         let Some(seen) = self.recent.iter_mut().flatten().find(|seen| seen.session_row == session_row) else {
-            let pushed = self.enter(number);
-            let begun = pushed.map(|direction| (direction, number));
-            self.recent[self.next] = Some(Seen { session_row, places: [number; 2], pushed: begun });
-            self.next = (self.next + 1) % READERS;
-            return pushed.map(|direction| Job::Turns { session_row, number, direction, entered: true });
+            self.remember(Seen { session_row, places: [number; 2], given: None });
+            let direction = self.enter(number)?;
+            return Some(Job::Turns { session_row, number, direction, entered: true });
         };
         // The next piece of a large turn is no other turn.
         if seen.places.contains(&number) {
             return None;
         }
         let follows = seen.follow(number, self.walk.is_some());
-        if seen.is_given(number) {
+        if seen.given.is_some_and(|given| given.covers(number)) {
             return None;
         }
-        seen.pushed = None;
         let Some(direction) = follows else {
             self.stray();
             return None;
         };
-        (seen.pushed, self.walk, self.strays) = (Some((direction, number)), Some(direction), 0);
+        (self.walk, self.strays) = (Some(direction), 0);
         Some(Job::Turns { session_row, number, direction, entered: false })
     }
 
-    /// The first read in a session's turns. A walk enters at an end: at the first turn, or at the last, whose number the thread
-    /// looks up.
+    fn remember(&mut self, seen: Seen) {
+        self.recent[self.next] = Some(seen);
+        self.next = (self.next + 1) % READERS;
+    }
+
+    /// The first read in a session's turns. A walk enters at an end: at the first turn, or at the last, whose number is looked up
+    /// when it is pushed.
     fn enter(&mut self, number: u32) -> Option<Direction> {
         if self.walk == Some(Direction::Up) && number > 1 {
             self.stray();
@@ -187,12 +208,11 @@ impl Watch {
         }
     }
 
-    /// The thread pushed nothing for this session: its next reads are looked at as if they were the first.
-    fn stray_in(&mut self, session_row: i64) {
+    /// Notes what was pushed of a session.
+    fn give(&mut self, session_row: i64, given: Given) {
         if let Some(seen) = self.recent.iter_mut().flatten().find(|seen| seen.session_row == session_row) {
-            seen.pushed = None;
+            seen.given = Some(given);
         }
-        self.stray();
     }
 
     /// The end of a listing of a session's turns. Who goes up through the tree and has read the session's documents reads its
@@ -201,10 +221,8 @@ impl Watch {
         let is_new = !self.recent.iter().flatten().any(|seen| seen.session_row == session_row);
         let is_due = self.walk == Some(Direction::Up) && is_new && self.beside.holds(session_dir);
         is_due.then(|| {
-            let (direction, number) = (Direction::Up, 0);
-            self.recent[self.next] = Some(Seen { session_row, places: [0; 2], pushed: Some((direction, number)) });
-            self.next = (self.next + 1) % READERS;
-            Job::Turns { session_row, number, direction, entered: false }
+            self.remember(Seen { session_row, places: [0; 2], given: None });
+            Job::Turns { session_row, number: 0, direction: Direction::Up, entered: false }
         })
     }
 
@@ -213,71 +231,53 @@ impl Watch {
         let wanted = self.walk.is_some() && self.beside.add(dir);
         wanted.then_some(Job::Beside(ino))
     }
-
-    /// Where the latest reader of a session's turns is by now.
-    fn place_in(&self, session_row: i64) -> Option<u32> {
-        self.recent.iter().flatten().find(|seen| seen.session_row == session_row).map(|seen| seen.places[0])
-    }
 }
 
-/// What request threads tell of their reads. Never waits.
+/// What request threads tell of their reads.
 pub(super) struct Ahead {
-    watch: Arc<Mutex<Watch>>,
-    jobs: SyncSender<Job>,
+    watch: Mutex<Watch>,
+    /// Held by the one thread that stores.
+    storing: Mutex<()>,
+    /// There from the moment the kernel can be told something.
+    kernel: Arc<OnceLock<Notifier>>,
+    counters: Arc<Counters>,
 }
 
-/// A pair of the ear at the requests and the receiver for the thread.
-pub(super) fn channel() -> (Ahead, Jobs) {
-    let (jobs, receiver) = sync_channel(WAITING);
-    let watch = Arc::<Mutex<Watch>>::default();
-    (Ahead { watch: Arc::clone(&watch), jobs }, Jobs { jobs: receiver, watch })
-}
-
-/// What is to be pushed.
-pub(super) struct Jobs {
-    jobs: Receiver<Job>,
-    watch: Arc<Mutex<Watch>>,
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Ahead {
+    pub(super) fn new(kernel: Arc<OnceLock<Notifier>>, counters: Arc<Counters>) -> Self {
+        Self { watch: Mutex::default(), storing: Mutex::default(), kernel, counters }
+    }
+
     /// Tells of the end of a listing, before its reader knows of it.
-    pub(super) fn listed(&self, ino: u64) {
+    pub(super) fn listed(&self, fs: &CogFs, ino: u64) {
         let Some((session_row, dir)) = CogFs::turns_listed(ino) else { return };
         let job = lock(&self.watch).note_listed(session_row, dir);
-        if let Some(job) = job {
-            let _ = self.jobs.try_send(job);
-        }
+        self.push(fs, job);
     }
 
-    /// Tells of a read of a file.
-    pub(super) fn read(&self, ino: u64) {
+    /// Tells of a read of a file, before it is answered.
+    pub(super) fn read(&self, fs: &CogFs, ino: u64) {
         let Some(at) = CogFs::read_at(ino) else { return };
         let job = lock(&self.watch).note(ino, at);
-        if let Some(job) = job {
-            // A full queue means that the thread is busy: the reads are served one by one, as without it.
-            let _ = self.jobs.try_send(job);
-        }
+        self.push(fs, job);
     }
-}
 
-fn lock(watch: &Mutex<Watch>) -> MutexGuard<'_, Watch> {
-    watch.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Jobs {
-    /// Starts the thread. It ends when the [`Ahead`] of its channel is dropped, and nobody waits for it: what it pushes into a
-    /// mount that is gone is refused by the kernel.
-    pub(super) fn start(self, fs: Arc<CogFs>, kernel: Notifier, counters: Arc<Counters>) -> io::Result<()> {
-        let run = move || {
-            while let Ok(job) = self.jobs.recv() {
-                let (fs, kernel, counters, watch) = (&*fs, &kernel, &*counters, &*self.watch);
-                let mut push = Push { fs, kernel, counters, watch, bytes: 0, refused: None };
-                if catch_unwind(AssertUnwindSafe(|| push.run(job))).is_err() {
-                    tracing::error!(?job, "storing ahead panicked; reads are served one by one");
-                }
-            }
+    fn push(&self, fs: &CogFs, job: Option<Job>) {
+        let (Some(job), Some(kernel)) = (job, self.kernel.get()) else { return };
+        let _alone = match self.storing.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            // This read is served by itself, and the next one may push.
+            Err(TryLockError::WouldBlock) => return,
         };
-        thread::Builder::new().name("cogfs-ahead".to_owned()).spawn(run).map(drop)
+        let mut push = Push { fs, kernel, ahead: self, bytes: 0, refused: None };
+        if catch_unwind(AssertUnwindSafe(|| push.run(job))).is_err() {
+            tracing::error!(?job, "storing ahead panicked; reads are served one by one");
+        }
     }
 }
 
@@ -285,8 +285,7 @@ impl Jobs {
 struct Push<'a> {
     fs: &'a CogFs,
     kernel: &'a Notifier,
-    counters: &'a Counters,
-    watch: &'a Mutex<Watch>,
+    ahead: &'a Ahead,
     bytes: u64,
     refused: Option<io::Error>,
 }
@@ -294,10 +293,8 @@ struct Push<'a> {
 impl Push<'_> {
     fn run(&mut self, job: Job) {
         let done = match job {
-            // The reader asks for the next turn itself before this thread is awake.
-            Job::Turns { session_row, number, direction: Direction::Up, .. } => self.up(session_row, number + 2),
-            Job::Turns { session_row, number, direction: Direction::Down, entered } => {
-                self.down(session_row, number, entered)
+            Job::Turns { session_row, number, direction, entered } => {
+                self.behind(session_row, number, direction, entered)
             }
             Job::Beside(ino) => self.beside(ino),
         };
@@ -309,62 +306,65 @@ impl Push<'_> {
         }
     }
 
-    fn up(&mut self, session_row: i64, from: u32) -> Result<(), FsError> {
-        let mut next = from;
-        while let Some(last) = self.turns(session_row, next, STEP, true)? {
-            // A reader who is faster has asked itself.
-            next = last.max(self.reader_in(session_row)) + 1;
-        }
-        Ok(())
-    }
-
-    /// The turns below a number, in steps from the top; then those above, which another thread of the reader may have taken.
-    fn down(&mut self, session_row: i64, below: u32, entered: bool) -> Result<(), FsError> {
-        let Some(last) = self.fs.last_turn(session_row)? else { return Ok(()) };
-        if entered && below + STRIDE < last {
-            lock(self.watch).stray_in(session_row);
-            return Ok(());
-        }
-        self.down_to(session_row, below, 1)?;
-        self.down_to(session_row, last + 1, below + 2)
-    }
-
-    fn down_to(&mut self, session_row: i64, below: u32, lowest: u32) -> Result<(), FsError> {
-        let mut end = below;
-        while end > lowest {
-            let first = end.saturating_sub(STEP).max(lowest);
-            if self.turns(session_row, first, end - first, false)?.is_none() {
-                break;
+    fn behind(&mut self, session_row: i64, number: u32, direction: Direction, entered: bool) -> Result<(), FsError> {
+        let to = match direction {
+            Direction::Up => self.up(session_row, number)?,
+            Direction::Down => {
+                let Some(last) = self.fs.last_turn(session_row)? else { return Ok(()) };
+                if entered && number + STRIDE < last {
+                    lock(&self.ahead.watch).stray();
+                    return Ok(());
+                }
+                self.down(session_row, number)?
             }
-            end = first;
-        }
+        };
+        lock(&self.ahead.watch).give(session_row, Given { direction, from: number, to });
         Ok(())
     }
 
-    fn reader_in(&self, session_row: i64) -> u32 {
-        lock(self.watch).place_in(session_row).unwrap_or(0)
+    /// Pushes turns above a number; returns the last.
+    fn up(&mut self, session_row: i64, number: u32) -> Result<u32, FsError> {
+        let mut to = number;
+        while to - number < MOST_TURNS && self.may_go_on() {
+            let Some(last) = self.turns(session_row, to + 1..u32::MAX)? else { break };
+            to = last;
+        }
+        Ok(to)
     }
 
-    /// Pushes some turns, going up without those that the reader has asked for meanwhile: to wait for its pages would be to fall in
-    /// step with it. The number of the last of them, or `None` when there were none or the job is at its end.
-    fn turns(&mut self, session_row: i64, from: u32, count: u32, up: bool) -> Result<Option<u32>, FsError> {
+    /// Pushes turns below a number, in steps from the top; returns the lowest.
+    fn down(&mut self, session_row: i64, number: u32) -> Result<u32, FsError> {
+        let mut to = number;
+        while to > 1 && number - to < MOST_TURNS && self.may_go_on() {
+            let first = to.saturating_sub(STEP).max(1);
+            self.turns(session_row, first..to)?;
+            to = first;
+        }
+        Ok(to)
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.bytes < MOST_BYTES && self.refused.is_none()
+    }
+
+    /// Pushes at most [`STEP`] of these turns: never the one whose read waits for this. The number of the last of them, or `None`
+    /// when there were none.
+    fn turns(&mut self, session_row: i64, numbers: Range<u32>) -> Result<Option<u32>, FsError> {
         let (fs, mut last) = (self.fs, None);
         let _guard = fs.begin();
-        fs.turns(session_row, from, count, &mut |number, file| {
-            last = Some(number);
-            if !up || number > self.reader_in(session_row) {
+        fs.turns(session_row, numbers.start, STEP, &mut |number, file| {
+            if numbers.contains(&number) {
+                last = Some(number);
                 self.put(&file);
             }
         })?;
-        Ok(last.filter(|_| self.bytes < MOST_BYTES && self.refused.is_none()))
+        Ok(last)
     }
 
     fn beside(&mut self, ino: u64) -> Result<(), FsError> {
-        let fs = self.fs;
+        let (fs, ahead) = (self.fs, self.ahead);
         let _guard = fs.begin();
-        let watch = self.watch;
-        // A reader who is faster has asked itself.
-        let is_wanted = |other: u64| !lock(watch).documents.holds(other);
+        let is_wanted = |other: u64| !lock(&ahead.watch).documents.holds(other);
         fs.beside(ino, LARGEST_FILE as u64, &is_wanted, &mut |file| self.put(&file))
     }
 
@@ -375,7 +375,7 @@ impl Push<'_> {
             return;
         }
         match self.kernel.store(INodeNo(file.ino), 0, file.bytes) {
-            Ok(()) => self.counters.count(Kind::Stored),
+            Ok(()) => self.ahead.counters.count(Kind::Stored),
             Err(error) => self.refused = Some(error),
         }
     }
@@ -385,16 +385,15 @@ impl Push<'_> {
 mod tests {
     use super::*;
 
+    /// Notes a read, and gives what it triggers: up to the end that is given here, or down to the first.
     fn note(watch: &mut Watch, session_row: i64, number: u32) -> Option<Direction> {
-        match watch.note(0, ReadAt::Turn { session_row, number }) {
-            Some(Job::Turns { direction, .. }) => Some(direction),
-            _ => None,
-        }
+        let Some(Job::Turns { direction, .. }) = watch.note(0, ReadAt::Turn { session_row, number }) else { return None };
+        let to = if direction == Direction::Up { LAST } else { 1 };
+        watch.give(session_row, Given { direction, from: number, to });
+        Some(direction)
     }
 
-    const UP: Option<Direction> = Some(Direction::Up);
-    const DOWN: Option<Direction> = Some(Direction::Down);
-
+    const LAST: u32 = 50;
     #[test]
     fn the_second_read_of_a_sequence_triggers_once() {
         let mut watch = Watch::default();
@@ -403,7 +402,8 @@ mod tests {
         assert_eq!(note(&mut watch, 1, 3), None, "pushed already");
         assert_eq!(note(&mut watch, 1, 3), None, "the next piece of a large turn");
         assert_eq!(note(&mut watch, 1, 20), None, "pushed already");
-        assert_eq!(note(&mut watch, 1, 40), None, "pushed already");
+        assert_eq!(note(&mut watch, 1, LAST), None, "pushed already");
+        assert_eq!(note(&mut watch, 1, LAST + 1), UP, "behind what was pushed");
         assert_eq!(note(&mut watch, 1, 1), None, "from the start again");
         assert_eq!(note(&mut watch, 1, 2), UP, "the pages may be gone");
     }
@@ -443,8 +443,19 @@ mod tests {
         assert_eq!(watch.note(7, ReadAt::Document { dir }), Some(Job::Beside(7)));
         let job = Job::Turns { session_row: 2, number: 0, direction: Direction::Up, entered: false };
         assert_eq!(watch.note_listed(2, dir), Some(job));
+        watch.give(2, Given { direction: Direction::Up, from: 0, to: LAST });
         assert_eq!(watch.note_listed(2, dir), None, "pushed already");
         assert_eq!(note(&mut watch, 2, 1), None, "pushed already");
+        assert_eq!(note(&mut watch, 2, LAST + 1), UP, "the first that it has to ask for");
+    }
+
+    #[test]
+    fn what_could_not_be_pushed_is_tried_again_at_the_next_read() {
+        let mut watch = Watch::default();
+        let turn = |number| ReadAt::Turn { session_row: 1, number };
+        assert_eq!(watch.note(0, turn(1)), None);
+        assert!(watch.note(0, turn(2)).is_some(), "another thread stores at the moment");
+        assert!(watch.note(0, turn(3)).is_some());
     }
 
     #[test]
@@ -452,8 +463,7 @@ mod tests {
         let mut watch = Watch::default();
         assert_eq!(note(&mut watch, 1, 80), None);
         assert_eq!(note(&mut watch, 1, 79), DOWN);
-        assert_eq!(note(&mut watch, 2, 80), DOWN);
-        watch.stray_in(2);
+        assert!(watch.note(0, ReadAt::Turn { session_row: 2, number: 80 }).is_some(), "not at an end: nothing is pushed");
         assert_eq!(note(&mut watch, 2, 40), None, "the second reader's first");
         assert_eq!(note(&mut watch, 2, 78), DOWN);
         assert_eq!(note(&mut watch, 2, 39), None, "pushed already");

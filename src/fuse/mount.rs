@@ -15,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::adapter::{Adapter, Event};
-use super::ahead;
+use super::ahead::Ahead;
 use super::mountinfo::{self, Health};
 use super::notifier::{NotifierThread, Work};
 use super::requests::{Counters, RequestCounts};
@@ -162,12 +162,14 @@ pub fn prepare(dir: &Path, options: MountOptions) -> Result<Prepared, MountError
 pub fn mount(fs: Arc<CogFs>, prepared: Prepared, options: MountOptions) -> Result<Mounted, MountError> {
     let counters = Arc::new(Counters::default());
     let (to_self, events) = mpsc::channel();
-    let (ahead, jobs) = ahead::channel();
+    let kernel = Arc::default();
+    let ahead = Ahead::new(Arc::clone(&kernel), Arc::clone(&counters));
     let adapter = Adapter::new(Arc::clone(&fs), Arc::clone(&counters), ahead, to_self.clone(), options.xattr);
     let refused = |error: io::Error| refusal(&prepared.dir, &error);
     let session = Session::new(adapter, &prepared.dir, &config(options)).map_err(refused)?;
     let session = session.spawn().map_err(MountError::Setup)?;
-    jobs.start(Arc::clone(&fs), session.notifier(), Arc::clone(&counters)).map_err(MountError::Setup)?;
+    // Nobody else sets it.
+    let _ = kernel.set(session.notifier());
     let writable = fs.is_writable().then(|| Arc::clone(&fs));
     let work = Work {
         fs,
@@ -292,7 +294,8 @@ fn config(options: MountOptions) -> Config {
         if options.read_only { MountOption::RO } else { MountOption::RW },
     ];
     config.acl = if options.allow_other { SessionACL::All } else { SessionACL::Owner };
-    // More do not help one client; one would let a slow request block the mount.
+    // More do not help one client. One would let a slow request block the mount, and block for good where it stores ahead: another
+    // has to serve the reads whose pages it waits for.
     config.n_threads = Some(thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 4)));
     config.clone_fd = true;
     config
