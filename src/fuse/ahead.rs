@@ -387,13 +387,18 @@ mod tests {
 
     /// Notes a read, and gives what it triggers: up to the end that is given here, or down to the first.
     fn note(watch: &mut Watch, session_row: i64, number: u32) -> Option<Direction> {
-        let Some(Job::Turns { direction, .. }) = watch.note(0, ReadAt::Turn { session_row, number }) else { return None };
+        let Some(Job::Turns { direction, .. }) = watch.note(0, ReadAt::Turn { session_row, number }) else {
+            return None;
+        };
         let to = if direction == Direction::Up { LAST } else { 1 };
         watch.give(session_row, Given { direction, from: number, to });
         Some(direction)
     }
 
     const LAST: u32 = 50;
+    const UP: Option<Direction> = Some(Direction::Up);
+    const DOWN: Option<Direction> = Some(Direction::Down);
+
     #[test]
     fn the_second_read_of_a_sequence_triggers_once() {
         let mut watch = Watch::default();
@@ -463,7 +468,10 @@ mod tests {
         let mut watch = Watch::default();
         assert_eq!(note(&mut watch, 1, 80), None);
         assert_eq!(note(&mut watch, 1, 79), DOWN);
-        assert!(watch.note(0, ReadAt::Turn { session_row: 2, number: 80 }).is_some(), "not at an end: nothing is pushed");
+        assert!(
+            watch.note(0, ReadAt::Turn { session_row: 2, number: 80 }).is_some(),
+            "not at an end: nothing is pushed"
+        );
         assert_eq!(note(&mut watch, 2, 40), None, "the second reader's first");
         assert_eq!(note(&mut watch, 2, 78), DOWN);
         assert_eq!(note(&mut watch, 2, 39), None, "pushed already");

@@ -27,7 +27,10 @@ pub fn root_readme(state: RootState, mount_hint: &str) -> String {
     let state = match state {
         RootState::Empty => EMPTY.to_owned(),
         RootState::Filled { projects } => {
-            format!("The conversations of {} are here; `cogfs stats` counts them.\n", count(projects, "project", "projects"))
+            format!(
+                "The conversations of {} are here; `cogfs stats` counts them.\n",
+                count(projects, "project", "projects")
+            )
         }
     };
     format!("{INTRODUCTION}\n{state}\nIt is mounted at {}; the examples start there.\n\n{TREE}", code(&mount))
