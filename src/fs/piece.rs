@@ -3,7 +3,7 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use super::range;
+use super::reading::range;
 use crate::store::raw::Chunk;
 
 /// A part of a file.

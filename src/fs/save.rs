@@ -8,8 +8,9 @@
 use std::time::{Duration, Instant};
 
 use super::overlay::{Buffer, Holder, Overlay};
+use super::reading::slice;
 use super::write::Writing;
-use super::{CogFs, FsError, Invalidation, Result, lock, slice};
+use super::{CogFs, FsError, Invalidation, Result, lock};
 use crate::curation::{self, Editor, Origin, Outcome, Shown, front_matter};
 use crate::model::Millis;
 use crate::store::drafts::{self, Draft, Kept, Saved};

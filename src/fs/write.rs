@@ -475,7 +475,7 @@ impl CogFs {
             Role::Scratch(id) => Ok(Some(writing.scratch.read(id, offset, size)?)),
             Role::Orphan => {
                 let mut overlay = lock(&writing.overlay);
-                Ok(overlay.orphan_bytes(ino).map(|bytes| super::slice(bytes, offset, size).to_vec()))
+                Ok(overlay.orphan_bytes(ino).map(|bytes| super::reading::slice(bytes, offset, size).to_vec()))
             }
             Role::Meta(row) => self.read_document(row, offset, size, thread).map(Some),
             Role::Tree(Node::Errors) => writing.errors.read(offset, size).map(Some).map_err(FsError::Log),
