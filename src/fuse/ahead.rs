@@ -26,8 +26,8 @@ const MOST_TURNS: u32 = 128;
 const MOST_BYTES: u64 = 1024 * 1024;
 /// Turns pushed under one guard.
 const STEP: u32 = 16;
-/// A larger file is read in large pieces anyway.
-const LARGEST_FILE: usize = 128 * 1024;
+/// A larger file is read in few large pieces anyway.
+const LARGEST_FILE: usize = 512 * 1024;
 /// Readers told apart: `rg` reads several sessions at once.
 const READERS: usize = 16;
 /// How far a reader may skip and still be reading on.
