@@ -305,10 +305,7 @@ impl Assembler {
                 return self.repeat_call(tx, call_id, Repeated { shell, revises }, row);
             }
             Seen::Stored(row) => return self.repeat_call(tx, call_id, Repeated { shell, revises }, row),
-            Seen::Held => {
-                self.met.live = true;
-                return Ok(());
-            }
+            Seen::Held(id) => return self.repeat_held(tx, &id, call_id, Repeated { shell, revises }),
             Seen::Forgotten(row) => return self.forgotten_call(tx, call_id, shell, row),
             Seen::New(id) => id,
         };
@@ -353,7 +350,7 @@ impl Assembler {
                     |p| matches!(&p.place, Place::Held { id: held, turn: t } if *held == id && content(t) == content(turn)),
                 );
                 if same {
-                    return Ok(Seen::Held);
+                    return Ok(Seen::Held(id));
                 }
                 continue;
             }
@@ -699,8 +696,8 @@ enum Seen {
     New(Id),
     /// Row of the turn.
     Stored(i64),
-    /// A call of this very run whose result is not read yet.
-    Held,
+    /// A call of this very run, of this id, whose result is not read yet.
+    Held(Id),
     /// Row of a turn that is forgotten.
     Forgotten(i64),
 }

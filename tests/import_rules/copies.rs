@@ -224,6 +224,24 @@ fn importing_twice_changes_nothing() {
     }
 }
 
+/// A call whose record is there twice, once with its id damaged: the result is that of the call, in the first import as in any other.
+#[test]
+fn a_call_that_comes_again_under_another_id_has_its_result_at_once() {
+    let mut log = ClaudeLog::new("boats", 1);
+    log.user("Count the boats.").bash("ls", "one two");
+    let call = log.lines.iter().position(|line| line.contains("tool_use\"")).unwrap();
+    let mut damaged: Value = serde_json::from_str(&log.lines[call]).unwrap();
+    damaged["message"]["content"][0]["id"] = json!(["damaged"]);
+    log.lines.insert(call, damaged.to_string());
+    let home = Home::new();
+    home.import(&written(&home, &log));
+    assert_eq!(home.count("SELECT count(*) FROM turns WHERE tool_output = 'one two'"), 1);
+    assert_eq!(home.count(ORPHANS), 0);
+    let before = home.dump();
+    home.import(&write(&home, "copy.jsonl", &log.lines));
+    assert_same(&home.dump(), &before, "the same log at another path");
+}
+
 fn has(home: &Home, text: &str) -> bool {
     home.count(&format!("SELECT count(*) FROM turns WHERE text = '{text}'")) == 1
 }

@@ -3,7 +3,7 @@
 //! Owns what of a stored turn a new record changes. A record that is stored already changes nothing, whatever it says: a
 //! second import of both the old and the new leaves the new.
 
-use super::calls::{Pending, Place};
+use super::calls::{Pending, Place, Repeated};
 use super::{Assembler, Seen, content};
 use crate::ingest::files;
 use crate::ingest::record::Image;
@@ -14,7 +14,7 @@ impl Assembler {
     /// The turn that a record revises: the one of its id, written if it was held until now; else as of any turn.
     pub(super) fn revised_turn(&mut self, tx: &mut Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
         if self.held_ids.contains(&id) && self.is_held_in_this_form(&id, turn) {
-            return Ok(Seen::Held);
+            return Ok(Seen::Held(id));
         }
         self.write_held(tx, &id)?;
         if let Some(row) = turns::row_by_id_in(tx, &id)?
@@ -82,6 +82,27 @@ impl Assembler {
     fn is_held_in_this_form(&mut self, id: &Id, turn: &Turn) -> bool {
         matches!(self.held(id), Some((_, Pending { place: Place::Held { turn: held, .. }, .. }))
             if content(held) == content(turn) && held.model == turn.model)
+    }
+
+    /// A call that waits for its result comes again. Under another id of a call, as a damaged log has it, it waits for that one's result
+    /// too: as it does when all this is read a second time.
+    pub(super) fn repeat_held(
+        &mut self,
+        tx: &mut Transaction<'_>,
+        id: &Id,
+        call_id: Option<String>,
+        repeated: Repeated,
+    ) -> Result<()> {
+        self.met.live = true;
+        let Some((held_under, Pending { part, place: Place::Held { turn, .. }, .. })) = self.held(id) else {
+            return Ok(());
+        };
+        if call_id.as_ref() == Some(held_under) {
+            return Ok(());
+        }
+        let row = turns::row_of(*part, turn.number);
+        self.write_held(tx, id)?;
+        self.repeat_call(tx, call_id, repeated, row)
     }
 
     /// Writes a call that waits for its result, which will be added to it.
