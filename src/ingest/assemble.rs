@@ -341,7 +341,7 @@ impl Assembler {
     /// twice.
     fn known_turn(&self, tx: &Transaction<'_>, id: Id, turn: &Turn) -> Result<Seen> {
         // The contents are taken into account only where the id is given already.
-        let distinct = || Id::derive(&[&id.0, &content(turn).0]);
+        let distinct = || distinct(&id, &content(turn));
         let mut forgotten = None;
         for is_given in [false, true] {
             let id = if is_given { distinct() } else { id };
@@ -773,6 +773,11 @@ pub(super) fn native_turn_id(agent: Agent, native: &str) -> Id {
 pub(super) fn usage_key(agent: Agent, key: &str) -> Id {
     let message = key.split(':').next().unwrap_or(key);
     Id::derive(&[agent.as_str().as_bytes(), b"message", message.as_bytes()])
+}
+
+/// The id of a turn whose own is another turn's already.
+pub(super) fn distinct(id: &Id, content: &Id) -> Id {
+    Id::derive(&[&id.0, &content.0])
 }
 
 /// What a turn says: two turns of one native id that differ here are two turns.

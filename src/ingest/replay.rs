@@ -10,7 +10,7 @@ use std::collections::{HashMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::assemble::{content, usage_key};
+use super::assemble::{content, distinct, usage_key};
 use super::record::NewTurn;
 use crate::model::{Agent, Id, Millis, Role, Tool, Turn};
 use crate::store::{Result, Transaction, sessions, turns};
@@ -124,7 +124,7 @@ impl Replay {
         self.memory.last_row = row.or(self.memory.last_row);
         Ok(match row {
             // A turn that kept its id is left to the ordinary comparison.
-            Some(row) if turns::row_by_id(tx, &id)?.is_none() => Admitted::Copy { turn: Box::new(new), id, row },
+            Some(row) if !is_stored(tx, &id, &said_by(&new))? => Admitted::Copy { turn: Box::new(new), id, row },
             _ => Admitted::Own(Box::new(new), id),
         })
     }
@@ -196,6 +196,15 @@ impl Original {
         let (next, time, _) = self.said.get(self.next)?;
         if next == content && at.is_none_or(|at| at == *time) { self.take(content, at) } else { None }
     }
+}
+
+/// Whether a turn is stored under the id it was given with, or under the one that it has where another turn has that.
+fn is_stored(tx: &Transaction<'_>, id: &Id, content_id: &Id) -> Result<bool> {
+    let is_same = |turn: Option<Turn>| turn.is_none_or(|turn| content(&turn) == *content_id);
+    Ok(match turns::row_by_id(tx, id)? {
+        None => false,
+        Some(row) => is_same(turns::get(tx, row)?) || turns::row_by_id(tx, &distinct(id, content_id))?.is_some(),
+    })
 }
 
 fn said_by(new: &NewTurn) -> Id {

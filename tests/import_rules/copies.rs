@@ -242,6 +242,27 @@ fn a_call_that_comes_again_under_another_id_has_its_result_at_once() {
     assert_same(&home.dump(), &before, "the same log at another path");
 }
 
+/// A prompt of a copied history that has the id of the answer behind it, by damage: a copy it stays when the file is read again.
+#[test]
+fn a_copied_prompt_with_the_id_of_another_record_is_no_new_one_the_second_time() {
+    let mut original = ClaudeLog::new("boats", 1);
+    original.user("Choose a colour.").assistant("Blue.").user("Why?").assistant("The sea.");
+    let mut fork = copy_of(&original, 2, false);
+    fork.user("No, green.").assistant("Green.");
+    let uuid = |line: &String| serde_json::from_str::<Value>(line).unwrap()["uuid"].as_str().unwrap().to_owned();
+    let (prompt, answer) = (uuid(&fork.lines[2]), uuid(&fork.lines[3]));
+    fork.lines[2] = fork.lines[2].replace(&prompt, &answer);
+    // The answer stands in the fork alone.
+    original.lines.truncate(3);
+    let home = Home::new();
+    home.import(&written(&home, &original));
+    home.import(&written(&home, &fork));
+    let before = home.dump();
+    home.import(&write(&home, "copy.jsonl", &fork.lines));
+    assert_same(&home.dump(), &before, "the same log at another path");
+    assert!(["Why?", "The sea.", "Green."].into_iter().all(|text| has(&home, text)));
+}
+
 fn has(home: &Home, text: &str) -> bool {
     home.count(&format!("SELECT count(*) FROM turns WHERE text = '{text}'")) == 1
 }
