@@ -101,7 +101,7 @@ $$;
 
 -- Whether the fields are ones that a kind has, of their types; else what is wrong.
 create or replace function cogfs.wrong_field(kind text, fields jsonb) returns text
-language sql immutable set search_path = ''
+language sql immutable
 return (
     select format('a %s has no field "%s" of the type %s', kind, f.key, jsonb_typeof(f.value))
     from jsonb_each(fields) f
@@ -375,7 +375,7 @@ $$;
 
 -- What an error that a change ran into says of it; null: it is no fault of the change.
 create or replace function cogfs.refusal(state text, said text, detail text) returns jsonb
-language sql immutable set search_path = ''
+language sql immutable
 return case
     when state = 'PT413' then cogfs.refused(detail, said)
     when state = '23503' then cogfs.refused('unknown_parent', said)
