@@ -59,7 +59,8 @@ struct Batch {
     as_of: Millis,
     /// What the database was when it was read: see [`version`].
     seen: i64,
-    /// What was taken from the lists of what is left.
+    /// What was taken from the lists of what is left, and the place behind which.
+    from: Cursor,
     listed: Vec<facts::Unsent>,
     opened: Vec<i64>,
 }

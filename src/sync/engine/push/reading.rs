@@ -24,16 +24,27 @@ pub(super) struct Left {
     /// Sessions whose contents are being sent, and whose facts follow.
     pub open: VecDeque<i64>,
     is_end: bool,
+    /// What the database was when it was listed: see [`version`].
+    seen: Option<i64>,
 }
 
 impl Left {
     /// Takes back what a request was made of that is not sent.
     pub fn give_back(&mut self, batch: Batch) {
+        self.cursor = batch.from;
         for unsent in batch.listed.into_iter().rev() {
             self.page.push_front(unsent);
         }
         for row in batch.opened.into_iter().rev() {
             self.open.push_front(row);
+        }
+    }
+
+    /// Somebody may have written since it was listed: what is to stay here now is on the list. What is gone is gone.
+    fn is_as_of(&mut self, seen: i64) {
+        if self.seen.replace(seen) != Some(seen) && !self.cursor.is_of_gone() {
+            self.page.clear();
+            self.is_end = false;
         }
     }
 }
@@ -66,14 +77,17 @@ impl Reader<'_> {
             ignored::refresh(self.writer, path)?;
             self.writer.conn().execute_batch("BEGIN")?;
         }
-        let read = version(self.writer).and_then(|seen| Ok(Batch { seen, ..self.read_facts(left, as_of)? }));
+        let read = version(self.writer).and_then(|seen| {
+            left.is_as_of(seen);
+            Ok(Batch { seen, ..self.read_facts(left, as_of)? })
+        });
         self.writer.conn().execute_batch("COMMIT")?;
         read
     }
 
     fn read_facts(&self, left: &mut Left, as_of: Millis) -> Result<Batch> {
         let conn = self.writer.conn();
-        let mut batch = Batch { as_of, ..Batch::default() };
+        let mut batch = Batch { as_of, from: left.cursor, ..Batch::default() };
         // Sessions whose contents arrived: more contents, or the facts.
         for _ in 0..left.open.len() {
             let Some(row) = left.open.pop_front() else { break };
