@@ -96,12 +96,15 @@ fn is_rpc(asked: &Asked) -> bool {
 fn a_call_has_the_key_the_token_and_the_arguments_of_the_function() {
     let machine = Machine::new();
     machine.double.answers(|asked| {
-        asked.path.ends_with("/sync_push").then(|| Answer::Json(200, json!([{"status": "forgotten"}])))
+        asked.path.contains("/sync_push?").then(|| Answer::Json(200, json!([{"status": "forgotten"}])))
     });
     let outcomes = machine.cloud().push(Id([1; 16]), Millis(7), &[change()]).unwrap();
     assert_eq!(outcomes.len(), 1);
     let asked = machine.double.asked().pop().unwrap();
-    assert_eq!((asked.method.as_str(), asked.path.as_str()), ("POST", "/rest/v1/rpc/sync_push"));
+    assert_eq!(
+        (asked.method.as_str(), asked.path.as_str()),
+        ("POST", "/rest/v1/rpc/sync_push?columns=protocol,machine,as_of,changes")
+    );
     assert_eq!(asked.headers["apikey"], KEY);
     assert_eq!(asked.token(), Some(machine.kept().access_token.reveal()));
     assert_eq!(asked.headers["content-type"], "application/json");

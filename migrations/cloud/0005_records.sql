@@ -3,7 +3,7 @@
 
 -- The versions of the contract that are spoken here. PT426 becomes the status 426.
 create or replace function cogfs.protocol() returns json
-language sql immutable set search_path = ''
+language sql immutable
 return '{"min": 1, "max": 1}'::json;
 
 create or replace function cogfs.check_caller(protocol integer) returns uuid
@@ -26,7 +26,7 @@ end
 $$;
 
 create or replace function cogfs.table_of(kind text) returns text
-language sql immutable set search_path = ''
+language sql immutable
 return case kind when 'machine' then 'machines' when 'project' then 'projects' when 'commit' then 'cognitive_commits'
     when 'session' then 'sessions' end;
 
@@ -43,7 +43,7 @@ end
 $$;
 
 create or replace function cogfs.row_json(r cogfs.record) returns json
-language sql stable set search_path = ''
+language sql stable
 return json_build_object(
     'kind', r.kind, 'id', r.id, 'seq', coalesce(r.seq, 0), 'version', r.version, 'fields_at', cogfs.millis_of(r.fields_at),
     'fields_by', r.fields_by, 'facts_by', r.facts_by, 'rank', coalesce(r.rank, 0), 'facts', r.facts,
@@ -100,12 +100,12 @@ $$;
 
 -- Outcomes.
 create or replace function cogfs.applied(version bigint, seq bigint, unused jsonb default '[]') returns jsonb
-language sql immutable set search_path = ''
+language sql immutable
 return jsonb_build_object('status', 'applied', 'version', coalesce(version, 0), 'seq', coalesce(seq, 0))
     || case when unused = '[]' then '{}' else jsonb_build_object('unused', unused) end;
 
 create or replace function cogfs.refused(code text, message text) returns jsonb
-language sql immutable set search_path = ''
+language sql immutable
 return jsonb_build_object('status', 'refused', 'code', code, 'message', message);
 
 -- What a record's state says of any change of it: it was forgotten, or is a part of another. Null: nothing.

@@ -22,6 +22,9 @@ use transport::{Method, Reply, Request, Server, Transport};
 /// Where pictures lie.
 const BUCKET: &str = "visuals";
 
+/// Sending changes. PostgREST reads a body of megabytes to learn which arguments are in it, unless it is told.
+const PUSH: &str = "sync_push?columns=protocol,machine,as_of,changes";
+
 /// The names that are sent in one request at the most (Storage takes 1000).
 const OBJECTS_AT_ONCE: usize = 100;
 
@@ -231,7 +234,7 @@ impl Cloud for HttpCloud {
             changes: &'a [Change],
         }
         let push = Push { protocol: PROTOCOL, machine, as_of, changes };
-        let outcomes: Vec<Outcome> = self.rpc("sync_push", &push, self.deadlines.push)?;
+        let outcomes: Vec<Outcome> = self.rpc(PUSH, &push, self.deadlines.push)?;
         if outcomes.len() != changes.len() {
             let (has, wants) = (outcomes.len(), changes.len());
             return Err(CloudError::Garbled(format!("it has {has} outcomes for {wants} changes")));

@@ -65,6 +65,14 @@ pub fn is_refused(conn: &Connection, kind: i64, id: &Id) -> Result<bool> {
     Ok(conn.prepare_cached("SELECT 1 FROM refused WHERE kind = ?1 AND id = ?2")?.exists(params![kind, id.0])?)
 }
 
+/// Whether anything is set aside.
+///
+/// # Errors
+/// When SQLite cannot read.
+pub fn any(conn: &Connection) -> Result<bool> {
+    Ok(conn.prepare_cached("SELECT 1 FROM refused")?.exists([])?)
+}
+
 /// What is set aside, the latest first.
 ///
 /// # Errors

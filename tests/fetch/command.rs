@@ -78,7 +78,7 @@ fn pictures_are_stored_before_the_facts_that_name_them_and_once() {
     let order: Vec<String> = stage.double.asked().iter().map(|asked| asked.path.clone()).collect();
     let stored = order.iter().rposition(|path| path.starts_with("/storage/")).unwrap();
     let told = stage.double.asked().iter().position(|asked| {
-        asked.path.ends_with("sync_push") && String::from_utf8_lossy(&asked.body).contains("\"visuals\":[{")
+        asked.path.contains("/sync_push") && String::from_utf8_lossy(&asked.body).contains("\"visuals\":[{")
     });
     assert!(stored < told.expect("facts with pictures"), "{order:?}");
     let uploads = stage.double.count("/storage/");

@@ -186,7 +186,7 @@ fn answer(cloud: &MemoryCloud, weather: &(Mutex<Weather>, Condvar), asked: &Aske
             },
         });
     }
-    Some(match asked.path.as_str() {
+    Some(match asked.path.split('?').next().unwrap_or_default() {
         "/rest/v1/rpc/sync_status" => said(cloud.status()),
         "/rest/v1/rpc/sync_push" => {
             said(cloud.push(of(&body, "machine"), of(&body, "as_of"), &of::<Vec<Change>>(&body, "changes")))

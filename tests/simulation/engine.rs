@@ -17,16 +17,16 @@ use crate::machine::Machine;
 use crate::memory_cloud::{Fault, MemoryCloud};
 
 /// Machines with the same logs to import, and a cloud.
-struct Lab {
+pub struct Lab {
     dir: tempfile::TempDir,
-    cloud: MemoryCloud,
-    a: Machine,
-    b: Machine,
+    pub cloud: MemoryCloud,
+    pub a: Machine,
+    pub b: Machine,
 }
 
 impl Lab {
     /// So many sessions, imported on the first machine.
-    fn with(sessions: u32) -> Self {
+    pub fn with(sessions: u32) -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         crate::time::begin(0);
         let template = crate::logs::template(dir.path());

@@ -9,6 +9,7 @@ mod common;
 #[path = "../memory_cloud/mod.rs"]
 mod memory_cloud;
 
+mod ahead;
 mod checks;
 mod engine;
 mod logs;

@@ -1,4 +1,5 @@
-//! Pulling: page after page, each in one transaction with the cursor behind it. While one is written the next is asked for.
+//! Pulling: page after page, each in one transaction with the cursor behind it. While one is written the next is read, and the one
+//! behind that is asked for.
 
 use std::thread;
 use std::time::Instant;
@@ -29,17 +30,52 @@ pub(super) fn number(conn: &rusqlite::Connection, key: &str) -> store::Result<i6
 }
 
 /// The answer to a question for a page, and when it came.
-struct Answer {
+struct Answer<T = Page> {
     since: i64,
-    page: cloud::Result<Page>,
+    page: cloud::Result<T>,
     at: Instant,
 }
 
-impl Answer {
+impl Answer<Pulled> {
     fn ask(cloud: &dyn Cloud, since: i64) -> Self {
         let page = cloud.pull(since, PAGE);
-        let at = clock::steady();
-        Self { since, page: page.map(Page::of), at }
+        Self { since, page, at: clock::steady() }
+    }
+
+    /// Where there is more.
+    fn next(&self) -> Option<i64> {
+        self.page.as_ref().ok().filter(|page| page.next < page.head).map(|page| page.next)
+    }
+
+    fn read(self) -> Answer {
+        Answer { since: self.since, page: self.page.map(Page::of), at: self.at }
+    }
+}
+
+/// What was asked for while another page is written: the page behind that one, read, and the one behind it, as it came.
+#[derive(Default)]
+struct Ahead {
+    next: Option<Answer>,
+    later: Option<Answer<Pulled>>,
+    /// Requests that it took.
+    requests: u64,
+}
+
+impl Ahead {
+    /// Looks ahead from a place, or goes on with what came already. A page is read while the server makes the next one.
+    fn look(cloud: &dyn Cloud, since: i64, known: Option<Answer<Pulled>>) -> Self {
+        let mut requests = 0;
+        let first = known.filter(|answer| answer.since == since).unwrap_or_else(|| {
+            requests += 1;
+            Answer::ask(cloud, since)
+        });
+        let Some(behind) = first.next() else { return Self { next: Some(first.read()), later: None, requests } };
+        thread::scope(|scope| {
+            let asked = scope.spawn(move || Answer::ask(cloud, behind));
+            let next = Some(first.read());
+            // Without an answer it is asked for again.
+            Self { next, later: asked.join().ok(), requests: requests + 1 }
+        })
     }
 }
 
@@ -85,15 +121,15 @@ impl Cycle<'_> {
     }
 
     fn pages(&mut self) -> Step {
-        let (mut ahead, mut bulk): (Option<Answer>, _) = (None, Bulk::default());
+        let (mut ahead, mut bulk, mut spent) = (Ahead::default(), Bulk::default(), None);
         loop {
             if self.is_over() {
                 return Ok(None);
             }
             let since = number(self.writer.conn(), CURSOR)?;
-            let answer = ahead.take().filter(|answer| answer.since == since).unwrap_or_else(|| {
+            let answer = ahead.next.take().filter(|answer| answer.since == since).unwrap_or_else(|| {
                 self.summary.requests += 1;
-                Answer::ask(self.cloud, since)
+                Answer::ask(self.cloud, since).read()
             });
             let whole = answer.page?;
             let page = &whole.pulled;
@@ -116,7 +152,7 @@ impl Cycle<'_> {
                 }
             }
             let is_last = page.next >= page.head;
-            ahead = self.write_and_ask(&whole, is_last, &mut bulk)?;
+            ahead = self.write_and_ask((whole, is_last), (ahead.later, &mut spent), &mut bulk)?;
             (self.progress)(Progress::Pulled { records: self.summary.pulled });
             if is_last && !self.looks_again()? {
                 self.compare()?;
@@ -168,21 +204,32 @@ impl Cycle<'_> {
         Ok(tx.commit()?)
     }
 
-    /// Writes a page, and has the next one asked for meanwhile, if there is one.
-    fn write_and_ask(&mut self, page: &Page, is_last: bool, bulk: &mut Bulk) -> Result<Option<Answer>> {
+    /// Writes a page, and has the next ones asked for meanwhile, if there are any, and the memory of the former one given back.
+    fn write_and_ask(
+        &mut self,
+        (page, is_last): (Page, bool),
+        (later, spent): (Option<Answer<Pulled>>, &mut Option<Page>),
+        bulk: &mut Bulk,
+    ) -> Result<Ahead> {
+        let pen = Pen { here: self.here, summary: &mut self.summary };
         if is_last {
-            let pen = Pen { here: self.here, summary: &mut self.summary };
-            return write(self.writer, pen, (page, is_last), (bulk, Taking::Bulk)).map(|()| None);
+            write(self.writer, pen, (&page, is_last), (bulk, Taking::Bulk))?;
+            return Ok(Ahead::default());
         }
-        self.summary.requests += 1;
-        let (cloud, next) = (self.cloud, page.pulled.next);
-        thread::scope(|scope| {
-            let asked = scope.spawn(move || Answer::ask(cloud, next));
-            let pen = Pen { here: self.here, summary: &mut self.summary };
-            write(self.writer, pen, (page, is_last), (bulk, Taking::Bulk))?;
+        let (cloud, next, former) = (self.cloud, page.pulled.next, spent.take());
+        let ahead = thread::scope(|scope| {
+            let ahead = scope.spawn(move || {
+                let ahead = Ahead::look(cloud, next, later);
+                drop(former);
+                ahead
+            });
+            write(self.writer, pen, (&page, is_last), (bulk, Taking::Bulk))?;
             // Without an answer it is asked for again.
-            Ok(asked.join().ok())
-        })
+            Ok::<_, SyncError>(ahead.join().unwrap_or_default())
+        })?;
+        self.summary.requests += ahead.requests;
+        *spent = Some(page);
+        Ok(ahead)
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! A request has a hundred records, and no more bytes than a few megabytes. A session's contents go before its facts: in one
 //! request where there is room for all of it; else the facts are read again once the contents have arrived.
+//!
+//! While the server takes a request the next one is read. It is sent as it was read if all of the former one was taken and nobody else
+//! wrote meanwhile; else what follows may be another, and it is read again.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+mod reading;
+
+use std::collections::BTreeMap;
+use std::{io, panic, thread};
 
 use serde_json::Value;
 
@@ -13,16 +18,13 @@ use super::{Cycle, Progress, Result, Step, pictures};
 use crate::cloud::wire::{Change, Kind, Outcome};
 use crate::model::{Id, Millis};
 use crate::store::outbox::{self, Waiting};
-use crate::store::{self, EntityKind, Transaction, commits, objects, projects, refused, sessions, turns};
+use crate::store::{self, EntityKind, Transaction, commits, objects, refused, sessions, turns};
 use crate::sync::facts::{self, Cursor, Receipt};
-use crate::sync::fields::record;
-use crate::sync::{contents, fields, ignored};
+use crate::sync::fields::{self, record};
+use reading::{Left, Reader, version};
 
 /// Records of a request.
 const RECORDS: usize = 100;
-
-/// Records that are looked up at once to be sent.
-const LISTED: usize = 10_000;
 
 /// Changes of a request, with the pieces of contents: of small sessions there are several to each record.
 const CHANGES: usize = 5 * RECORDS;
@@ -53,8 +55,14 @@ struct Batch {
     records: usize,
     /// Sessions of which contents are in it.
     sessions: Vec<(i64, Id)>,
-    /// When it was read here, by the server's clock.
+    /// When it was read here, by the server's clock, or a moment before.
     as_of: Millis,
+    /// What the database was when it was read: see [`version`].
+    seen: i64,
+    /// What was taken from the lists of what is left, and the place behind which.
+    from: Cursor,
+    listed: Vec<facts::Unsent>,
+    opened: Vec<i64>,
 }
 
 impl Batch {
@@ -89,30 +97,32 @@ fn length(change: &Change) -> usize {
     count.0
 }
 
-/// What facts are left to be sent.
-#[derive(Default)]
-struct Left {
-    cursor: Cursor,
-    page: VecDeque<facts::Unsent>,
-    /// Sessions whose contents are being sent, and whose facts follow.
-    open: VecDeque<i64>,
-    is_end: bool,
+/// What became of a request.
+struct Taken {
+    /// Sessions of which contents arrived.
+    sessions: Vec<i64>,
+    /// Nothing was refused, merged, forgotten, or met something else.
+    is_all: bool,
 }
 
 impl Cycle<'_> {
     /// Sends everything that waits.
     pub(super) fn push(&mut self) -> Step {
         let mut left = Left::default();
-        loop {
-            let batch = self.next_facts(&mut left)?;
-            if batch.changes.is_empty() {
-                break;
-            }
-            if self.upload_named(&batch.changes)?.is_none() {
+        let as_of = self.now_there();
+        let mut next = self.reader().next(&mut left, as_of)?;
+        while !next.changes.is_empty() {
+            if self.upload_named(&next.changes)?.is_none() {
                 return Ok(None);
             }
-            let Some(sent) = self.send(batch)? else { return Ok(None) };
-            left.open.extend(sent);
+            let Some(ahead) = self.send_and_read(next, &mut left)? else { return Ok(None) };
+            next = match ahead {
+                Some(ahead) => ahead,
+                None => {
+                    let as_of = self.now_there();
+                    self.reader().next(&mut left, as_of)?
+                }
+            };
         }
         for _ in 0..ROUNDS {
             match self.push_fields()? {
@@ -128,129 +138,54 @@ impl Cycle<'_> {
         Ok(Some(()))
     }
 
-    /// The next request of facts and contents, read in one state of the database.
-    fn next_facts(&mut self, left: &mut Left) -> Result<Batch> {
-        self.writer.conn().execute_batch("BEGIN")?;
-        // What was imported since it was read what stays here may have to stay, too.
-        while let Some(path) = &self.options.ignored {
-            let version = self.writer.conn().pragma_query_value(None, "data_version", |r| r.get(0))?;
-            if self.ignored_at.replace(version) == Some(version) {
-                break;
-            }
-            self.writer.conn().execute_batch("COMMIT")?;
-            // What in them cannot be read was told before the cycle.
-            ignored::refresh(self.writer, path)?;
-            self.writer.conn().execute_batch("BEGIN")?;
-        }
-        let read = self.read_facts(left);
-        self.writer.conn().execute_batch("COMMIT")?;
-        read
+    fn reader(&mut self) -> Reader<'_> {
+        let Self { writer, redact, options, ignored_at, .. } = self;
+        Reader { writer, redact: *redact, options, ignored_at }
     }
 
-    fn read_facts(&self, left: &mut Left) -> Result<Batch> {
-        let conn = self.writer.conn();
-        let mut batch = Batch { as_of: self.now_there(), ..Batch::default() };
-        // Sessions whose contents arrived: more contents, or the facts.
-        for _ in 0..left.open.len() {
-            let Some(row) = left.open.pop_front() else { break };
-            if !batch.has_room() {
-                left.open.push_back(row);
-                continue;
-            }
-            match facts::session(conn, row, self.redact)? {
-                Some(pending) => {
-                    batch.records += 1;
-                    batch.add(pending.change, After::Mark(pending.receipt));
-                }
-                None => drop(self.add_contents(&mut batch, row)?),
-            }
+    /// Makes a request, and reads the next one meanwhile, if what it is does not depend on the answer. `None`: it was ended.
+    fn send_and_read(&mut self, batch: Batch, left: &mut Left) -> Result<Option<Option<Batch>>> {
+        // What is taken may make room for what was refused.
+        if refused::any(self.writer.conn())? {
+            let Some(taken) = self.send(batch)? else { return Ok(None) };
+            left.open.extend(taken.sessions);
+            return Ok(Some(None));
         }
-        while batch.has_room() {
-            if left.page.is_empty() && !left.is_end {
-                left.page = facts::unsent(conn, &left.cursor, LISTED)?.into();
-                left.is_end = left.page.len() < LISTED;
-            }
-            let Some(unsent) = left.page.pop_front() else { break };
-            left.cursor = unsent.cursor();
-            let Some(pending) = facts::read(conn, unsent, self.redact)? else { continue };
-            if !self.is_wanted(&pending.change)? {
-                continue;
-            }
-            match pending.session_row {
-                Some(row) if contents::is_pending(conn, row)? => {
-                    let Some(stub) = contents::stub(conn, row)? else { continue };
-                    batch.add(stub, After::Nothing);
-                    // Of small sessions everything goes at once: the cloud takes no facts without the contents before them.
-                    let raw_bytes = self.add_contents(&mut batch, row)?;
-                    let facts = raw_bytes.map(|bytes| facts::behind_contents(conn, pending, bytes)).transpose()?;
-                    if let Some(pending) = facts.flatten() {
-                        batch.sessions.pop();
-                        batch.records += 1;
-                        batch.add(pending.change, After::Mark(pending.receipt));
-                    }
-                }
-                _ => {
-                    batch.records += 1;
-                    batch.add(pending.change, After::Mark(pending.receipt));
-                }
-            }
+        if self.is_over() {
+            return Ok(None);
         }
-        Ok(batch)
+        self.summary.requests += 1;
+        let (cloud, machine, as_of) = (self.cloud, self.here.machine, self.now_there());
+        let reader = self.reader();
+        let (outcomes, ahead) = thread::scope(|scope| {
+            let ahead = scope.spawn(|| reader.next(left, as_of));
+            let outcomes = cloud.push(machine, batch.as_of, &batch.changes);
+            (outcomes, ahead.join().unwrap_or_else(|panicked| panic::resume_unwind(panicked)))
+        });
+        let Some(taken) = self.taken(&batch, &outcomes?)? else { return Ok(None) };
+        let ahead = ahead?;
+        left.open.extend(taken.sessions);
+        // What is to follow what was just sent goes into the next request, if that has room for it.
+        let is_current = taken.is_all && version(self.writer)? == ahead.seen;
+        if is_current && (left.open.is_empty() || (!ahead.has_room() && !ahead.changes.is_empty())) {
+            return Ok(Some(Some(ahead)));
+        }
+        left.give_back(ahead);
+        Ok(Some(None))
     }
 
-    /// Adds what there is room for; if that is all, the bytes that the session's records have in the cloud then.
-    fn add_contents(&self, batch: &mut Batch, row: i64) -> Result<Option<u64>> {
-        let conn = self.writer.conn();
-        let Some(session) = sessions::get(conn, row)? else { return Ok(None) };
-        let room = BYTES.saturating_sub(batch.bytes).max(1);
-        let (pieces, raw_bytes) = contents::pending_part(conn, row, room, self.redact)?;
-        for piece in pieces {
-            batch.add(piece.change, After::Mark(piece.receipt));
-        }
-        batch.sessions.push((row, session.id));
-        Ok(raw_bytes)
-    }
-
-    /// Whether a change is to be sent now: its record was not refused, and is of a project that is meant.
-    fn is_wanted(&self, change: &Change) -> Result<bool> {
-        let conn = self.writer.conn();
-        let (kind, id) = of(change);
-        if refused::is_refused(conn, kind as i64, &id)? {
-            return Ok(false);
-        }
-        let Change::Facts { facts: Some(facts), .. } = change else {
-            return Ok(self.options.projects.is_none() || kind == Kind::Machine);
-        };
-        let named = |key: &str| facts.get(key).and_then(Value::as_str).and_then(Id::parse);
-        // What is in a refused one could only be refused, with all its contents.
-        let above = match kind {
-            Kind::Commit => named("project").map(|id| (Kind::Project, id)),
-            Kind::Session => named("commit").map(|id| (Kind::Commit, id)),
-            Kind::Machine | Kind::Project | Kind::Turn => None,
-        };
-        if let Some((kind, id)) = above
-            && refused::is_refused(conn, kind as i64, &id)?
-        {
-            return Ok(false);
-        }
-        let Some(meant) = &self.options.projects else { return Ok(true) };
-        let commit = match kind {
-            Kind::Machine => return Ok(true),
-            Kind::Project => return Ok(projects::by_id(conn, &id)?.is_some_and(|project| meant.contains(&project.row))),
-            Kind::Commit => Some(id),
-            Kind::Session | Kind::Turn => named("commit"),
-        };
-        let commit = commit.map(|id| commits::by_id(conn, &id)).transpose()?.flatten();
-        Ok(commit.is_some_and(|commit| meant.contains(&commit.project_row)))
-    }
-
-    /// Makes a request and takes its answers; the sessions of which contents arrived. `None`: it was ended.
-    fn send(&mut self, batch: Batch) -> Result<Option<Vec<i64>>> {
+    /// Makes a request and takes its answers. `None`: it was ended.
+    fn send(&mut self, batch: Batch) -> Result<Option<Taken>> {
         if self.is_over() {
             return Ok(None);
         }
         self.summary.requests += 1;
         let outcomes = self.cloud.push(self.here.machine, batch.as_of, &batch.changes)?;
+        self.taken(&batch, &outcomes)
+    }
+
+    /// Takes the answers to a request. `None`: it was ended.
+    fn taken(&mut self, batch: &Batch, outcomes: &[Outcome]) -> Result<Option<Taken>> {
         if outcomes.len() != batch.changes.len() {
             let what = format!("{} answers to {} changes", outcomes.len(), batch.changes.len());
             return Err(crate::cloud::CloudError::Garbled(what).into());
@@ -258,13 +193,13 @@ impl Cycle<'_> {
         if self.is_over() {
             return Ok(None);
         }
-        let taken = self.take_answers(&batch, &outcomes)?;
+        let taken = self.take_answers(batch, outcomes)?;
         self.summary.bytes += batch.bytes as u64;
         (self.progress)(Progress::Pushed { records: self.summary.pushed, bytes: self.summary.bytes });
         Ok(Some(taken))
     }
 
-    fn take_answers(&mut self, batch: &Batch, outcomes: &[Outcome]) -> Result<Vec<i64>> {
+    fn take_answers(&mut self, batch: &Batch, outcomes: &[Outcome]) -> Result<Taken> {
         let mut tx = self.writer.begin()?;
         let mut pen = Pen { here: self.here, summary: &mut self.summary };
         let mut stopped: BTreeMap<Id, ()> = BTreeMap::new();
@@ -321,7 +256,8 @@ impl Cycle<'_> {
             }
         }
         tx.commit()?;
-        Ok(batch.sessions.iter().filter(|(_, id)| !stopped.contains_key(id)).map(|(row, _)| *row).collect())
+        let sessions = batch.sessions.iter().filter(|(_, id)| !stopped.contains_key(id)).map(|(row, _)| *row).collect();
+        Ok(Taken { sessions, is_all: stopped.is_empty() })
     }
 
     /// Sends what people changed; how many of them met a change of another machine, and wait again.
@@ -486,7 +422,7 @@ pub fn unsent(
     let mut unsent = Unsent::default();
     let mut cursor = Cursor::default();
     loop {
-        let page = facts::unsent(conn, &cursor, LISTED)?;
+        let page = facts::unsent(conn, &cursor, reading::LISTED)?;
         let Some(last) = page.last() else { break };
         cursor = last.cursor();
         for unsent_one in page {

@@ -255,6 +255,6 @@ pub(crate) fn stub(session: &Session, commit: Id, rank: i64) -> Change {
 
 /// Tells facts from others.
 pub(crate) fn hash(facts: &Value) -> Id {
-    // Sorted by key: `serde_json` without `preserve_order`.
-    Id::derive(&[b"facts", facts.to_string().as_bytes()])
+    // Sorted by key: `serde_json` without `preserve_order`. Plain data into memory: it cannot fail.
+    Id::derive(&[b"facts", &serde_json::to_vec(facts).unwrap_or_default()])
 }

@@ -100,6 +100,13 @@ impl Default for Cursor {
     }
 }
 
+impl Cursor {
+    /// Whether it is a place among what is gone, which is counted: what was sent of that is no more on the list.
+    pub(crate) fn is_of_gone(&self) -> bool {
+        self.kind == GONE
+    }
+}
+
 /// Kinds behind those of [`Facts`]: what is gone comes when what it is a part of was told.
 const GONE: u8 = 4;
 
