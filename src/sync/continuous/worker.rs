@@ -21,8 +21,9 @@ use crate::store::{self, Writer};
 use crate::sync::engine::{self, Engine, Progress, Summary, SyncError, Way};
 use crate::sync::shared_counts;
 
-/// How often it is looked whether something changed here: by a number in shared memory, without the disk.
-const LOOKS: Duration = Duration::from_millis(400);
+/// How often it is looked whether something changed here: by a number in shared memory, without the disk. A part of
+/// [`ACCOUNT_LOOKS`], so that one waking serves both.
+const LOOKS: Duration = Duration::from_millis(500);
 /// How often the settings and the login are looked at.
 const ACCOUNT_LOOKS: Duration = Duration::from_secs(1);
 /// How often another process is asked for the engine's role.
