@@ -16,6 +16,10 @@ pub enum FsError {
     IsADirectory,
     #[error("not a symbolic link")]
     NotASymlink,
+    /// What the kernel remembered a name by is gone: it looks the name up once more, and whoever asked hears nothing of it
+    /// (`retry_estale` of Linux's fs/namei.c).
+    #[error("not there any more under this number")]
+    Gone,
     #[error("name too long")]
     NameTooLong,
     #[error("file exists")]
@@ -69,6 +73,7 @@ impl FsError {
             Self::NotADirectory => libc::ENOTDIR,
             Self::IsADirectory => libc::EISDIR,
             Self::NotASymlink | Self::Invalid | Self::BadCommand { .. } => libc::EINVAL,
+            Self::Gone => libc::ESTALE,
             Self::NameTooLong => libc::ENAMETOOLONG,
             Self::Exists => libc::EEXIST,
             Self::NotEmpty => libc::ENOTEMPTY,

@@ -338,14 +338,16 @@ impl CogFs {
     /// Where a symbolic link leads.
     ///
     /// # Errors
-    /// When the node is no link or the database cannot be read.
+    /// When the node is no link, or one that is gone, or the database cannot be read.
     pub fn readlink(&self, ino: u64) -> Result<Vec<u8>> {
         if let (Some(writing), Ok(overlay::Role::Scratch(id))) = (&self.writing, self.role(ino)) {
             return Ok(writing.scratch.readlink(id)?);
         }
         let node = Node::from_ino(ino).ok_or(FsError::NotFound)?;
         let target = self.query(|conn| tree::link_target(conn, node))?;
-        target.map(String::into_bytes).ok_or(FsError::NotASymlink)
+        // A former name that was given back: what it led to has the name again.
+        let missing = if tree::is_link(node) { FsError::Gone } else { FsError::NotASymlink };
+        target.map(String::into_bytes).ok_or(missing)
     }
 
     fn attr(&self, node: Node, facts: &Facts) -> Attr {

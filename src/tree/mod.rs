@@ -546,6 +546,21 @@ pub fn lies_in_trash(conn: &Connection, node: Node) -> Result<bool> {
     }
 }
 
+/// Whether a node is a symbolic link, if it is there.
+#[must_use]
+pub fn is_link(node: Node) -> bool {
+    matches!(
+        node,
+        Node::ProjectLatest(_)
+            | Node::FacetLink(_)
+            | Node::GitLink(_)
+            | Node::IdCommit(_)
+            | Node::IdSession(_)
+            | Node::Hit(_)
+            | Node::Former(_)
+    )
+}
+
 /// Where a symbolic link leads, relative to its directory; `None` when the node is no link or leads nowhere.
 ///
 /// # Errors

@@ -27,6 +27,9 @@ fn a_new_title_renames_the_directory_and_the_former_name_leads_on() {
     let undone = lab.commit(before.row);
     assert_eq!((undone.title, undone.dir_name, undone.link_name), (before.title, before.dir_name, before.link_name));
     assert_eq!(lab.waiting(EntityKind::Commit, before.row), None);
+    // Whoever is on the way through what was the former name until now is to look again.
+    let gone = cogfs::fs::CogFs::open(&lab.layout, "/mnt").unwrap().readlink(former).unwrap_err();
+    assert_eq!(gone.errno(), libc::ESTALE, "{gone}");
 }
 
 #[test]
